@@ -1,0 +1,117 @@
+//! The Listener notebook as a program: `cargo run --release --example listener -- --help`.
+
+use clap::{Parser, ValueEnum};
+use live_sentiment::listener::{Listening, Summary};
+use live_sentiment::prelude::*;
+use std::error::Error;
+use std::io::IsTerminal;
+
+#[derive(Parser)]
+#[command(about = "Score the tweets of a Kafka topic, and draw how the mood moves")]
+struct Arguments {
+    /// Print the first N tweets as they come.
+    #[arg(long, default_value_t = 0)]
+    print: usize,
+    /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any. Without
+    /// it, there is no figure.
+    #[arg(long)]
+    figure_port: Option<u16>,
+    /// Where in the topic to begin.
+    #[arg(long, value_enum, default_value_t = From::Earliest)]
+    from: From,
+    /// End after this many tweets.
+    #[arg(long)]
+    count: Option<u64>,
+    /// The broker, as host:port; without it, as `Kafka::connect` finds it.
+    #[arg(long)]
+    bootstrap: Option<String>,
+    /// The topic; it is waited for.
+    #[arg(long, default_value = "tweets")]
+    topic: String,
+    /// Seconds to listen; without it, until --count or Ctrl-C.
+    #[arg(long)]
+    time_span: Option<f64>,
+    /// End with one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum From {
+    Earliest,
+    Latest,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+    let kafka = match &arguments.bootstrap {
+        Some(address) => Kafka::at(address)?,
+        None => Kafka::connect()?,
+    };
+    let figure = arguments
+        .figure_port
+        .map(LiveFigure::serve_on)
+        .transpose()?;
+    if let Some(figure) = &figure {
+        eprintln!("the live figure is at {}", figure.url());
+    }
+    let mut listener = Listener::new(&kafka, &arguments.topic).from(match arguments.from {
+        From::Earliest => StartFrom::Earliest,
+        From::Latest => StartFrom::Latest,
+    });
+    if let Some(count) = arguments.count {
+        listener = listener.count(count);
+    }
+    if let Some(seconds) = arguments.time_span {
+        listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
+    }
+    let listening = listener.start(&figure)?;
+    listening.print_tweets(arguments.print)?;
+    let summary = follow(&listening);
+    if arguments.json {
+        println!("{}", json(&summary));
+    } else {
+        println!("{summary}");
+    }
+    Ok(())
+}
+
+fn follow(listening: &Listening) -> Summary {
+    let bar = indicatif::ProgressBar::new_spinner();
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    while !listening.wait_for(Duration::from_millis(200)) {
+        bar.set_message(listening.summary().to_string());
+        bar.tick();
+    }
+    bar.finish_and_clear();
+    listening.summary()
+}
+
+fn json(summary: &Summary) -> serde_json::Value {
+    let skipped: serde_json::Map<String, serde_json::Value> = summary
+        .skipped
+        .iter()
+        .map(|(reason, n)| (reason.name().into(), (*n).into()))
+        .collect();
+    let topics: serde_json::Map<String, serde_json::Value> = summary
+        .topics
+        .iter()
+        .map(|(name, sum)| {
+            (
+                name.clone(),
+                serde_json::json!({"heard": sum.heard, "sum": sum.sum}),
+            )
+        })
+        .collect();
+    serde_json::json!({
+        "heard": summary.total.heard,
+        "skipped": skipped,
+        "sum": summary.total.sum,
+        "topics": topics,
+    })
+}

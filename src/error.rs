@@ -1,0 +1,117 @@
+//! What can go wrong, told so that the reader can go on.
+//!
+//! Each message says what was tried, what happened and what to do next. `Debug` prints the same
+//! words as `Display`, because a notebook shows an error that left a cell through `?` by `Debug`.
+
+use std::path::PathBuf;
+use std::{fmt, io};
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of this crate; see the module's words on how it reads.
+#[derive(thiserror::Error)]
+pub enum Error {
+    /// Nothing listens at the address.
+    #[error(
+        "looked for Kafka at {address}: {reason}.\nStart one: `Kafka::start()?` in the Streamer \
+         notebook (or `cargo run --example streamer`) starts the embedded broker; or set \
+         KAFKA_BOOTSTRAP_SERVERS to the address of a Kafka that runs."
+    )]
+    NoBroker {
+        /// `host:port` that was tried.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// Something listens at the address, but it does not speak Kafka's protocol.
+    #[error(
+        "asked {address} for its topics: something listens there, but it did not answer as Kafka \
+         within {seconds} s.\nStop that program, or set KAFKA_BOOTSTRAP_SERVERS to the address of \
+         a Kafka."
+    )]
+    NotKafka {
+        /// `host:port` that was tried.
+        address: String,
+        /// How long an answer was waited for.
+        seconds: u64,
+    },
+    /// The embedded broker could not be started.
+    #[error("started the embedded broker: {reason}.\n{next}")]
+    Broker {
+        /// What happened.
+        reason: String,
+        /// What to do about it.
+        next: String,
+    },
+    /// A request to the broker failed.
+    #[error("{tried}: Kafka said: {reason}.\n{next}")]
+    Kafka {
+        /// What was tried.
+        tried: String,
+        /// The broker's or the client library's reason.
+        reason: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// The topic is not on the broker.
+    #[error(
+        "looked for the topic {topic:?} at {address}: it does not exist.\nRun the Streamer first \
+         (its `create_topic` makes it), or check the name."
+    )]
+    NoTopic {
+        /// The topic's name.
+        topic: String,
+        /// `host:port` of the broker.
+        address: String,
+    },
+    /// A value that cannot be meant.
+    #[error("{what}: {reason}.\n{next}")]
+    Invalid {
+        /// The parameter and its value.
+        what: String,
+        /// Why it is refused.
+        reason: &'static str,
+        /// What to give instead.
+        next: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("{tried} {path}: {source}.\nCheck the path and its permissions.", path = path.display())]
+    File {
+        /// "read the replay file", "open the file for streamed tweets", …
+        tried: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// One line of a replay file is not a tweet; the lines after it are still read.
+    #[error("line {line} of {path} is no tweet ({reason}); it was skipped", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line's number, from 1.
+        line: u64,
+        /// Why it is none.
+        reason: crate::tweet::Skip,
+    },
+    /// No port was free for the live figure.
+    #[error(
+        "opened ports {first} to {last} of 127.0.0.1 for the live figure: all are taken \
+         ({source}).\nGive another one: `LiveFigure::serve_on(port)?`."
+    )]
+    Port {
+        /// The first port that was tried.
+        first: u16,
+        /// The last port that was tried.
+        last: u16,
+        /// The operating system's reason for the last one.
+        source: io::Error,
+    },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,173 @@
+// Follows the listener: one stream of events, each of which brings what is new. What a tweet says
+// is put into the page as text only.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const figure = byId("figure");
+const ROWS = 20;
+const REDRAW_MS = 50;
+const TABLE_MS = 400;
+
+let template = null;
+let run = null;
+let lines = [];
+let newest = 0;
+let waitingRows = [];
+let dirty = false;
+let drawn = 0;
+
+const whole = new Intl.NumberFormat("en");
+const signed = (number, digits) =>
+  (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+
+function ink() {
+  return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+}
+
+function trace(line, place) {
+  const colours = template.data;
+  const look = colours[place < colours.length ? place : 1 + ((place - 1) % (colours.length - 1))];
+  const mode = line.x.length > 150 ? "lines" : "lines+markers";
+  return { ...look, mode, name: line.name, x: line.x, y: line.y, hovertext: line.text };
+}
+
+// Plotly draws what the line arrays hold; `datarevision` tells it that they have changed.
+function draw(now) {
+  drawn = now;
+  dirty = false;
+  const layout = structuredClone(template.layout);
+  layout.font = { ...layout.font, color: ink() };
+  layout.datarevision = now;
+  layout.uirevision = run;
+  layout.autosize = true;
+  if (figure.clientWidth < 600) {
+    layout.margin = { ...layout.margin, l: 42, r: 8 };
+    layout.yaxis = { ...layout.yaxis, title: undefined };
+  }
+  Plotly.react(figure, lines.map(trace), layout, { responsive: true, displaylogo: false });
+}
+
+function frame(now) {
+  if (dirty && template && now - drawn >= REDRAW_MS) draw(now);
+  requestAnimationFrame(frame);
+}
+
+function merge(update) {
+  if (run !== update.run) {
+    run = update.run;
+    lines = [];
+    newest = 0;
+    waitingRows = [];
+    byId("latest").replaceChildren();
+  }
+  update.lines.forEach((fresh, place) => {
+    const line = (lines[place] ??= { x: [], y: [], text: [] });
+    line.name = fresh.name;
+    for (const axis of ["x", "y", "text"]) {
+      line[axis].length = Math.min(fresh.keep, line[axis].length);
+      line[axis].push(...fresh[axis]);
+    }
+  });
+  dirty = true;
+}
+
+function showNumbers(update) {
+  byId("sum").textContent = signed(update.sum, 2);
+  byId("heard").textContent = whole.format(update.heard);
+  byId("rate").textContent = update.rate < 10 ? update.rate.toFixed(1) : whole.format(Math.round(update.rate));
+  const total = Math.max(1, update.shares.reduce((a, b) => a + b, 0));
+  const percent = update.shares.map((count) => Math.round((100 * count) / total));
+  [...byId("shares").children].forEach((part, place) => {
+    part.style.flexGrow = update.shares[place];
+    part.textContent = percent[place] >= 8 ? percent[place] + " %" : "";
+  });
+  const words = `${percent[0]} % positive, ${percent[1]} % neutral, ${percent[2]} % negative`;
+  byId("shares").setAttribute("aria-label", words);
+  byId("words").textContent = update.lines
+    .map((line, place) => `${line.name}: ${signed(lines[place].y.at(-1) ?? 0, 2)} from ${line.heard} tweets`)
+    .join("; ");
+  const skipped = Object.entries(update.skipped).map(([why, count]) => `${whole.format(count)} ${why.replaceAll("_", " ")}`);
+  byId("skipped").hidden = skipped.length === 0;
+  byId("skipped").textContent = "Not counted: " + skipped.join(", ");
+}
+
+function showState(state) {
+  const said = {
+    waiting: "waiting for Kafka",
+    connected: "connected",
+    reconnecting: "reconnecting to Kafka …",
+    ended: "the listener has ended",
+  };
+  byId("state").dataset.is = state.is;
+  byId("state").textContent = said[state.is];
+  byId("state").title = state.why ?? "";
+}
+
+function cell(row, text, name) {
+  const made = row.insertCell();
+  made.textContent = text;
+  if (name) made.className = name;
+}
+
+// The table changes a few times a second at most, so that it can be read.
+function showRows() {
+  const body = byId("latest");
+  for (const tweet of waitingRows) {
+    const row = body.insertRow(0);
+    const mood = tweet.compound >= 0.05 ? "positive-text" : tweet.compound <= -0.05 ? "negative-text" : "";
+    cell(row, signed(tweet.compound, 2), mood);
+    cell(row, "@" + tweet.user);
+    cell(row, tweet.followers === null ? "?" : whole.format(tweet.followers), "number");
+    cell(row, tweet.text);
+  }
+  waitingRows = [];
+  while (body.rows.length > ROWS) body.deleteRow(-1);
+}
+
+function receive(event) {
+  const update = JSON.parse(event.data);
+  merge(update);
+  for (const tweet of update.latest) {
+    if (tweet.number > newest) {
+      newest = tweet.number;
+      waitingRows.push(tweet);
+    }
+  }
+  waitingRows = waitingRows.slice(-ROWS);
+  showNumbers(update);
+  showState(update.state);
+}
+
+function lost() {
+  byId("state").dataset.is = "reconnecting";
+  byId("state").textContent = "reconnecting to the notebook …";
+}
+
+// EventSource connects anew by itself after a break; it gives up only when the server answers
+// something else than a stream, and then we begin anew.
+function follow() {
+  const events = new EventSource("events");
+  events.onopen = () => {
+    byId("state").dataset.is = "waiting";
+    byId("state").textContent = "waiting for a listener";
+  };
+  events.onmessage = receive;
+  events.onerror = () => {
+    lost();
+    if (events.readyState === EventSource.CLOSED) {
+      events.close();
+      setTimeout(follow, 1000);
+    }
+  };
+}
+
+async function start() {
+  template = await (await fetch("figure.json")).json();
+  draw(0);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
+  setInterval(showRows, TABLE_MS);
+  requestAnimationFrame(frame);
+  follow();
+}
+
+start();

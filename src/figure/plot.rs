@@ -1,0 +1,80 @@
+//! The Plotly figure: the running sum over time, a line for all topics and one for each.
+//!
+//! The same traces and layout serve the static figure of a saved notebook and, without points, as
+//! the template of the live page.
+
+use crate::notebook::escape;
+use crate::trajectory::Trajectory;
+use plotly::common::{Font, HoverInfo, Line, Marker, Mode, Title};
+use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
+use plotly::{Layout, Plot, Scatter};
+
+/// Okabe and Ito's palette, which stays apart for colour-blind eyes; the first is for all topics.
+const COLOURS: [&str; 7] = [
+    "#888888", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2",
+];
+
+pub(super) fn plot(trajectory: &Trajectory) -> Plot {
+    let mut plot = Plot::new();
+    for (place, (name, points)) in trajectory.lines().enumerate() {
+        let x = points.iter().map(|point| point.at).collect();
+        let y = points.iter().map(|point| point.sum).collect();
+        let text = points.iter().map(|point| point.brief.hover()).collect();
+        plot.add_trace(trace(place, name, x, y, text));
+    }
+    plot.set_layout(layout());
+    plot
+}
+
+fn trace(
+    place: usize,
+    name: &str,
+    x: Vec<i64>,
+    y: Vec<f64>,
+    hover: Vec<String>,
+) -> Box<Scatter<i64, f64>> {
+    let width = if place == 0 { 3.0 } else { 2.0 };
+    let colour = COLOURS[place % COLOURS.len()];
+    Scatter::new(x, y)
+        .name(escape(name))
+        .mode(Mode::LinesMarkers)
+        .line(Line::new().color(colour).width(width))
+        .marker(Marker::new().color(colour).size(5))
+        .hover_text_array(hover)
+        .hover_info(HoverInfo::Text)
+}
+
+fn layout() -> Layout {
+    const GRID: &str = "rgba(128,128,128,0.25)";
+    let axis = || Axis::new().grid_color(GRID).zero_line(false);
+    Layout::new()
+        .title(Title::with_text("Running sentiment"))
+        .font(Font::new().size(15))
+        .paper_background_color("rgba(0,0,0,0)")
+        .plot_background_color("rgba(0,0,0,0)")
+        .hover_mode(HoverMode::Closest)
+        .legend(
+            Legend::new()
+                .orientation(plotly::common::Orientation::Horizontal)
+                .y(-0.18),
+        )
+        .margin(Margin::new().left(60).right(20).top(50).bottom(60))
+        .x_axis(axis().type_(AxisType::Date))
+        .y_axis(
+            axis()
+                .title(Title::with_text("sum of metric"))
+                .zero_line(true)
+                .zero_line_color("rgba(128,128,128,0.9)")
+                .zero_line_width(2),
+        )
+}
+
+/// What the live page begins with: one trace for each colour, all empty, and the layout.
+pub(super) fn template() -> String {
+    let mut plot = Plot::new();
+    for place in 0..COLOURS.len() {
+        plot.add_trace(trace(place, "", Vec::new(), Vec::new(), Vec::new()));
+    }
+    plot.set_layout(layout());
+    plot.to_json()
+}

@@ -1,0 +1,728 @@
+//! The Listener: reads the topic, scores each tweet, and keeps the trajectory.
+//!
+//! One thread reads in order, from the earliest message. It joins no consumer group: a lone reader
+//! needs none, and starting anew from the earliest message *is* its recovery. When there is a
+//! backlog, a batch is decoded and scored on all cores, and added up in the topic's order.
+//!
+//! A broker that goes away is waited for. The consumer is then made anew at the offset that was
+//! read last, because a broker that comes back may have forgotten the topic (the embedded one
+//! has), and the client library must not ask it for what it does not know.
+
+use crate::figure::LiveFigure;
+use crate::kafka::{Kafka, RUN_HEADER, Run};
+use crate::notebook::{Card, shorten, thousands};
+use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
+use crate::trajectory::{State, Sum, Trajectory};
+use crate::tweet::Skip;
+use crate::{Error, Result, Tweet};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How many messages are taken at once, at most.
+const BATCH: usize = 2_000;
+/// From how many on a batch is worth a second thread.
+const SHARED_BATCH: usize = 128;
+/// How many tweets are kept for [`Listening::print_tweets`].
+const PRINTABLE: usize = 1_000;
+/// How long one wait for messages takes, and so the longest wait for a stop.
+const POLL: Duration = Duration::from_millis(50);
+
+type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
+
+/// Where in the topic a listener begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the first message that the topic still has.
+    #[default]
+    Earliest,
+    /// At the next message to come.
+    Latest,
+}
+
+/// How a listener is set up; `start` begins it.
+pub struct Listener {
+    kafka: Kafka,
+    topic: String,
+    from: StartFrom,
+    metric: Arc<Metric>,
+    time_span: Option<Duration>,
+    count: Option<u64>,
+}
+
+/// A listener that runs. Dropping it stops it, as `stop` does.
+pub struct Listening {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    trajectory: Arc<Mutex<Trajectory>>,
+    printable: Mutex<Printable>,
+    /// Signalled after each batch, each quiet poll and at the end.
+    news: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Printable {
+    tweets: VecDeque<(u64, Scored)>,
+    number: u64,
+    printed: u64,
+    /// For how long nothing has come, as the reading thread saw it.
+    quiet: Duration,
+    ended: bool,
+}
+
+/// What a listener has heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// How many tweets, and the sum of their metric.
+    pub total: Sum,
+    /// The same for each topic, in the order in which the topics appeared.
+    pub topics: Vec<(String, Sum)>,
+    /// Messages that were not counted, by reason.
+    pub skipped: BTreeMap<Skip, u64>,
+    /// The mean compound, in [-1, 1].
+    pub mean: f64,
+    /// The tweet with the highest compound.
+    pub most_positive: Option<Scored>,
+    /// The tweet with the lowest compound.
+    pub most_negative: Option<Scored>,
+    /// What the listener is doing.
+    pub state: State,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Listener {
+    /// A listener to `topic`: from the earliest message, with the original's metric
+    /// ([`weighted`]), until stopped.
+    pub fn new(kafka: &Kafka, topic: &str) -> Listener {
+        Listener {
+            kafka: kafka.clone(),
+            topic: topic.into(),
+            from: StartFrom::Earliest,
+            metric: Arc::new(weighted),
+            time_span: None,
+            count: None,
+        }
+    }
+
+    /// What a tweet adds to the trajectory. A value that is not finite, or a panic, makes the
+    /// tweet a counted [`Skip`].
+    ///
+    /// ```no_run
+    /// # use live_sentiment::prelude::*;
+    /// # fn main() -> Result<()> {
+    /// # let kafka = Kafka::connect()?;
+    /// let listener = Listener::new(&kafka, "tweets")
+    ///     .metric(|tweet, sentiment| {
+    ///         let shouts = tweet.text.matches('!').count() as f64;
+    ///         sentiment.compound * (1.0 + shouts)
+    ///     })
+    ///     .start(None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn metric(
+        mut self,
+        metric: impl Fn(&Tweet, &Sentiment) -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        self.metric = Arc::new(metric);
+        self
+    }
+
+    /// Where in the topic to begin.
+    pub fn from(mut self, from: StartFrom) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Stops after this long.
+    pub fn time_span(mut self, time_span: Duration) -> Self {
+        self.time_span = Some(time_span);
+        self
+    }
+
+    /// Stops after this many tweets were heard.
+    pub fn count(mut self, count: u64) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// Begins to listen and returns at once. With a figure, the figure shows this listener from
+    /// now on; `None` is for programs that want the numbers only.
+    ///
+    /// A topic that is not there yet is waited for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a time span of zero, [`Error::Kafka`] if no thread can be started.
+    pub fn start<'f>(self, figure: impl Into<Option<&'f LiveFigure>>) -> Result<Listening> {
+        if self.time_span.is_some_and(|span| span.is_zero()) {
+            return Err(Error::Invalid {
+                what: "time span 0".into(),
+                reason: "nothing can be heard in no time",
+                next: "Give one such as `Duration::from_secs(300)`, or none to listen until stopped.",
+            });
+        }
+        silence_metric_panics();
+        let run = jiff::Timestamp::now().as_microsecond().unsigned_abs();
+        let trajectory = Arc::new(Mutex::new(Trajectory::new(run)));
+        let figure = figure
+            .into()
+            .map(|figure| figure.attach(trajectory.clone()));
+        let shared = Arc::new(Shared {
+            trajectory,
+            printable: Mutex::default(),
+            news: Condvar::new(),
+            stop: AtomicBool::new(false),
+        });
+        let reader = Reader {
+            offsets: BTreeMap::new(),
+            reconnected: false,
+            run: None,
+            deadline: self.time_span.map(|span| Instant::now() + span),
+            analyzer: Analyzer::new(),
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            shared: shared.clone(),
+            figure,
+            listener: self,
+        };
+        let thread = std::thread::Builder::new()
+            .name("listener".into())
+            .spawn(move || reader.run())
+            .map_err(|error| Error::Kafka {
+                tried: "started the listener's thread".into(),
+                reason: error.to_string(),
+                next: "Close other programs and try again.",
+            })?;
+        Ok(Listening {
+            shared,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// What the reading thread owns.
+struct Reader {
+    listener: Listener,
+    analyzer: Analyzer,
+    cores: usize,
+    /// The next offset of each partition.
+    offsets: BTreeMap<i32, i64>,
+    /// True until a message has come over the newest connection, if it is not the first one.
+    reconnected: bool,
+    run: Option<Run>,
+    deadline: Option<Instant>,
+    shared: Arc<Shared>,
+    /// The figure's bell.
+    figure: Option<Arc<Notify>>,
+}
+
+/// Why a consumer is given up.
+enum Lost {
+    /// The broker, by this error.
+    Broker(KafkaError),
+    /// Nothing: a new run has begun after a reconnect, and its first messages may lie before the
+    /// offset that was asked for.
+    Place,
+}
+
+/// A message, decoded and scored.
+type Outcome = Result<Scored, Skip>;
+
+impl Reader {
+    fn run(mut self) {
+        while !self.over() {
+            let consumer = match self.connect() {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    self.state(State::Waiting(error.to_string()));
+                    self.quiet(Duration::from_millis(200));
+                    continue;
+                }
+            };
+            self.state(State::Connected);
+            while !self.over() {
+                match self.read(&consumer) {
+                    Ok(()) => {}
+                    Err(Lost::Broker(error)) => {
+                        tracing::info!("lost Kafka ({error}); trying again until it is back");
+                        self.state(State::Reconnecting(error.to_string()));
+                        self.reconnected = true;
+                        break;
+                    }
+                    Err(Lost::Place) => {
+                        self.offsets.clear();
+                        self.reconnected = false;
+                        break;
+                    }
+                }
+            }
+        }
+        self.state(State::Ended);
+        locked(&self.shared.printable).ended = true;
+        self.shared.news.notify_all();
+    }
+
+    fn over(&self) -> bool {
+        let heard = || locked(&self.shared.trajectory).total().heard;
+        self.shared.stop.load(Ordering::Relaxed)
+            || self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            || self.listener.count.is_some_and(|count| heard() >= count)
+    }
+
+    fn state(&self, state: State) {
+        let mut trajectory = locked(&self.shared.trajectory);
+        if *trajectory.state() != state {
+            trajectory.set_state(state);
+            drop(trajectory);
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        if let Some(figure) = &self.figure {
+            figure.notify_one();
+        }
+    }
+
+    /// Waits, and tells those who wait for quiet.
+    fn quiet(&self, for_long: Duration) {
+        if !for_long.is_zero() {
+            std::thread::sleep(for_long);
+        }
+        locked(&self.shared.printable).quiet += for_long.max(POLL);
+        self.shared.news.notify_all();
+    }
+
+    fn connect(&self) -> Result<BaseConsumer> {
+        let (kafka, topic) = (&self.listener.kafka, &self.listener.topic);
+        let partitions = i32::try_from(kafka.partitions(topic)?).unwrap_or(i32::MAX);
+        let failed = |error: KafkaError| Error::Kafka {
+            tried: format!("read the topic {topic:?}"),
+            reason: error.to_string(),
+            next: "It is tried again.",
+        };
+        let mut config = kafka.client();
+        config
+            // The name is asked for by the library; no group is joined.
+            .set("group.id", "listener")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            // The embedded broker answers an empty fetch after half of this.
+            .set("fetch.wait.max.ms", "10")
+            .set("fetch.message.max.bytes", "4194304")
+            .set("queued.max.messages.kbytes", "32768")
+            // Longer than this thread ever takes to see that the connection broke: the consumer
+            // must be given up before it reconnects, see the module's words.
+            .set("reconnect.backoff.ms", "10000");
+        let consumer: BaseConsumer = config.create().map_err(failed)?;
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..partitions {
+            let offset = match (self.offsets.get(&partition), self.listener.from) {
+                (Some(next), _) => Offset::Offset(*next),
+                (None, StartFrom::Earliest) => Offset::Beginning,
+                (None, StartFrom::Latest) => Offset::End,
+            };
+            assignment
+                .add_partition_offset(topic, partition, offset)
+                .map_err(failed)?;
+        }
+        consumer.assign(&assignment).map_err(failed)?;
+        Ok(consumer)
+    }
+
+    /// Takes a batch of what has come, or waits a little for the first message.
+    fn read(&mut self, consumer: &BaseConsumer) -> Result<(), Lost> {
+        let mut batch: Vec<BorrowedMessage<'_>> = Vec::new();
+        let mut wait = POLL;
+        let mut lost = None;
+        while batch.len() < BATCH {
+            match consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    batch.push(message);
+                    wait = Duration::ZERO;
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => {
+                    lost = Some(error);
+                    break;
+                }
+            }
+        }
+        if batch.is_empty() {
+            self.quiet(Duration::ZERO);
+        } else {
+            self.add(&batch)?;
+        }
+        match lost {
+            Some(error) if is_fatal(&error) => Err(Lost::Broker(error)),
+            Some(error) => {
+                tracing::warn!("Kafka: {error}");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, batch: &[BorrowedMessage<'_>]) -> Result<(), Lost> {
+        let outcomes = self.score(batch);
+        let mut trajectory = locked(&self.shared.trajectory);
+        let mut printable = locked(&self.shared.printable);
+        let mut result = Ok(());
+        for (message, outcome) in batch.iter().zip(outcomes) {
+            if self
+                .listener
+                .count
+                .is_some_and(|count| trajectory.total().heard >= count)
+            {
+                break;
+            }
+            let run = run_of(message);
+            if run.is_some() && run < self.run {
+                self.offsets
+                    .insert(message.partition(), message.offset() + 1);
+                trajectory.skip_earlier_run();
+                continue;
+            }
+            if run > self.run {
+                if self.reconnected {
+                    result = Err(Lost::Place);
+                    break;
+                }
+                // The first run that is met is no new one: there is nothing to begin anew.
+                if self.run.is_some() || trajectory.total().heard > 0 {
+                    tracing::info!("a new run has begun in the topic; counting begins anew");
+                    trajectory.begin_run();
+                    *printable = Printable::default();
+                }
+                self.run = run;
+            }
+            self.offsets
+                .insert(message.partition(), message.offset() + 1);
+            match outcome {
+                Err(reason) => trajectory.skip(reason),
+                Ok(scored) => {
+                    trajectory.add(&scored);
+                    printable.number += 1;
+                    let number = printable.number;
+                    printable.tweets.push_back((number, scored));
+                    if printable.tweets.len() > PRINTABLE {
+                        printable.tweets.pop_front();
+                    }
+                }
+            }
+        }
+        self.reconnected = false;
+        printable.quiet = Duration::ZERO;
+        drop((trajectory, printable));
+        self.shared.news.notify_all();
+        self.ring();
+        result
+    }
+
+    /// Scores a batch, on all cores if it is large; the order stays.
+    fn score(&self, batch: &[BorrowedMessage<'_>]) -> Vec<Outcome> {
+        let one = |message: &BorrowedMessage<'_>| self.outcome(message);
+        if batch.len() < SHARED_BATCH || self.cores == 1 {
+            return batch.iter().map(one).collect();
+        }
+        let share = batch.len().div_ceil(self.cores);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = batch
+                .chunks(share)
+                .map(|part| scope.spawn(move || part.iter().map(one).collect::<Vec<_>>()))
+                .collect();
+            // A worker cannot panic: what can is caught where it is called.
+            workers
+                .into_iter()
+                .flat_map(|worker| worker.join().unwrap_or_default())
+                .collect()
+        })
+    }
+
+    fn outcome(&self, message: &BorrowedMessage<'_>) -> Outcome {
+        let mut tweet = match message.payload().map_or(Err(Skip::NoText), Tweet::decode) {
+            Ok(tweet) => tweet,
+            Err(reason) => return Err(reason),
+        };
+        if tweet.has_no_time()
+            && let Some(millis) = message.timestamp().to_millis()
+            && let Ok(written) = jiff::Timestamp::from_millisecond(millis)
+        {
+            tweet.created_at = written;
+        }
+        let sentiment = self.analyzer.score(&tweet.text);
+        let metric = &self.listener.metric;
+        IN_METRIC.set(true);
+        let value = catch_unwind(AssertUnwindSafe(|| metric(&tweet, &sentiment)));
+        IN_METRIC.set(false);
+        match value {
+            Ok(metric) if metric.is_finite() => Ok(Scored {
+                tweet,
+                sentiment,
+                metric,
+            }),
+            Ok(_) => Err(Skip::MetricNotFinite),
+            Err(_) => Err(Skip::MetricPanicked),
+        }
+    }
+}
+
+fn run_of(message: &BorrowedMessage<'_>) -> Option<Run> {
+    let headers = message.headers()?;
+    headers
+        .iter()
+        .find(|header| header.key == RUN_HEADER)
+        .and_then(|run| Run::from_header(run.value?))
+}
+
+/// Errors after which the consumer is made anew.
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::AutoOffsetReset
+        )
+    )
+}
+
+thread_local! {
+    static IN_METRIC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A metric that panics is counted, tweet by tweet; without this, each panic would print a page.
+fn silence_metric_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IN_METRIC.get() {
+                before(info);
+            }
+        }));
+    });
+}
+
+impl Listening {
+    /// What was heard so far.
+    pub fn summary(&self) -> Summary {
+        let trajectory = locked(&self.shared.trajectory);
+        let extremes = trajectory.extremes();
+        Summary {
+            total: trajectory.total(),
+            topics: trajectory
+                .topics()
+                .map(|(name, sum)| (name.to_owned(), sum))
+                .collect(),
+            skipped: trajectory.skipped().clone(),
+            mean: trajectory.mean(),
+            most_positive: extremes.map(|(most, _)| most.clone()),
+            most_negative: extremes.map(|(_, most)| most.clone()),
+            state: trajectory.state().clone(),
+        }
+    }
+
+    /// Prints the next `count` tweets as they come: user, followers, sentiment and text. It begins
+    /// with the oldest of the last 1,000 that were not printed yet, and returns early if the
+    /// listener ends.
+    pub fn print_tweets(&self, count: usize) -> Result<()> {
+        for _ in 0..count {
+            let Some(scored) = self.next_printable() else {
+                break;
+            };
+            println!("{}", line(&scored));
+        }
+        Ok(())
+    }
+
+    fn next_printable(&self) -> Option<Scored> {
+        let mut printable = locked(&self.shared.printable);
+        loop {
+            let printed = printable.printed;
+            let next = printable
+                .tweets
+                .iter()
+                .find(|(number, _)| *number > printed)
+                .cloned();
+            if let Some((number, scored)) = next {
+                printable.printed = number;
+                return Some(scored);
+            }
+            if printable.ended {
+                return None;
+            }
+            printable = self
+                .shared
+                .news
+                .wait(printable)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until tweets have come and then none for `quiet`, and prints a line a second. A stream
+    /// has no end of its own: silence is how a listener knows that one is over.
+    pub fn wait_until_quiet(&self, quiet: Duration) -> Summary {
+        self.wait_while(|printable| printable.number == 0 || printable.quiet < quiet)
+    }
+
+    /// Waits until the listener has ended by its time span or count, and prints a line a second.
+    pub fn wait(&self) -> Summary {
+        self.wait_while(|_| true)
+    }
+
+    fn wait_while(&self, on: impl Fn(&Printable) -> bool) -> Summary {
+        let mut said = Instant::now();
+        let mut printable = locked(&self.shared.printable);
+        while !printable.ended && on(&printable) {
+            printable = self
+                .shared
+                .news
+                .wait(printable)
+                .unwrap_or_else(PoisonError::into_inner);
+            if said.elapsed() >= Duration::from_secs(1) {
+                drop(printable);
+                println!("{}", self.summary());
+                said = Instant::now();
+                printable = locked(&self.shared.printable);
+            }
+        }
+        drop(printable);
+        self.summary()
+    }
+
+    /// Waits for the end, for `limit` at most; true if it has come.
+    pub fn wait_for(&self, limit: Duration) -> bool {
+        let printable = locked(&self.shared.printable);
+        let waited = self
+            .shared
+            .news
+            .wait_timeout_while(printable, limit, |printable| !printable.ended);
+        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+    }
+
+    /// Ends the listener and says what it has heard.
+    pub fn stop(&self) -> Summary {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let printable = locked(&self.shared.printable);
+        let ended = self
+            .shared
+            .news
+            .wait_while(printable, |printable| !printable.ended);
+        drop(ended);
+        self.summary()
+    }
+
+    /// Shows a card in a notebook.
+    pub fn evcxr_display(&self) {
+        self.summary().evcxr_display();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn line(scored: &Scored) -> String {
+    let Scored {
+        tweet,
+        sentiment,
+        metric,
+    } = scored;
+    format!(
+        "@{:<18} {:>10} followers  {:+.2} → {metric:+6.2}  {}",
+        shorten(&tweet.user, 18),
+        tweet.followers.map_or("?".into(), thousands),
+        sentiment.compound,
+        shorten(&tweet.text, 90)
+    )
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.state {
+            State::Waiting(why) => return write!(f, "waiting: {}", shorten(why, 120)),
+            State::Reconnecting(why) => write!(f, "reconnecting ({}): ", shorten(why, 60))?,
+            State::Connected | State::Ended => {}
+        }
+        write!(
+            f,
+            "heard {}, sentiment {:+.2}",
+            thousands(self.total.heard),
+            self.total.sum
+        )?;
+        for (topic, sum) in &self.topics {
+            write!(f, ", {} {:+.2}", shorten(topic, 32), sum.sum)?;
+        }
+        let skipped: u64 = self.skipped.values().sum();
+        if skipped > 0 {
+            write!(f, ", skipped {}", thousands(skipped))?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    /// Shows a card in a notebook.
+    pub fn evcxr_display(&self) {
+        let state = match &self.state {
+            State::Waiting(why) => format!("waiting: {why}"),
+            State::Connected => "listening".into(),
+            State::Reconnecting(why) => format!("reconnecting: {why}"),
+            State::Ended => "ended".into(),
+        };
+        let mut card = Card::new("Listener")
+            .row("state", &state)
+            .row("tweets", &thousands(self.total.heard))
+            .row("sentiment", &format!("{:+.2}", self.total.sum));
+        for (topic, sum) in &self.topics {
+            let value = format!("{:+.2} from {} tweets", sum.sum, thousands(sum.heard));
+            card = card.row(&format!("… about {topic}"), &value);
+        }
+        card = card.row("mean compound", &format!("{:+.3}", self.mean));
+        for (name, most) in [
+            ("most positive", &self.most_positive),
+            ("most negative", &self.most_negative),
+        ] {
+            if let Some(most) = most {
+                let compound = most.sentiment.compound;
+                let text = shorten(&most.tweet.text, 200);
+                card = card.row(
+                    name,
+                    &format!("{compound:+.2} @{}: {text}", shorten(&most.tweet.user, 24)),
+                );
+            }
+        }
+        for (reason, count) in &self.skipped {
+            card = card.row(&format!("skipped: {reason}"), &thousands(*count));
+        }
+        card.show();
+    }
+}
