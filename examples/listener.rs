@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     listening.print_tweets(arguments.print)?;
     let summary = follow(&listening);
     if arguments.json {
-        println!("{}", json(&summary));
+        println!("{}", summary.to_json());
     } else {
         println!("{summary}");
     }
@@ -90,28 +90,4 @@ fn follow(listening: &Listening) -> Summary {
     }
     bar.finish_and_clear();
     listening.summary()
-}
-
-fn json(summary: &Summary) -> serde_json::Value {
-    let skipped: serde_json::Map<String, serde_json::Value> = summary
-        .skipped
-        .iter()
-        .map(|(reason, n)| (reason.name().into(), (*n).into()))
-        .collect();
-    let topics: serde_json::Map<String, serde_json::Value> = summary
-        .topics
-        .iter()
-        .map(|(name, sum)| {
-            (
-                name.clone(),
-                serde_json::json!({"heard": sum.heard, "sum": sum.sum}),
-            )
-        })
-        .collect();
-    serde_json::json!({
-        "heard": summary.total.heard,
-        "skipped": skipped,
-        "sum": summary.total.sum,
-        "topics": topics,
-    })
 }

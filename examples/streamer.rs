@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let status = follow(&streaming);
     if arguments.json {
-        println!("{}", json(&status));
+        println!("{}", status.to_json());
     } else {
         println!("{status}");
     }
@@ -122,16 +122,4 @@ fn follow(streaming: &Streaming) -> StreamerStatus {
     }
     bar.finish_and_clear();
     streaming.status()
-}
-
-fn json(status: &StreamerStatus) -> serde_json::Value {
-    serde_json::json!({
-        "read": status.read,
-        "filtered": status.filtered,
-        "duplicate": status.duplicate,
-        "skipped": status.skipped,
-        "sent": status.sent,
-        "failed": status.failed,
-        "topics": status.topics,
-    })
 }

@@ -458,10 +458,7 @@ impl Reader {
     }
 
     fn outcome(&self, message: &BorrowedMessage<'_>) -> Outcome {
-        let mut tweet = match message.payload().map_or(Err(Skip::NoText), Tweet::decode) {
-            Ok(tweet) => tweet,
-            Err(reason) => return Err(reason),
-        };
+        let mut tweet = message.payload().map_or(Err(Skip::NoText), Tweet::decode)?;
         if tweet.has_no_time()
             && let Some(millis) = message.timestamp().to_millis()
             && let Ok(written) = jiff::Timestamp::from_millisecond(millis)
@@ -665,6 +662,28 @@ fn line(scored: &Scored) -> String {
     )
 }
 
+impl Summary {
+    /// The counts and sums as JSON, as the example program ends with them.
+    pub fn to_json(&self) -> serde_json::Value {
+        let skipped: BTreeMap<&str, u64> = self
+            .skipped
+            .iter()
+            .map(|(reason, count)| (reason.name(), *count))
+            .collect();
+        let topics: BTreeMap<&str, Sum> = self
+            .topics
+            .iter()
+            .map(|(name, sum)| (name.as_str(), *sum))
+            .collect();
+        serde_json::json!({
+            "heard": self.total.heard,
+            "skipped": skipped,
+            "sum": self.total.sum,
+            "topics": topics,
+        })
+    }
+}
+
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.state {
@@ -723,6 +742,6 @@ impl Summary {
         for (reason, count) in &self.skipped {
             card = card.row(&format!("skipped: {reason}"), &thousands(*count));
         }
-        card.show();
+        card.data(self.to_json()).show();
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn thousands(number: u64) -> String {
 pub(crate) struct Card {
     html: String,
     text: String,
+    data: Option<serde_json::Value>,
 }
 
 impl Card {
@@ -68,6 +69,7 @@ impl Card {
                 escape(title)
             ),
             text: title.to_owned(),
+            data: None,
         }
     }
 
@@ -81,9 +83,18 @@ impl Card {
         self
     }
 
+    /// The same for programs that read the notebook: a form that no notebook shows.
+    pub(crate) fn data(mut self, data: serde_json::Value) -> Card {
+        self.data = Some(data);
+        self
+    }
+
     pub(crate) fn show(self) {
         show("text/html", &format!("{}</table>", self.html));
         show("text/plain", &self.text);
+        if let Some(data) = self.data {
+            show("application/vnd.live-sentiment+json", &data.to_string());
+        }
     }
 }
 

@@ -532,6 +532,21 @@ impl Drop for Streaming {
     }
 }
 
+impl StreamerStatus {
+    /// The counts as JSON, as the example program ends with them.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "read": self.read,
+            "filtered": self.filtered,
+            "duplicate": self.duplicate,
+            "skipped": self.skipped,
+            "sent": self.sent,
+            "failed": self.failed,
+            "topics": self.topics,
+        })
+    }
+}
+
 impl std::fmt::Display for StreamerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -590,7 +605,7 @@ impl StreamerStatus {
         if let (None, Some(remaining)) = (self.ended, self.remaining) {
             card = card.row("remaining", &format!("{:.0} s", remaining.as_secs_f64()));
         }
-        card.show();
+        card.data(self.to_json()).show();
     }
 }
 

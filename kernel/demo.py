@@ -1,0 +1,129 @@
+"""`make demo`: both notebooks in parallel, each in a real Rust kernel, with the live figure.
+
+TIME_SPAN (seconds), SOURCE (`demo` or `replay:FILE`) and RATE (tweets a second; of a replay: times
+its own pace; 0: as fast as possible) change the cells that are tagged `parameters`. The executed
+notebooks go to target/demo.
+"""
+
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = "application/vnd.live-sentiment+json"
+SILENCE = 5.0
+
+
+def number(name, default):
+    try:
+        value = float(os.environ.get(name) or default)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        sys.exit(f"demo: {name}={os.environ[name]!r} is no number from 0 up; give one such as {name}={default}")
+    return value
+
+
+def source(text, rate):
+    kind, _, file = text.partition(":")
+    if kind == "demo" and not file:
+        pace = f".rate({rate})?" if rate else ".as_fast_as_possible()"
+        return f"Demo::default(){pace}"
+    if kind == "replay" and file:
+        path = Path(file).resolve()
+        if not path.is_file():
+            sys.exit(f"demo: opened the replay file {path}: there is none. Give SOURCE=replay:FILE.")
+        pace = f".speed({rate})?" if rate else ".as_fast_as_possible()"
+        quoted = str(path).replace("\\", "\\\\").replace('"', '\\"')
+        return f'Replay::open("{quoted}")?{pace}'
+    sys.exit(f"demo: SOURCE={text!r} is none; give SOURCE=demo or SOURCE=replay:FILE")
+
+
+class Run(threading.Thread):
+    """One notebook, executed cell by cell; its words are printed as they come."""
+
+    def __init__(self, name, parameters, timeout):
+        super().__init__(name=name)
+        self.path = ROOT / "notebooks" / f"{name}.ipynb"
+        self.notebook = nbformat.read(self.path, as_version=4)
+        for cell in self.notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        place = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        injected = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
+        self.notebook.cells.insert(place + 1, injected)
+        self.timeout = timeout
+        self.error = None
+
+    def run(self):
+        client = NotebookClient(
+            self.notebook,
+            kernel_name="rust",
+            timeout=self.timeout,
+            startup_timeout=1200,
+            resources={"metadata": {"path": str(self.path.parent)}},
+            on_cell_executed=self.executed,
+        )
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            self.error = f"a cell failed:\n{error}"
+        except Exception as error:  # whatever ends a kernel ends the demo with its reason
+            self.error = f"{type(error).__name__}: {error}"
+        finally:
+            folder = ROOT / "target" / "demo"
+            folder.mkdir(parents=True, exist_ok=True)
+            nbformat.write(self.notebook, folder / self.path.name)
+
+    def executed(self, cell, cell_index, **_):
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/plain", "")
+            if match := re.search(r"The live figure is at (\S+)", text):
+                print(f"demo: the live figure is at {match[1]}", flush=True)
+        first = cell.source.strip().splitlines()[0]
+        print(f"demo: {self.name}: {first[:70]}", flush=True)
+
+    def result(self):
+        """What the cell tagged `result` has returned, as numbers."""
+        for cell in self.notebook.cells:
+            if "result" in cell.metadata.get("tags", []):
+                for output in cell.outputs:
+                    if DATA in output.get("data", {}):
+                        return output["data"][DATA]
+        return None
+
+
+def main():
+    time_span, rate = number("TIME_SPAN", 60), number("RATE", 20 if not os.environ.get("SOURCE", "").startswith("replay") else 1)
+    if time_span == 0:
+        sys.exit("demo: TIME_SPAN=0: nothing can be streamed in no time; give one such as TIME_SPAN=60")
+    chosen = source(os.environ.get("SOURCE") or "demo", rate)
+    # At a low rate, the gaps between tweets are long: silence must be longer than any of them.
+    quiet = max(SILENCE, 20 / rate if rate else 0)
+    timeout = int(time_span + quiet + 600)
+    runs = [
+        Run("Streamer", f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};", timeout),
+        Run("Listener", f"let quiet = Duration::from_secs_f64({quiet:.3f});", timeout),
+    ]
+    print("demo: two Rust kernels are starting …", flush=True)
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    failed = [f"demo: {run.name}: {run.error}" for run in runs if run.error]
+    streamed, heard = (run.result() for run in runs)
+    if failed or streamed is None or heard is None:
+        sys.exit("\n".join(failed) or "demo: a notebook has shown no result")
+    sent, got = streamed["sent"], heard["heard"]
+    skipped = sum(heard["skipped"].values())
+    print(f"demo: streamed {sent}, heard {got}, lost {sent - got}, skipped {skipped}, sentiment {heard['sum']:+.2f}")
+    sys.exit(sent != got)
+
+
+main()

@@ -1,0 +1,116 @@
+"""Starts the Rust kernel of one notebook, in a working directory of its own.
+
+evcxr compiles each cell in a working directory, and two kernels must not share one. An empty one
+would have to compile every dependency first, which takes minutes. So `make setup` prepares one
+directory, and each kernel gets a copy of it: files that no kernel changes (the compiled
+dependencies) as hard links, the others as copies.
+
+A kernel may be killed at any time, so it cannot be trusted to clean up. A second process, in a
+session of its own, waits for the kernel's end, stops what the kernel has left running, and removes
+the copy.
+"""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "target" / "kernel"
+WARM = HOME / "warm"
+PROGRAM = ROOT / "target" / "tools" / "bin" / "evcxr_jupyter"
+# What is compiled anew, or changed, in a kernel's life: everything else may be shared.
+CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
+
+
+def environment(tmpdir):
+    """The variables that make evcxr use our settings and nobody else's."""
+    return {
+        **os.environ,
+        "EVCXR_TMPDIR": str(tmpdir),
+        "EVCXR_CONFIG_DIR": str(HOME),
+        # evcxr looks below this for its own kernelspec, to bring it up to date. Ours is not its
+        # own, and a person's plain evcxr elsewhere is not ours to change.
+        "JUPYTER_PATH": str(HOME),
+    }
+
+
+def copy(source, target):
+    """Like `cp -a`: times are kept, or cargo would compile everything anew."""
+    name = Path(source).name
+    unchanging = "deps" in Path(source).parts and not name.startswith(CHANGING)
+    if unchanging and name.endswith((".rlib", ".rmeta", ".so", ".d", ".o")):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def remove_what_was_left():
+    """Removes copies whose kernel and keeper were both killed, by a power cut for example."""
+    for left in HOME.glob("kernel-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def start(connection_file):
+    if not PROGRAM.exists() or not WARM.exists():
+        sys.exit("The Rust kernel is not set up. Run `make setup` in the repository first.")
+    remove_what_was_left()
+    own = HOME / f"kernel-{os.getpid()}"
+    shutil.copytree(WARM, own, symlinks=True, copy_function=copy)
+    for folder, _, _ in os.walk(WARM):
+        shutil.copystat(folder, own / Path(folder).relative_to(WARM))
+    subprocess.Popen(
+        [sys.executable, __file__, "--keep", str(os.getpid()), str(own)],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], environment(own))
+
+
+def keep(pid, own):
+    """Waits for the kernel's end, then stops its children and removes its directory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        kernel = os.pidfd_open(pid)
+        select.select([kernel], [], [])
+    except ProcessLookupError:
+        pass
+    mark = f"EVCXR_TMPDIR={own}".encode()
+    while left := [process for process in processes() if process_has(process, mark)]:
+        for process in left:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def processes():
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def process_has(process, mark):
+    try:
+        return process != os.getpid() and mark in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--keep":
+        keep(int(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "--spec":
+        argv = [sys.executable, __file__, "{connection_file}"]
+        spec = {"argv": argv, "display_name": "Rust", "language": "rust", "interrupt_mode": "message"}
+        print(json.dumps(spec, indent=1))
+    else:
+        start(sys.argv[1])

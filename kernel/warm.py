@@ -1,0 +1,76 @@
+"""Prepares the working directory that every kernel gets a copy of: see start.py.
+
+It runs a real kernel on it and one cell of a notebook, so that all that cell needs is compiled.
+Nothing is done when nothing has changed since.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+
+from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpec
+
+from start import HOME, PROGRAM, ROOT, WARM, environment
+
+STAMP = HOME / "warm.stamp"
+CONFIG = f"""# Made by `make setup`.
+[evcxr]
+prelude = "use live_sentiment::prelude::*;"
+
+[dependencies]
+live_sentiment = {{ path = "{ROOT}" }}
+"""
+CELL = 'let warm = Analyzer::new().score("warm"); println!("warm");'
+
+
+def fingerprint():
+    """Changes with whatever a kernel compiles."""
+    digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
+    digest.update(CONFIG.encode())
+    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
+    for file in [*files, *sorted((ROOT / "src").rglob("*"))]:
+        if file.is_file():
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def main():
+    now = fingerprint()
+    if WARM.exists() and STAMP.exists() and STAMP.read_text() == now:
+        print("kernel: warm")
+        return
+    print("kernel: compiling what the notebooks use, so that they need not (2 to 4 minutes the first time) …", flush=True)
+    began = time.monotonic()
+    STAMP.unlink(missing_ok=True)
+    WARM.mkdir(parents=True, exist_ok=True)
+    (HOME / "evcxr.toml").write_text(CONFIG)
+    # The same versions as in the tests: cargo takes from it what it needs.
+    shutil.copy2(ROOT / "Cargo.lock", WARM / "Cargo.lock")
+
+    manager = KernelManager()
+    manager._kernel_spec = KernelSpec(
+        argv=[str(PROGRAM), "--control_file", "{connection_file}"], display_name="Rust", language="rust",
+        interrupt_mode="message",
+    )
+    manager.start_kernel(env=environment(WARM), cwd=str(ROOT / "notebooks"))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=1500)
+        said = []
+        reply = client.execute_interactive(
+            CELL, timeout=900, output_hook=lambda message: said.append(str(message["content"]))
+        )
+        if reply["content"]["status"] != "ok" or "warm" not in "".join(said):
+            sys.exit("kernel: the first cell failed:\n" + "\n".join(said))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    STAMP.write_text(now)
+    print(f"kernel: warm after {time.monotonic() - began:.0f} s", flush=True)
+
+
+main()
