@@ -28,10 +28,34 @@ PROGRAM = ROOT / "target" / "tools" / "bin" / "evcxr_jupyter"
 CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
+def cargo_home():
+    """A CARGO_HOME that is the person's own, but for the `cargo` in it: see cargo.py."""
+    real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    ours = HOME / "cargo-home"
+    (ours / "bin").mkdir(parents=True, exist_ok=True)
+    for entry in real.iterdir():
+        if entry.name != "bin":
+            link(ours / entry.name, entry)
+    link(ours / "bin" / "cargo", ROOT / "kernel" / "cargo.py")
+    return real, ours
+
+
+def link(path, target):
+    """Like `ln -sfn`, also when two kernels start at once."""
+    if not path.is_symlink() or Path(os.readlink(path)) != target:
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.symlink_to(target)
+        fresh.replace(path)
+
+
 def environment(tmpdir):
     """The variables that make evcxr use our settings and nobody else's."""
+    real, ours = cargo_home()
     return {
         **os.environ,
+        "CARGO_HOME": str(ours),
+        "LIVE_SENTIMENT_CARGO_HOME": str(real),
+        "LIVE_SENTIMENT_CARGO": shutil.which("cargo") or str(real / "bin" / "cargo"),
         "EVCXR_TMPDIR": str(tmpdir),
         "EVCXR_CONFIG_DIR": str(HOME),
         # evcxr looks below this for its own kernelspec, to bring it up to date. Ours is not its

@@ -18,7 +18,9 @@ from start import HOME, PROGRAM, ROOT, WARM, environment
 STAMP = HOME / "warm.stamp"
 CONFIG = f"""# Made by `make setup`.
 [evcxr]
-prelude = "use live_sentiment::prelude::*;"
+# The first variable of a kernel makes rust-analyzer read the standard library: better now than in
+# the reader's first cell.
+prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new();"
 
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}
