@@ -18,6 +18,8 @@ from start import HOME, PROGRAM, ROOT, WARM, environment
 STAMP = HOME / "warm.stamp"
 CONFIG = f"""# Made by `make setup`.
 [evcxr]
+# Cells compile faster so, and what is fast or slow is in the library: see CARGO_CONFIG.
+opt_level = "0"
 # The first variable of a kernel makes rust-analyzer read the standard library: better now than in
 # the reader's first cell.
 prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new();"
@@ -25,13 +27,19 @@ prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new();"
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}
 """
+CARGO_CONFIG = """# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
+[profile.dev.package."*"]
+opt-level = 2
+debug-assertions = false
+overflow-checks = false
+"""
 CELL = 'let warm = Analyzer::new().score("warm"); println!("warm");'
 
 
 def fingerprint():
     """Changes with whatever a kernel compiles."""
     digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
-    digest.update(CONFIG.encode())
+    digest.update((CONFIG + CARGO_CONFIG).encode())
     files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
     for file in [*files, *sorted((ROOT / "src").rglob("*"))]:
         if file.is_file():
@@ -49,6 +57,8 @@ def main():
     STAMP.unlink(missing_ok=True)
     WARM.mkdir(parents=True, exist_ok=True)
     (HOME / "evcxr.toml").write_text(CONFIG)
+    (HOME / ".cargo").mkdir(exist_ok=True)
+    (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
     # The same versions as in the tests: cargo takes from it what it needs.
     shutil.copy2(ROOT / "Cargo.lock", WARM / "Cargo.lock")
 

@@ -4,9 +4,10 @@
 //! needs none, and starting anew from the earliest message *is* its recovery. When there is a
 //! backlog, a batch is decoded and scored on all cores, and added up in the topic's order.
 //!
-//! A broker that goes away is waited for. The consumer is then made anew at the offset that was
-//! read last, because a broker that comes back may have forgotten the topic (the embedded one
-//! has), and the client library must not ask it for what it does not know.
+//! A broker that goes away is waited for. The consumer is then made anew, because a broker that
+//! comes back may have forgotten the topic (the embedded one has), and the client library crashes
+//! when it asks such a broker for what it knew. It begins at the message that was read last, which
+//! is asked for once more: if it is not there, this is another log, and counting begins anew.
 
 use crate::figure::LiveFigure;
 use crate::kafka::{Kafka, RUN_HEADER, Run};
@@ -34,6 +35,8 @@ const BATCH: usize = 2_000;
 const SHARED_BATCH: usize = 128;
 /// How many tweets are kept for [`Listening::print_tweets`].
 const PRINTABLE: usize = 1_000;
+/// How long a broker that came back has for showing the last message that was read.
+const RECOGNITION: Duration = Duration::from_secs(5);
 /// How long one wait for messages takes, and so the longest wait for a stop.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -190,8 +193,9 @@ impl Listener {
             stop: AtomicBool::new(false),
         });
         let reader = Reader {
-            offsets: BTreeMap::new(),
-            reconnected: false,
+            places: BTreeMap::new(),
+            unseen: BTreeMap::new(),
+            connected: Instant::now(),
             run: None,
             deadline: self.time_span.map(|span| Instant::now() + span),
             analyzer: Analyzer::new(),
@@ -220,10 +224,11 @@ struct Reader {
     listener: Listener,
     analyzer: Analyzer,
     cores: usize,
-    /// The next offset of each partition.
-    offsets: BTreeMap<i32, i64>,
-    /// True until a message has come over the newest connection, if it is not the first one.
-    reconnected: bool,
+    /// The last message that was read of each partition.
+    places: BTreeMap<i32, Place>,
+    /// Those of them that a broker that came back has not shown again yet.
+    unseen: BTreeMap<i32, Place>,
+    connected: Instant,
     run: Option<Run>,
     deadline: Option<Instant>,
     shared: Arc<Shared>,
@@ -233,11 +238,26 @@ struct Reader {
 
 /// Why a consumer is given up.
 enum Lost {
-    /// The broker, by this error.
+    /// The broker is gone, by this error.
     Broker(KafkaError),
-    /// Nothing: a new run has begun after a reconnect, and its first messages may lie before the
-    /// offset that was asked for.
-    Place,
+    /// The broker is there, with another log in the topic.
+    Log,
+}
+
+/// A message, by what tells it from another one.
+#[derive(Clone, Copy, PartialEq)]
+struct Place {
+    offset: i64,
+    written: Option<i64>,
+}
+
+impl Place {
+    fn of(message: &BorrowedMessage<'_>) -> Place {
+        Place {
+            offset: message.offset(),
+            written: message.timestamp().to_millis(),
+        }
+    }
 }
 
 /// A message, decoded and scored.
@@ -255,18 +275,19 @@ impl Reader {
                 }
             };
             self.state(State::Connected);
+            self.unseen = self.places.clone();
+            self.connected = Instant::now();
             while !self.over() {
                 match self.read(&consumer) {
                     Ok(()) => {}
                     Err(Lost::Broker(error)) => {
                         tracing::info!("lost Kafka ({error}); trying again until it is back");
                         self.state(State::Reconnecting(error.to_string()));
-                        self.reconnected = true;
                         break;
                     }
-                    Err(Lost::Place) => {
-                        self.offsets.clear();
-                        self.reconnected = false;
+                    Err(Lost::Log) => {
+                        tracing::info!("the topic was made anew; counting begins anew");
+                        self.forget();
                         break;
                     }
                 }
@@ -275,6 +296,14 @@ impl Reader {
         self.state(State::Ended);
         locked(&self.shared.printable).ended = true;
         self.shared.news.notify_all();
+    }
+
+    fn forget(&mut self) {
+        self.places.clear();
+        self.run = None;
+        self.listener.from = StartFrom::Earliest;
+        locked(&self.shared.trajectory).begin_run();
+        *locked(&self.shared.printable) = Printable::default();
     }
 
     fn over(&self) -> bool {
@@ -334,8 +363,8 @@ impl Reader {
         let consumer: BaseConsumer = config.create().map_err(failed)?;
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions {
-            let offset = match (self.offsets.get(&partition), self.listener.from) {
-                (Some(next), _) => Offset::Offset(*next),
+            let offset = match (self.places.get(&partition), self.listener.from) {
+                (Some(last), _) => Offset::Offset(last.offset),
                 (None, StartFrom::Earliest) => Offset::Beginning,
                 (None, StartFrom::Latest) => Offset::End,
             };
@@ -367,6 +396,9 @@ impl Reader {
             }
         }
         if batch.is_empty() {
+            if !self.unseen.is_empty() && self.connected.elapsed() > RECOGNITION {
+                return Err(Lost::Log);
+            }
             self.quiet(Duration::ZERO);
         } else {
             self.add(&batch)?;
@@ -385,7 +417,6 @@ impl Reader {
         let outcomes = self.score(batch);
         let mut trajectory = locked(&self.shared.trajectory);
         let mut printable = locked(&self.shared.printable);
-        let mut result = Ok(());
         for (message, outcome) in batch.iter().zip(outcomes) {
             if self
                 .listener
@@ -394,18 +425,22 @@ impl Reader {
             {
                 break;
             }
+            let place = Place::of(message);
+            if let Some(last) = self.unseen.remove(&message.partition()) {
+                if place == last {
+                    continue;
+                }
+                if place.offset <= last.offset {
+                    return Err(Lost::Log);
+                }
+            }
+            self.places.insert(message.partition(), place);
             let run = run_of(message);
             if run.is_some() && run < self.run {
-                self.offsets
-                    .insert(message.partition(), message.offset() + 1);
                 trajectory.skip_earlier_run();
                 continue;
             }
             if run > self.run {
-                if self.reconnected {
-                    result = Err(Lost::Place);
-                    break;
-                }
                 // The first run that is met is no new one: there is nothing to begin anew.
                 if self.run.is_some() || trajectory.total().heard > 0 {
                     tracing::info!("a new run has begun in the topic; counting begins anew");
@@ -414,8 +449,6 @@ impl Reader {
                 }
                 self.run = run;
             }
-            self.offsets
-                .insert(message.partition(), message.offset() + 1);
             match outcome {
                 Err(reason) => trajectory.skip(reason),
                 Ok(scored) => {
@@ -429,12 +462,11 @@ impl Reader {
                 }
             }
         }
-        self.reconnected = false;
         printable.quiet = Duration::ZERO;
         drop((trajectory, printable));
         self.shared.news.notify_all();
         self.ring();
-        result
+        Ok(())
     }
 
     /// Scores a batch, on all cores if it is large; the order stays.

@@ -8,11 +8,11 @@
 use crate::kafka::{Kafka, RUN_HEADER};
 use crate::notebook::{Card, thousands};
 use crate::runtime::runtime;
-use crate::source::Source;
+use crate::source::{BoxedSource, Source};
 use crate::{Error, Filter, Result, Tweet};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -63,7 +63,7 @@ struct Progress {
     filtered: u64,
     duplicate: u64,
     skipped: u64,
-    /// Never handed to the producer, or given up by it.
+    /// Never taken by the producer.
     refused: u64,
     topics: BTreeMap<String, u64>,
     last_trouble: Option<String>,
@@ -230,6 +230,10 @@ impl Streamer {
     /// [`Error::Invalid`] for an empty track, language or time span, [`Error::NoTopic`] if the
     /// topic is not there, [`Error::File`] if the file cannot be opened.
     pub fn start(self, source: impl Source) -> Result<Streaming> {
+        self.start_boxed(source.boxed())
+    }
+
+    fn start_boxed(self, source: BoxedSource) -> Result<Streaming> {
         if self.time_span.is_some_and(|span| span.is_zero()) {
             return Err(Error::Invalid {
                 what: "time span 0".into(),
@@ -313,8 +317,8 @@ fn producer(mut config: ClientConfig, reports: Reports) -> Result<ThreadedProduc
 }
 
 /// What the streaming task owns.
-struct Work<S> {
-    source: S,
+struct Work {
+    source: BoxedSource,
     filter: Filter,
     seen: Seen,
     saver: Option<Saver>,
@@ -324,7 +328,7 @@ struct Work<S> {
     message: Vec<u8>,
 }
 
-impl<S: Source> Work<S> {
+impl Work {
     async fn run(mut self, mut stopped: watch::Receiver<bool>, time_span: Option<Duration>) {
         let over = tokio::time::sleep(time_span.unwrap_or(Duration::MAX));
         tokio::pin!(over);
@@ -432,30 +436,23 @@ impl<S: Source> Work<S> {
         if let Some(trouble) = saver.and_then(Saver::close) {
             locked(&shared.progress).last_trouble = Some(trouble);
         }
-        let flushed = tokio::task::spawn_blocking(move || {
+        let unanswered = tokio::task::spawn_blocking(move || {
             let flushed = producer.flush(FLUSH_LIMIT);
-            let left = producer.in_flight_count();
-            (flushed, u64::try_from(left).unwrap_or(0))
+            // What is given up now is reported as failed, tweet by tweet.
+            producer.purge(PurgeConfig::default().queue().inflight());
+            let _ = producer.flush(Duration::from_secs(1));
+            flushed.err()
         });
-        let mut progress = locked_after(flushed.await, &shared);
+        let unanswered = unanswered.await.ok().flatten();
+        let mut progress = locked(&shared.progress);
+        if let Some(error) = unanswered {
+            progress.last_trouble = Some(format!(
+                "the broker did not take all tweets within {} s after the end: {error}",
+                FLUSH_LIMIT.as_secs()
+            ));
+        }
         progress.ended = Some((Instant::now(), ended));
     }
-}
-
-/// Counts what the broker has not taken by the flush limit as refused.
-fn locked_after<'a>(
-    flushed: Result<(rdkafka::error::KafkaResult<()>, u64), tokio::task::JoinError>,
-    shared: &'a Shared,
-) -> MutexGuard<'a, Progress> {
-    let mut progress = locked(&shared.progress);
-    if let Ok((Err(error), left)) = flushed {
-        progress.refused += left;
-        progress.last_trouble = Some(format!(
-            "{left} tweets were not taken by the broker within {} s after the end: {error}",
-            FLUSH_LIMIT.as_secs()
-        ));
-    }
-    progress
 }
 
 impl Streaming {

@@ -223,6 +223,15 @@ impl Kafka {
                 next: "Give `TopicConfig::default()`, or numbers from 1 up.",
             });
         }
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !(1..250).contains(&name.len()) || !name.chars().all(legal) || matches!(name, "." | "..")
+        {
+            return Err(Error::Invalid {
+                what: format!("topic {name:?}"),
+                reason: "a topic's name is 1 to 249 letters, digits, dots, dashes or underscores",
+                next: "Give a name such as \"tweets\".",
+            });
+        }
         crate::streamer::stop_writing_to(self.address(), name);
         let made = self.make_topic(name, &config)?.then_some(config);
         let partitions = self.partitions(name)?;

@@ -5,7 +5,7 @@
 //! thing (half of the authors below a hundred, one in a thousand above a million); arrivals are a
 //! Poisson process; and about one tweet in eight is off-topic or in another language.
 
-use super::Source;
+use super::{BoxedSource, Source};
 use crate::{Error, Result, Tweet};
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
@@ -163,6 +163,10 @@ impl Source for Demo {
             Pace::PerSecond(rate) => format!("demo, {rate} tweets a second"),
             Pace::Unlimited => "demo, as fast as possible".into(),
         }
+    }
+
+    fn boxed(self) -> BoxedSource {
+        BoxedSource(Box::new(self))
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

@@ -4,7 +4,7 @@
 //! its number, and one that is too long is skipped without being held in memory, so any file can
 //! be given.
 
-use super::Source;
+use super::{BoxedSource, Source};
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
 use crate::{Error, Result, Tweet};
 use jiff::Timestamp;
@@ -163,6 +163,10 @@ impl Replay {
 impl Source for Replay {
     fn name(&self) -> String {
         format!("replay of {}", self.path.display())
+    }
+
+    fn boxed(self) -> BoxedSource {
+        BoxedSource(Box::new(self))
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

@@ -1,0 +1,44 @@
+# What a person types. Everything is below the repository: .venv (Python tools, the broker) and
+# target (the Rust kernel, compiled crates, the demo's notebooks).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test check record lock stop clean
+JUPYTER := .venv/bin/jupyter
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: ## everything the notebooks need; the first time takes up to 15 minutes, then seconds
+	@kernel/setup
+
+demo: setup ## both notebooks in parallel, with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE RATE=20
+	@.venv/bin/python kernel/demo.py
+
+lab: setup ## JupyterLab with both notebooks and the Rust kernel
+	@$(JUPYTER) lab --ServerApp.root_dir=notebooks --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/Streamer.ipynb
+
+test: ## everything that CI runs; installs Chromium if it is missing
+	@kernel/setup browser
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo build --release --examples
+	cargo test
+	.venv/bin/python -m pytest tests
+
+check: ## the quick loop: format, clippy, unit tests
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test --lib
+
+record: setup ## runs both notebooks and keeps their outputs, and the picture in the README
+	@kernel/setup browser
+	@.venv/bin/python kernel/record.py
+
+lock: ## makes requirements-dev.txt anew from kernel/requirements.in
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate kernel/requirements.in -o requirements-dev.txt
+
+stop: ## ends an embedded broker that was left running
+	@pkill -f "^$(CURDIR)/.venv/bin/tansu broker " && echo "the broker has ended" || echo "no broker of this folder runs"
+
+clean: stop ## removes what set-up and builds have made
+	rm -rf .venv target
