@@ -56,8 +56,9 @@ class Run(threading.Thread):
             if cell.cell_type == "code":
                 cell.outputs = []
         place = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
-        injected = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
-        self.notebook.cells.insert(place + 1, injected)
+        if parameters:
+            injected = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
+            self.notebook.cells.insert(place + 1, injected)
         self.timeout = timeout
         self.error = None
 
@@ -100,12 +101,13 @@ class Run(threading.Thread):
 
 
 def main():
-    time_span, rate = number("TIME_SPAN", 60), number("RATE", 20 if not os.environ.get("SOURCE", "").startswith("replay") else 1)
+    time_span = number("TIME_SPAN", 60)
+    rate = number("RATE", 1 if os.environ.get("SOURCE", "").startswith("replay") else 20)
     if time_span == 0:
         sys.exit("demo: TIME_SPAN=0: nothing can be streamed in no time; give one such as TIME_SPAN=60")
     chosen = source(os.environ.get("SOURCE") or "demo", rate)
     # At a low rate, the gaps between tweets are long: silence must be longer than any of them.
-    quiet = max(SILENCE, 20 / rate if rate else 0)
+    quiet = max(SILENCE, 20 / rate if rate else 0) if chosen.startswith("Demo") else SILENCE
     timeout = int(time_span + quiet + 600)
     runs = [
         Run("Streamer", f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};", timeout),
@@ -119,11 +121,12 @@ def main():
     failed = [f"demo: {run.name}: {run.error}" for run in runs if run.error]
     streamed, heard = (run.result() for run in runs)
     if failed or streamed is None or heard is None:
-        sys.exit("\n".join(failed) or "demo: a notebook has shown no result")
+        sys.exit("\n".join(failed) or "demo: a notebook has shown no result; see target/demo")
     sent, got = streamed["sent"], heard["heard"]
     skipped = sum(heard["skipped"].values())
     print(f"demo: streamed {sent}, heard {got}, lost {sent - got}, skipped {skipped}, sentiment {heard['sum']:+.2f}")
     sys.exit(sent != got)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -318,7 +318,7 @@ fn what_cannot_be_meant_is_refused() {
         .unwrap();
     let streamer = || Streamer::new(&kafka, "tweets");
     let refused = |result: Result<_>, word: &str| {
-        let error = result.err().expect("an error").to_string();
+        let error = result.expect_err("an error").to_string();
         assert!(error.contains(word), "{error}");
     };
     refused(

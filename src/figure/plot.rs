@@ -5,7 +5,7 @@
 
 use crate::notebook::escape;
 use crate::trajectory::Trajectory;
-use plotly::common::{Font, HoverInfo, Line, Marker, Mode, Title};
+use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
 
@@ -48,21 +48,25 @@ fn layout() -> Layout {
     const GRID: &str = "rgba(128,128,128,0.25)";
     let axis = || Axis::new().grid_color(GRID).zero_line(false);
     Layout::new()
-        .title(Title::with_text("Running sentiment"))
         .font(Font::new().size(15))
         .paper_background_color("rgba(0,0,0,0)")
         .plot_background_color("rgba(0,0,0,0)")
         .hover_mode(HoverMode::Closest)
         .legend(
             Legend::new()
-                .orientation(plotly::common::Orientation::Horizontal)
-                .y(-0.18),
+                .orientation(Orientation::Horizontal)
+                .y_anchor(Anchor::Bottom)
+                .y(1.01),
         )
-        .margin(Margin::new().left(60).right(20).top(50).bottom(60))
-        .x_axis(axis().type_(AxisType::Date))
+        .margin(Margin::new().left(60).right(20).top(40).bottom(60))
+        .x_axis(
+            axis()
+                .type_(AxisType::Date)
+                .title(Title::with_text("time (UTC)")),
+        )
         .y_axis(
             axis()
-                .title(Title::with_text("sum of metric"))
+                .title(Title::with_text("running sentiment"))
                 .zero_line(true)
                 .zero_line_color("rgba(128,128,128,0.9)")
                 .zero_line_width(2),

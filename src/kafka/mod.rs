@@ -20,7 +20,6 @@ use embedded::Embedded;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -47,6 +46,8 @@ pub struct Kafka {
 
 struct Shared {
     address: String,
+    /// For what is asked of the broker, apart from the streams themselves.
+    admin: AdminClient<DefaultClientContext>,
     embedded: Option<Embedded>,
     runs: Mutex<HashMap<String, Run>>,
 }
@@ -162,7 +163,7 @@ impl Kafka {
     /// [`Error::NoBroker`] or [`Error::NotKafka`], within 5 seconds.
     pub fn at(address: &str) -> Result<Kafka> {
         reach(address)?;
-        let kafka = Kafka::new(address.to_owned(), None);
+        let kafka = Kafka::new(address.to_owned(), None)?;
         kafka.topics().map_err(|_| Error::NotKafka {
             address: address.into(),
             seconds: ANSWER.as_secs(),
@@ -178,7 +179,7 @@ impl Kafka {
     pub fn embedded(port: u16) -> Result<Kafka> {
         let embedded = Embedded::start(port)?;
         let address = embedded.address().to_owned();
-        let kafka = Kafka::new(address, Some(embedded));
+        let kafka = Kafka::new(address, Some(embedded))?;
         let deadline = Instant::now() + ANSWER;
         loop {
             let answer = reach(&kafka.shared.address).and_then(|()| kafka.topics());
@@ -193,14 +194,24 @@ impl Kafka {
         }
     }
 
-    fn new(address: String, embedded: Option<Embedded>) -> Kafka {
-        Kafka {
+    fn new(address: String, embedded: Option<Embedded>) -> Result<Kafka> {
+        let admin = client(&address)
+            // A broker that comes back is found again within half a second.
+            .set("reconnect.backoff.max.ms", "500")
+            .create()
+            .map_err(|error| Error::Kafka {
+                tried: format!("made a client for {address:?}"),
+                reason: error.to_string(),
+                next: "Check the address: it is `host:port`.",
+            })?;
+        Ok(Kafka {
             shared: Arc::new(Shared {
                 address,
+                admin,
                 embedded,
                 runs: Mutex::default(),
             }),
-        }
+        })
     }
 
     /// Where the broker is, as `host:port`.
@@ -251,10 +262,6 @@ impl Kafka {
             reason,
             next: "Check its name and numbers, and that the broker has as many brokers as replicas.",
         };
-        let admin: AdminClient<DefaultClientContext> = self
-            .client()
-            .create()
-            .map_err(|error| failed(error.to_string()))?;
         let retention = config.retention.as_millis().to_string();
         let topic = NewTopic::new(
             name,
@@ -264,7 +271,7 @@ impl Kafka {
         .set("retention.ms", &retention);
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let results = runtime()
-            .block_on(admin.create_topics([&topic], &options))
+            .block_on(self.shared.admin.create_topics([&topic], &options))
             .map_err(|error| failed(error.to_string()))?;
         for result in results {
             match result {
@@ -305,9 +312,9 @@ impl Kafka {
             reason: error.to_string(),
             next: "Check that the broker still runs.",
         };
-        let client: BaseConsumer = self.client().create().map_err(failed)?;
         // All topics are asked for: to ask for one makes it, on brokers that are set so.
-        let metadata = client.fetch_metadata(None, ANSWER).map_err(failed)?;
+        let admin = self.shared.admin.inner();
+        let metadata = admin.fetch_metadata(None, ANSWER).map_err(failed)?;
         let topics = metadata.topics().iter();
         Ok(topics
             .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
@@ -315,12 +322,7 @@ impl Kafka {
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", self.address())
-            .set("broker.address.family", "v4")
-            .set("log_level", "0");
-        config
+        client(self.address())
     }
 
     fn begin_run(&self, topic: &str) {
@@ -372,6 +374,15 @@ impl Topic {
         }
         .show();
     }
+}
+
+fn client(address: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", address)
+        .set("broker.address.family", "v4")
+        .set("log_level", "0");
+    config
 }
 
 fn address_from_environment() -> Option<String> {

@@ -27,8 +27,8 @@ function ink() {
 function trace(line, place) {
   const colours = template.data;
   const look = colours[place < colours.length ? place : 1 + ((place - 1) % (colours.length - 1))];
-  const mode = line.x.length > 150 ? "lines" : "lines+markers";
-  return { ...look, mode, name: line.name, x: line.x, y: line.y, hovertext: line.text };
+  const marker = { ...look.marker, size: line.x.length > 150 ? 3 : 6 };
+  return { ...look, marker, name: line.name, x: line.x, y: line.y, hovertext: line.text };
 }
 
 // Plotly draws what the line arrays hold; `datarevision` tells it that they have changed.
@@ -40,8 +40,10 @@ function draw(now) {
   layout.datarevision = now;
   layout.uirevision = run;
   layout.autosize = true;
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)" };
   if (figure.clientWidth < 600) {
     layout.margin = { ...layout.margin, l: 42, r: 8 };
+    layout.xaxis = { ...layout.xaxis, nticks: 4 };
     layout.yaxis = { ...layout.yaxis, title: undefined };
   }
   Plotly.react(figure, lines.map(trace), layout, { responsive: true, displaylogo: false });

@@ -1,0 +1,88 @@
+"""`make record`: runs both notebooks for real and keeps their outputs in notebooks/.
+
+Code-hosting pages show no Plotly figure, so its picture is put beside it, drawn by the same
+plotly.js in a real browser; and the live page is photographed for the README while it runs.
+"""
+
+import json
+import re
+import shutil
+import sys
+import threading
+
+import nbformat
+from playwright.sync_api import sync_playwright
+
+from demo import ROOT, Run
+
+SECONDS = 60
+PLOTLY = "application/vnd.plotly.v1+json"
+BROWSER = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+class Recorded(Run):
+    """A run that tells when the figure is served, and by which address."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.address = None
+        self.listening = threading.Event()
+
+    def executed(self, cell, cell_index, **more):
+        super().executed(cell, cell_index, **more)
+        for output in cell.get("outputs", []):
+            if match := re.search(r"The live figure is at (\S+)", output.get("data", {}).get("text/plain", "")):
+                self.address = match[1]
+        if "print_tweets" in cell.source:
+            self.listening.set()
+
+
+def picture(page, figure):
+    """The figure as a PNG, in base64."""
+    draw = """async (figure) => {
+        const layout = {...figure.layout, paper_bgcolor: "#ffffff", width: 1000, height: 520};
+        const url = await Plotly.toImage({data: figure.data, layout}, {format: "png", width: 1000, height: 520});
+        return url.split(",")[1];
+    }"""
+    return page.evaluate(draw, figure)
+
+
+def main():
+    streamer = Recorded("Streamer", f"let time_span = Duration::from_secs({SECONDS});", 900)
+    listener = Recorded("Listener", "", 900)
+    for run in (streamer, listener):
+        run.start()
+    listener.listening.wait(600)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.goto(listener.address)
+        streamer.join()
+        page.screenshot(path=ROOT / "docs" / "figure.png")
+        listener.join()
+        for run in (streamer, listener):
+            if run.error:
+                sys.exit(f"record: {run.path.name}: {run.error}")
+            keep(run, lambda figure: picture(page, figure))
+        browser.close()
+    print("record: both notebooks and docs/figure.png are new")
+
+
+def keep(run, draw):
+    notebook = run.notebook
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.execution_count = number + 1
+        cell.metadata.pop("execution", None)
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number + 1
+            data = output.get("data", {})
+            if PLOTLY in data:
+                figure = data[PLOTLY]
+                data["image/png"] = draw(figure if isinstance(figure, dict) else json.loads(figure))
+    nbformat.write(notebook, run.path)
+
+
+if __name__ == "__main__":
+    main()

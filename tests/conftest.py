@@ -1,0 +1,104 @@
+"""What the Python tests share: processes that end with their test, and Kafka's address."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "target" / "release" / "examples"
+# Longer than anything takes on a machine that stalls; only a failure waits it out.
+LIMIT = 120
+
+
+def until(what, done):
+    end = time.monotonic() + LIMIT
+    while not (result := done()):
+        assert time.monotonic() < end, f"waited {LIMIT} s for: {what}"
+        time.sleep(0.05)
+    return result
+
+
+@pytest.fixture
+def start():
+    """Starts a program; it is ended when the test is."""
+    running = []
+
+    def start(*command, **options):
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture
+def broker(start, free_port):
+    """A real broker of its own; its address."""
+    address = f"127.0.0.1:{free_port()}"
+    url = f"tcp://{address}"
+    start(ROOT / ".venv/bin/tansu", "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent")
+    until("the broker", lambda: listens(address))
+    return address
+
+
+@pytest.fixture
+def free_port():
+    import socket
+
+    def free_port():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            return taken.getsockname()[1]
+
+    return free_port
+
+
+def listens(address):
+    import socket
+
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def figure_address(listener):
+    """Reads the listener's words until it has named the figure's address."""
+    for line in listener.stderr:
+        if match := re.search(r"the live figure is at (\S+)", line):
+            return match[1]
+    raise AssertionError("the listener has named no address")
+
+
+def processes_with(mark):
+    """The processes whose environment or command holds the mark."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                held = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in held:
+                found.append(int(entry.name))
+    return found

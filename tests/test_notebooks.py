@@ -1,0 +1,111 @@
+"""The notebooks, both at once, each in a real Rust kernel; and what a kernel leaves behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT, listens, processes_with, until
+from jupyter_client import KernelManager
+
+KERNELS = ROOT / "target" / "kernel"
+DEFAULT = "127.0.0.1:9092"
+
+
+def demo(**variables):
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    done = subprocess.run(
+        [sys.executable, ROOT / "kernel" / "demo.py"], env=environment, cwd=ROOT, text=True, capture_output=True, timeout=900
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def nothing_is_left():
+    assert processes_with("EVCXR_TMPDIR=" + str(KERNELS / "kernel-")) == []
+    assert not listens(DEFAULT)
+    assert list(KERNELS.glob("kernel-*")) == []
+    return True
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    assert not listens(DEFAULT), f"something uses {DEFAULT}, which the notebooks need: `make stop`?"
+    yield
+    until("all processes and folders to be gone", lambda: not list(KERNELS.glob("kernel-*")) and not listens(DEFAULT))
+    nothing_is_left()
+
+
+def last_line(said):
+    line = said.strip().splitlines()[-1]
+    match = re.fullmatch(r"demo: streamed (\d+), heard (\d+), lost (-?\d+), skipped (\d+), sentiment [+-]\d+\.\d\d", line)
+    assert match, said
+    return [int(number) for number in match.groups()]
+
+
+def test_both_notebooks_in_parallel_lose_nothing():
+    code, said, trouble = demo(TIME_SPAN=8, RATE=100)
+    assert code == 0, said + trouble
+    streamed, heard, lost, skipped = last_line(said)
+    assert streamed == heard > 200 and lost == skipped == 0
+    assert re.search(r"the live figure is at http://127\.0\.0\.1:80\d\d/", said)
+    for name in ("Streamer", "Listener"):
+        executed = nbformat.read(ROOT / "target" / "demo" / f"{name}.ipynb", as_version=4)
+        committed = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        ours = [cell.source for cell in executed.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        assert ours == [cell.source for cell in committed.cells]
+        kinds = {kind for cell in executed.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
+        assert "text/html" in kinds
+    assert "application/vnd.plotly.v1+json" in kinds
+
+
+def test_a_replay_of_a_file(tmp_path):
+    file = tmp_path / "tweets.jsonl"
+    file.write_text("".join(f'{{"id":{n},"user":"u{n}","followers":{n},"text":"I love bitcoin"}}\n' for n in range(400)))
+    code, said, trouble = demo(SOURCE=f"replay:{file}", RATE=0, TIME_SPAN=60)
+    assert code == 0, said + trouble
+    assert last_line(said) == [400, 400, 0, 0]
+
+
+def test_a_failing_cell_fails_the_demo(tmp_path):
+    file = tmp_path / "gone.jsonl"
+    file.write_text("")
+    code, said, trouble = demo(SOURCE=f"replay:{file}/x", RATE=0)
+    assert code != 0 and "there is none" in trouble, said + trouble
+    code, said, trouble = demo(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", TIME_SPAN=5)
+    assert code != 0, said
+    assert "looked for Kafka at 127.0.0.1:1" in trouble and "Start one" in trouble, trouble
+
+
+def test_a_killed_kernel_leaves_nothing_and_the_next_one_works():
+    for kill in (True, False):
+        manager = KernelManager(kernel_name="rust")
+        manager.start_kernel(cwd=str(ROOT / "notebooks"))
+        client = manager.client()
+        client.start_channels()
+        client.wait_for_ready(timeout=300)
+        cell = 'let kafka = Kafka::start()?; println!("{}", kafka.address());'
+        said = []
+        reply = client.execute_interactive(
+            cell, timeout=300, output_hook=lambda message: said.append(message["content"].get("text", ""))
+        )
+        assert reply["content"]["status"] == "ok" and DEFAULT in "".join(said), said
+        assert listens(DEFAULT)
+        if kill:
+            os.kill(manager.provisioner.pid, signal.SIGKILL)
+        client.stop_channels()
+        manager.shutdown_kernel(now=kill)
+        until("nothing to be left", lambda: not listens(DEFAULT) and not list(KERNELS.glob("kernel-*")))
+
+
+def test_the_committed_notebooks_hold_a_real_run_without_errors():
+    for name in ("Streamer", "Listener"):
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert outputs and not any(output.output_type == "error" for output in outputs)
+        text = str(outputs)
+        assert str(ROOT) not in text, "a path of a machine"
+    kinds = {kind for output in outputs for kind in output.get("data", {})}
+    assert {"application/vnd.plotly.v1+json", "image/png"} <= kinds
