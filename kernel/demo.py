@@ -48,8 +48,10 @@ def source(text, rate):
 class Run(threading.Thread):
     """One notebook, executed cell by cell; its words are printed as they come."""
 
-    def __init__(self, name, parameters, timeout):
-        super().__init__(name=name)
+    def __init__(self, name, parameters, timeout, others):
+        super().__init__(name=name, daemon=True)
+        # Kernels end together: with the Streamer's, the embedded broker ends.
+        self.together = others
         self.path = ROOT / "notebooks" / f"{name}.ipynb"
         self.notebook = nbformat.read(self.path, as_version=4)
         for cell in self.notebook.cells:
@@ -72,7 +74,16 @@ class Run(threading.Thread):
             on_cell_executed=self.executed,
         )
         try:
-            client.execute()
+            with client.setup_kernel():
+                try:
+                    for index, cell in enumerate(self.notebook.cells):
+                        client.execute_cell(cell, index)
+                    self.together.wait()
+                except BaseException:
+                    self.together.abort()
+                    raise
+        except threading.BrokenBarrierError:
+            pass  # the other notebook has failed, and says why
         except CellExecutionError as error:
             self.error = f"a cell failed:\n{error}"
         except Exception as error:  # whatever ends a kernel ends the demo with its reason
@@ -109,10 +120,10 @@ def main():
     # At a low rate, the gaps between tweets are long: silence must be longer than any of them.
     quiet = max(SILENCE, 20 / rate if rate else 0) if chosen.startswith("Demo") else SILENCE
     timeout = int(time_span + quiet + 600)
-    runs = [
-        Run("Streamer", f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};", timeout),
-        Run("Listener", f"let quiet = Duration::from_secs_f64({quiet:.3f});", timeout),
-    ]
+    together = threading.Barrier(2)
+    streamer = f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};"
+    listener = f"let quiet = Duration::from_secs_f64({quiet:.3f});"
+    runs = [Run("Streamer", streamer, timeout, together), Run("Listener", listener, timeout, together)]
     print("demo: two Rust kernels are starting …", flush=True)
     for run in runs:
         run.start()

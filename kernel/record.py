@@ -48,8 +48,9 @@ def picture(page, figure):
 
 
 def main():
-    streamer = Recorded("Streamer", f"let time_span = Duration::from_secs({SECONDS});", 900)
-    listener = Recorded("Listener", "", 900)
+    together = threading.Barrier(2)
+    streamer = Recorded("Streamer", f"let time_span = Duration::from_secs({SECONDS});", 900, together)
+    listener = Recorded("Listener", "", 900, together)
     for run in (streamer, listener):
         run.start()
     listener.listening.wait(600)
@@ -57,8 +58,9 @@ def main():
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(listener.address)
-        streamer.join()
+        page.wait_for_timeout(SECONDS * 900)
         page.screenshot(path=ROOT / "docs" / "figure.png")
+        streamer.join()
         listener.join()
         for run in (streamer, listener):
             if run.error:

@@ -5,9 +5,9 @@ would have to compile every dependency first, which takes minutes. So `make setu
 directory, and each kernel gets a copy of it: files that no kernel changes (the compiled
 dependencies) as hard links, the others as copies.
 
-A kernel may be killed at any time, so it cannot be trusted to clean up. A second process, in a
-session of its own, waits for the kernel's end, stops what the kernel has left running, and removes
-the copy.
+A kernel may be killed at any time, so it cannot be trusted to clean up, and a program that starts
+kernels may be killed too. A second process, in a session of its own, waits for the end of either,
+stops what is left running, and removes the copy.
 """
 
 import json
@@ -90,7 +90,7 @@ def start(connection_file):
     for folder, _, _ in os.walk(WARM):
         shutil.copystat(folder, own / Path(folder).relative_to(WARM))
     subprocess.Popen(
-        [sys.executable, __file__, "--keep", str(os.getpid()), str(own)],
+        [sys.executable, __file__, "--keep", str(own), str(os.getpid()), os.environ.get("JPY_PARENT_PID", "")],
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -99,14 +99,18 @@ def start(connection_file):
     os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], environment(own))
 
 
-def keep(pid, own):
-    """Waits for the kernel's end, then stops its children and removes its directory."""
+def keep(own, kernel, parent):
+    """Waits for the end of the kernel, or of the program that started it, whose kernel must not
+    outlive it; then stops whatever belongs to the kernel and removes its directory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        kernel = os.pidfd_open(pid)
-        select.select([kernel], [], [])
-    except ProcessLookupError:
-        pass
+    watched = []
+    for process in filter(None, (kernel, parent)):
+        try:
+            watched.append(os.pidfd_open(int(process)))
+        except ProcessLookupError:
+            break
+    else:
+        select.select(watched, [], [])
     mark = f"EVCXR_TMPDIR={own}".encode()
     while left := [process for process in processes() if process_has(process, mark)]:
         for process in left:
@@ -131,7 +135,7 @@ def process_has(process, mark):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--keep":
-        keep(int(sys.argv[2]), sys.argv[3])
+        keep(*sys.argv[2:5])
     elif sys.argv[1] == "--spec":
         argv = [sys.executable, __file__, "{connection_file}"]
         spec = {"argv": argv, "display_name": "Rust", "language": "rust", "interrupt_mode": "message"}

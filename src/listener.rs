@@ -40,6 +40,9 @@ const RECOGNITION: Duration = Duration::from_secs(5);
 /// How long one wait for messages takes, and so the longest wait for a stop.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long after a failed one the next attempt to connect comes.
+const AGAIN: Duration = Duration::from_millis(200);
+
 type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
 
 /// Where in the topic a listener begins.
@@ -266,11 +269,13 @@ type Outcome = Result<Scored, Skip>;
 impl Reader {
     fn run(mut self) {
         while !self.over() {
+            let begun = Instant::now();
             let consumer = match self.connect() {
                 Ok(consumer) => consumer,
                 Err(error) => {
                     self.state(State::Waiting(error.to_string()));
-                    self.quiet(Duration::from_millis(200));
+                    std::thread::sleep(AGAIN);
+                    self.quiet(begun.elapsed());
                     continue;
                 }
             };
@@ -330,12 +335,9 @@ impl Reader {
         }
     }
 
-    /// Waits, and tells those who wait for quiet.
+    /// Tells those who wait for quiet that nothing has come for so long.
     fn quiet(&self, for_long: Duration) {
-        if !for_long.is_zero() {
-            std::thread::sleep(for_long);
-        }
-        locked(&self.shared.printable).quiet += for_long.max(POLL);
+        locked(&self.shared.printable).quiet += for_long;
         self.shared.news.notify_all();
     }
 
@@ -399,7 +401,7 @@ impl Reader {
             if !self.unseen.is_empty() && self.connected.elapsed() > RECOGNITION {
                 return Err(Lost::Log);
             }
-            self.quiet(Duration::ZERO);
+            self.quiet(POLL);
         } else {
             self.add(&batch)?;
         }
