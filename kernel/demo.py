@@ -45,6 +45,16 @@ def source(text, rate):
     sys.exit(f"demo: SOURCE={text!r} is none; give SOURCE=demo or SOURCE=replay:FILE")
 
 
+class CellFailed(Exception):
+    """An error left a cell through `?`. evcxr prints it and calls the cell a success all the same."""
+
+
+def check(cell):
+    said = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    if said:
+        raise CellFailed("a cell failed:\n" + cell.source + "\n\n" + "".join(said))
+
+
 class Run(threading.Thread):
     """One notebook, executed cell by cell; its words are printed as they come."""
 
@@ -78,6 +88,7 @@ class Run(threading.Thread):
                 try:
                     for index, cell in enumerate(self.notebook.cells):
                         client.execute_cell(cell, index)
+                        check(cell)
                     self.together.wait()
                 except BaseException:
                     self.together.abort()
@@ -86,6 +97,8 @@ class Run(threading.Thread):
             pass  # the other notebook has failed, and says why
         except CellExecutionError as error:
             self.error = f"a cell failed:\n{error}"
+        except CellFailed as error:
+            self.error = str(error)
         except Exception as error:  # whatever ends a kernel ends the demo with its reason
             self.error = f"{type(error).__name__}: {error}"
         finally:
