@@ -12,10 +12,9 @@ struct Arguments {
     /// Print the first N tweets as they come.
     #[arg(long, default_value_t = 0)]
     print: usize,
-    /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any. Without
-    /// it, there is no figure.
-    #[arg(long)]
-    figure_port: Option<u16>,
+    /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any.
+    #[arg(long, default_value_t = 8050)]
+    figure_port: u16,
     /// Where in the topic to begin.
     #[arg(long, value_enum, default_value_t = From::Earliest)]
     from: From,
@@ -51,13 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(address) => Kafka::at(address)?,
         None => Kafka::connect()?,
     };
-    let figure = arguments
-        .figure_port
-        .map(LiveFigure::serve_on)
-        .transpose()?;
-    if let Some(figure) = &figure {
-        eprintln!("the live figure is at {}", figure.url());
-    }
+    let figure = LiveFigure::serve_on(arguments.figure_port)?;
+    eprintln!("the live figure is at {}", figure.url());
     let mut listener = Listener::new(&kafka, &arguments.topic).from(match arguments.from {
         From::Earliest => StartFrom::Earliest,
         From::Latest => StartFrom::Latest,

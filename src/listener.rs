@@ -577,8 +577,8 @@ impl Listening {
     }
 
     /// Prints the next `count` tweets as they come: user, followers, sentiment and text. It begins
-    /// with the oldest of the last 1,000 that were not printed yet, and returns early if the
-    /// listener ends.
+    /// with the oldest of the last 1,000 that were not printed yet, says so when it has to wait
+    /// for long, and returns early if the listener ends.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
         for _ in 0..count {
             let Some(scored) = self.next_printable() else {
@@ -590,6 +590,8 @@ impl Listening {
     }
 
     fn next_printable(&self) -> Option<Scored> {
+        let mut said = false;
+        let begun = Instant::now();
         let mut printable = locked(&self.shared.printable);
         loop {
             let printed = printable.printed;
@@ -604,6 +606,13 @@ impl Listening {
             }
             if printable.ended {
                 return None;
+            }
+            if !said && begun.elapsed() > Duration::from_secs(2) {
+                drop(printable);
+                println!("waiting for tweets: {}", self.summary());
+                said = true;
+                printable = locked(&self.shared.printable);
+                continue;
             }
             printable = self
                 .shared

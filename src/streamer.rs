@@ -125,8 +125,6 @@ struct Deliveries {
     reason: Mutex<Option<String>>,
 }
 
-impl ClientContext for Deliveries {}
-
 /// Hands the producer's reports to the counters that outlive it.
 struct Reports(Arc<Deliveries>);
 

@@ -182,14 +182,18 @@ impl Kafka {
         let kafka = Kafka::new(address, Some(embedded))?;
         let deadline = Instant::now() + ANSWER;
         loop {
-            let answer = reach(&kafka.shared.address).and_then(|()| kafka.topics());
-            match (answer, &kafka.shared.embedded) {
-                (Ok(_), _) => return Ok(kafka),
-                (Err(_), _) if Instant::now() < deadline => {
+            let answer = reach(kafka.address()).and_then(|()| kafka.topics());
+            match answer {
+                Ok(_) => return Ok(kafka),
+                Err(_) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                (Err(error), Some(embedded)) => return Err(embedded.failed(&error)),
-                (Err(error), None) => return Err(error),
+                Err(error) => {
+                    return Err(match &kafka.shared.embedded {
+                        Some(embedded) => embedded.failed(&error),
+                        None => error,
+                    });
+                }
             }
         }
     }
