@@ -104,6 +104,23 @@ fn a_listener_survives_the_brokers_end_and_hears_the_next_run() {
     until("the third run", || listening.summary().total.heard == sent);
 }
 
+/// A source that begins when the test says so.
+struct Gated {
+    opened: tokio::sync::watch::Receiver<bool>,
+    demo: Demo,
+}
+
+impl Source for Gated {
+    fn name(&self) -> String {
+        "gated demo".into()
+    }
+
+    async fn next(&mut self) -> Option<Result<Tweet>> {
+        self.opened.wait_for(|opened| *opened).await.unwrap();
+        self.demo.next().await
+    }
+}
+
 #[test]
 fn a_broker_that_stops_answering_holds_the_source_back() {
     let kafka = broker();
@@ -112,24 +129,18 @@ fn a_broker_that_stops_answering_holds_the_source_back() {
         .unwrap();
     let process = broker_process(kafka.address());
     let count = 400_000;
-    signal(&process, "-STOP");
+    let (open, opened) = tokio::sync::watch::channel(false);
     let demo = Demo::default().as_fast_as_possible().count(count);
-    // `start` asks the broker for its topic, so it has to answer once more.
-    signal(&process, "-CONT");
-    let streaming = Streamer::new(&kafka, "tweets").start(demo).unwrap();
+    let streaming = Streamer::new(&kafka, "tweets")
+        .start(Gated { opened, demo })
+        .unwrap();
     signal(&process, "-STOP");
-    let mut held = streaming.status();
-    until("the source to be held back", || {
-        std::thread::sleep(Duration::from_millis(300));
-        let now = streaming.status();
-        let same = now.read == held.read;
-        held = now;
-        same
-    });
-    assert!(
-        held.read < count && held.in_flight >= 100_000 && held.failed == 0,
-        "{held:?}"
-    );
+    open.send_replace(true);
+    until("a full queue", || streaming.status().in_flight >= 100_000);
+    // A source that were not held back would be at its end long before this.
+    assert!(!streaming.wait_for(Duration::from_secs(2)));
+    let held = streaming.status();
+    assert!(held.read < 150_000 && held.failed == 0, "{held:?}");
     signal(&process, "-CONT");
     assert!(streaming.wait_for(LIMIT));
     let status = streaming.status();
