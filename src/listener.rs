@@ -12,6 +12,7 @@
 use crate::figure::LiveFigure;
 use crate::kafka::{Kafka, RUN_HEADER, Run};
 use crate::notebook::{Card, shorten, thousands};
+use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::trajectory::{State, Sum, Trajectory};
 use crate::tweet::Skip;
@@ -24,7 +25,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -106,10 +107,6 @@ pub struct Summary {
     pub most_negative: Option<Scored>,
     /// What the listener is doing.
     pub state: State,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listener {

@@ -7,7 +7,7 @@
 
 use crate::kafka::{Kafka, RUN_HEADER};
 use crate::notebook::{Card, thousands};
-use crate::runtime::runtime;
+use crate::runtime::{locked, runtime};
 use crate::source::{BoxedSource, Source};
 use crate::{Error, Filter, Result, Tweet};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,7 +19,7 @@ use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -143,10 +143,6 @@ impl ProducerContext for Reports {
             }
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The streams of this process, so that a notebook cell that runs twice does not leave the first

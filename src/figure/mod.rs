@@ -11,10 +11,11 @@ mod plot;
 mod server;
 
 use crate::notebook::{escape, show};
+use crate::runtime::{locked, runtime};
 use crate::trajectory::{Cursor, Trajectory, Update};
-use crate::{Error, Result, runtime::runtime};
+use crate::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -41,10 +42,6 @@ struct Shared {
     /// What the pages that are open have been sent.
     sent: Mutex<Cursor>,
     updates: broadcast::Sender<Arc<str>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

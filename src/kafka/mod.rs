@@ -14,7 +14,7 @@
 mod embedded;
 
 use crate::notebook::{Card, escape};
-use crate::runtime::runtime;
+use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use embedded::Embedded;
 use rdkafka::ClientConfig;
@@ -23,7 +23,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The environment variable that names the broker, as `host:port`.
@@ -330,21 +330,13 @@ impl Kafka {
     }
 
     fn begin_run(&self, topic: &str) {
-        let mut runs = self
-            .shared
-            .runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut runs = locked(&self.shared.runs);
         runs.insert(topic.to_owned(), Run::new());
     }
 
     /// The run that this process has begun in `topic`, if it has.
     pub(crate) fn run(&self, topic: &str) -> Option<Run> {
-        let runs = self
-            .shared
-            .runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let runs = locked(&self.shared.runs);
         runs.get(topic).copied()
     }
 
