@@ -2,8 +2,8 @@
 
 evcxr compiles each cell in a working directory, and two kernels must not share one. An empty one
 would have to compile every dependency first, which takes minutes. So `make setup` prepares one
-directory, and each kernel gets a copy of it: files that no kernel changes (the compiled
-dependencies) as hard links, the others as copies.
+directory, and each kernel gets a copy of it: what no kernel changes (the compiled dependencies) as
+links, the rest as files of its own.
 
 A kernel may be killed at any time, so it cannot be trusted to clean up, and a program that starts
 kernels may be killed too. A second process, in a session of its own, waits for the end of either,
@@ -23,8 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
+STD = HOME / "std"
 PROGRAM = ROOT / "target" / "tools" / "bin" / "evcxr_jupyter"
-# What is compiled anew, or changed, in a kernel's life: everything else may be shared.
+# What may be shared is all in these folders of cargo's, but for what is compiled anew, or changed,
+# in a kernel's life.
+UNCHANGING = ("deps", "build", ".fingerprint")
 CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
@@ -57,6 +60,7 @@ def environment(tmpdir):
         "LIVE_SENTIMENT_CARGO_HOME": str(real),
         "LIVE_SENTIMENT_CARGO": shutil.which("cargo") or str(real / "bin" / "cargo"),
         "EVCXR_TMPDIR": str(tmpdir),
+        "RUST_SRC_PATH": str(STD),
         "EVCXR_CONFIG_DIR": str(HOME),
         # evcxr looks below this for its own kernelspec, to bring it up to date. Ours is not its
         # own, and a person's plain evcxr elsewhere is not ours to change.
@@ -65,13 +69,22 @@ def environment(tmpdir):
 
 
 def copy(source, target):
-    """Like `cp -a`: times are kept, or cargo would compile everything anew."""
-    name = Path(source).name
-    unchanging = "deps" in Path(source).parts and not name.startswith(CHANGING)
-    if unchanging and name.endswith((".rlib", ".rmeta", ".so", ".d", ".o")):
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
+    """Copies a directory, and shares what no kernel changes. Making a file costs a millisecond on
+    some disks, and there are thousands: a link to one, or to a whole directory, costs a fiftieth."""
+    target.mkdir()
+    for entry in os.scandir(source):
+        new = target / entry.name
+        shared = source.name in UNCHANGING and not entry.name.startswith(CHANGING)
+        if shared and entry.is_dir():
+            new.symlink_to(entry.path)
+        elif shared:
+            os.link(entry.path, new)
+        elif entry.is_dir():
+            copy(Path(entry.path), new)
+        else:
+            shutil.copy2(entry.path, new, follow_symlinks=False)
+    # Cargo compares times: with others it would compile everything anew.
+    shutil.copystat(source, target)
 
 
 def remove_what_was_left():
@@ -86,9 +99,7 @@ def start(connection_file):
         sys.exit("The Rust kernel is not set up. Run `make setup` in the repository first.")
     remove_what_was_left()
     own = HOME / f"kernel-{os.getpid()}"
-    shutil.copytree(WARM, own, symlinks=True, copy_function=copy)
-    for folder, _, _ in os.walk(WARM):
-        shutil.copystat(folder, own / Path(folder).relative_to(WARM))
+    copy(WARM, own)
     subprocess.Popen(
         [sys.executable, __file__, "--keep", str(own), str(os.getpid()), os.environ.get("JPY_PARENT_PID", "")],
         start_new_session=True,

@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-from start import HOME, PROGRAM, ROOT, WARM, environment
+from start import HOME, PROGRAM, ROOT, STD, WARM, environment
 
 STAMP = HOME / "warm.stamp"
 CONFIG = f"""# Made by `make setup`.
@@ -47,6 +48,23 @@ def fingerprint():
     return digest.hexdigest()
 
 
+def copy_standard_library():
+    """The sources from which rust-analyzer learns the standard library's types: the four crates
+    that a cell can name. The rest, above all each processor's own instructions, is three quarters
+    of it, and costs every kernel five seconds."""
+    sysroot = Path(subprocess.check_output(["rustc", "--print", "sysroot"], text=True).strip())
+    library = sysroot / "lib" / "rustlib" / "src" / "rust" / "library"
+    shutil.rmtree(STD, ignore_errors=True)
+    for crate in ("core", "alloc", "std", "proc_macro"):
+        shutil.copytree(library / crate / "src", STD / crate / "src")
+
+
+def forget_the_unneeded():
+    """What an earlier state of the library left, and what only a change of the library could use."""
+    for folder in WARM.glob("target/*/debug/incremental/live_sentiment-*"):
+        shutil.rmtree(folder)
+
+
 def main():
     now = fingerprint()
     if WARM.exists() and STAMP.exists() and STAMP.read_text() == now:
@@ -56,6 +74,7 @@ def main():
     began = time.monotonic()
     STAMP.unlink(missing_ok=True)
     WARM.mkdir(parents=True, exist_ok=True)
+    copy_standard_library()
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)
     (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
@@ -81,6 +100,7 @@ def main():
     finally:
         client.stop_channels()
         manager.shutdown_kernel()
+    forget_the_unneeded()
     STAMP.write_text(now)
     print(f"kernel: warm after {time.monotonic() - began:.0f} s", flush=True)
 
