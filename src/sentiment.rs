@@ -6,6 +6,7 @@
 //! marks, "but". Scores are those of the `vader_sentiment` crate.
 
 use crate::Tweet;
+use crate::notebook::Card;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use vader_sentiment::SentimentIntensityAnalyzer;
@@ -67,6 +68,17 @@ impl Sentiment {
             c if c <= -0.05 => Polarity::Negative,
             _ => Polarity::Neutral,
         }
+    }
+
+    /// Shows a card in a notebook.
+    pub fn evcxr_display(&self) {
+        let number = |value: f64| format!("{value:.3}");
+        Card::new("Sentiment")
+            .row("compound", &format!("{:+.3}", self.compound))
+            .row("pos", &number(self.pos))
+            .row("neu", &number(self.neu))
+            .row("neg", &number(self.neg))
+            .show();
     }
 }
 

@@ -13,7 +13,7 @@
 
 mod embedded;
 
-use crate::notebook::{Card, escape};
+use crate::notebook::Card;
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use embedded::Embedded;
@@ -356,7 +356,7 @@ impl Kafka {
 impl Topic {
     /// Shows a card in a notebook.
     pub fn evcxr_display(&self) {
-        let card = Card::new(&format!("Topic {}", escape(&self.name)))
+        let card = Card::new(&format!("Topic {}", self.name))
             .row("partitions", &self.partitions.to_string());
         match &self.made {
             Some(config) => card
