@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "target" / "release" / "examples"
+KERNELS = ROOT / "target" / "kernel"
+DEFAULT = "127.0.0.1:9092"
 # Longer than anything takes on a machine that stalls; only a failure waits it out.
 LIMIT = 120
 
@@ -80,6 +82,10 @@ def listens(address):
         return True
     except OSError:
         return False
+
+
+def no_kernel_is_left():
+    return not listens(DEFAULT) and not list(KERNELS.glob("kernel-*"))
 
 
 def figure_address(listener):

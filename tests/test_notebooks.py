@@ -8,11 +8,8 @@ import sys
 
 import nbformat
 import pytest
-from conftest import ROOT, listens, processes_with, until
+from conftest import DEFAULT, KERNELS, ROOT, listens, no_kernel_is_left, processes_with, until
 from jupyter_client import KernelManager
-
-KERNELS = ROOT / "target" / "kernel"
-DEFAULT = "127.0.0.1:9092"
 
 
 def demo(**variables):
@@ -34,7 +31,7 @@ def nothing_is_left():
 def clean():
     assert not listens(DEFAULT), f"something uses {DEFAULT}, which the notebooks need: `make stop`?"
     yield
-    until("all processes and folders to be gone", lambda: not list(KERNELS.glob("kernel-*")) and not listens(DEFAULT))
+    until("all processes and folders to be gone", no_kernel_is_left)
     nothing_is_left()
 
 
@@ -79,25 +76,55 @@ def test_a_failing_cell_fails_the_demo(tmp_path):
     assert "looked for Kafka at 127.0.0.1:1" in trouble and "Start one" in trouble, trouble
 
 
-def test_a_killed_kernel_leaves_nothing_and_the_next_one_works():
-    for kill in (True, False):
-        manager = KernelManager(kernel_name="rust")
-        manager.start_kernel(cwd=str(ROOT / "notebooks"))
-        client = manager.client()
-        client.start_channels()
-        client.wait_for_ready(timeout=300)
-        cell = 'let kafka = Kafka::start()?; println!("{}", kafka.address());'
+@pytest.fixture
+def kernel():
+    """A real Rust kernel, as JupyterLab starts it; and what its cells print."""
+    manager = KernelManager(kernel_name="rust")
+    manager.start_kernel(cwd=str(ROOT / "notebooks"))
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=300)
+
+    def run(cell):
         said = []
-        reply = client.execute_interactive(
-            cell, timeout=300, output_hook=lambda message: said.append(message["content"].get("text", ""))
-        )
-        assert reply["content"]["status"] == "ok" and DEFAULT in "".join(said), said
-        assert listens(DEFAULT)
-        if kill:
-            os.kill(manager.provisioner.pid, signal.SIGKILL)
-        client.stop_channels()
-        manager.shutdown_kernel(now=kill)
-        until("nothing to be left", lambda: not listens(DEFAULT) and not list(KERNELS.glob("kernel-*")))
+        hook = lambda message: said.append(message["content"].get("text", ""))
+        reply = client.execute_interactive(cell, timeout=300, output_hook=hook)
+        return reply["content"]["status"], "".join(said)
+
+    yield manager, client, run
+    client.stop_channels()
+    if manager.has_kernel:
+        manager.shutdown_kernel()
+
+
+START = 'let kafka = Kafka::start()?; println!("{}", kafka.address());'
+
+
+def starts_kafka(run):
+    status, said = run(START)
+    assert status == "ok" and DEFAULT in said, said
+    assert listens(DEFAULT)
+    return True
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(kernel, kill):
+    manager, _, run = kernel
+    starts_kafka(run)
+    if kill:
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+    manager.shutdown_kernel(now=kill)
+    until("nothing to be left", no_kernel_is_left)
+
+
+def test_an_interrupted_cell_leaves_nothing_and_the_kernel_goes_on(kernel):
+    manager, client, run = kernel
+    starts_kafka(run)
+    client.execute('loop { println!("still here"); std::thread::sleep(Duration::from_millis(50)); }')
+    until("the cell to run", lambda: "still here" in str(client.get_iopub_msg(timeout=60)["content"]))
+    manager.interrupt_kernel()
+    until("the broker to end with the cell's process", lambda: not listens(DEFAULT))
+    starts_kafka(run)
 
 
 def test_the_committed_notebooks_hold_a_real_run_without_errors():
