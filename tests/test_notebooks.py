@@ -22,9 +22,7 @@ def demo(**variables):
 
 def nothing_is_left():
     assert processes_with("EVCXR_TMPDIR=" + str(KERNELS / "kernel-")) == []
-    assert not listens(DEFAULT)
-    assert list(KERNELS.glob("kernel-*")) == []
-    return True
+    assert no_kernel_is_left()
 
 
 @pytest.fixture(autouse=True)
@@ -97,14 +95,10 @@ def kernel():
         manager.shutdown_kernel()
 
 
-START = 'let kafka = Kafka::start()?; println!("{}", kafka.address());'
-
-
 def starts_kafka(run):
-    status, said = run(START)
+    status, said = run('let kafka = Kafka::start()?; println!("{}", kafka.address());')
     assert status == "ok" and DEFAULT in said, said
     assert listens(DEFAULT)
-    return True
 
 
 @pytest.mark.parametrize("kill", [True, False])
