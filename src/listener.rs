@@ -360,6 +360,7 @@ impl Reader {
             // must be given up before it reconnects, see the module's words.
             .set("reconnect.backoff.ms", "10000");
         let consumer: BaseConsumer = config.create().map_err(failed)?;
+        Kafka::acquaint(consumer.client(), topic);
         let mut assignment = TopicPartitionList::new();
         for partition in 0..partitions {
             let offset = match (self.places.get(&partition), self.listener.from) {

@@ -242,6 +242,7 @@ impl Streamer {
 
         let delivered = Arc::new(Deliveries::default());
         let producer = producer(self.kafka.client(), Reports(delivered.clone()))?;
+        Kafka::acquaint(producer.client(), &self.topic);
         let run = self.kafka.run(&self.topic).map(|run| {
             OwnedHeaders::new().insert(Header {
                 key: RUN_HEADER,

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 use embedded::Embedded;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -329,6 +329,20 @@ impl Kafka {
         client(self.address())
     }
 
+    /// Waits until a new client knows the topic and is connected to a broker that it learned of.
+    ///
+    /// Where the client library does not find what it needs at once, it looks again after half a
+    /// second. At once it finds nothing: its first answer only tells which brokers there are. The
+    /// second comes from one of them, and then all is there. An error is no matter here, because
+    /// the client goes on trying.
+    pub(crate) fn acquaint<C: ClientContext>(client: &Client<C>, topic: &str) {
+        for _ in 0..2 {
+            if client.fetch_metadata(Some(topic), ANSWER).is_err() {
+                break;
+            }
+        }
+    }
+
     fn begin_run(&self, topic: &str) {
         let mut runs = locked(&self.shared.runs);
         runs.insert(topic.to_owned(), Run::new());
@@ -377,6 +391,8 @@ fn client(address: &str) -> ClientConfig {
     config
         .set("bootstrap.servers", address)
         .set("broker.address.family", "v4")
+        // Brokers are connected to when they become known, and not up to a second later.
+        .set("enable.sparse.connections", "false")
         .set("log_level", "0");
     config
 }
