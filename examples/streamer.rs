@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use live_sentiment::prelude::*;
-use live_sentiment::streamer::{StreamerStatus, Streaming};
+use live_sentiment::streamer::{Ended, StreamerStatus, Streaming};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -52,6 +52,10 @@ struct Arguments {
 enum Origin {
     Demo,
     Replay,
+    /// X's filtered stream; credentials from the environment or credentials.toml.
+    X,
+    /// Bluesky's public posts; no account needed.
+    Bluesky,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -76,12 +80,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let streaming = match arguments.source {
         Origin::Demo => streamer.start(demo(&arguments)?)?,
         Origin::Replay => streamer.start(replay(&arguments)?)?,
+        Origin::X => streamer.start(X::from_env()?)?,
+        Origin::Bluesky => streamer.start(Bluesky::new())?,
     };
     let status = follow(&streaming);
     if arguments.json {
         println!("{}", status.to_json());
     } else {
         println!("{status}");
+    }
+    if status.ended == Some(Ended::Failed) {
+        return Err(status.last_trouble.unwrap_or_default().into());
     }
     Ok(())
 }

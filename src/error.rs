@@ -95,6 +95,32 @@ pub enum Error {
         /// Why it is none.
         reason: crate::tweet::Skip,
     },
+    /// There are no credentials for a source, or they cannot be such. It never holds any of them.
+    #[error("{reason}.\n{next}")]
+    Credentials {
+        /// Which ones, where they were looked for, and what is wrong.
+        reason: String,
+        /// What to do about it.
+        next: String,
+    },
+    /// A live source cannot be streamed from, and trying again is of no use.
+    #[error("{source_name}: {reason}.\n{next}")]
+    Source {
+        /// What the source calls itself.
+        source_name: String,
+        /// What was tried and what the server said.
+        reason: String,
+        /// What to check.
+        next: String,
+    },
+    /// One thing that a live source sent is no tweet; those after it are still read.
+    #[error("a message of {source_name} is no tweet ({reason}); it was skipped")]
+    Post {
+        /// What the source calls itself.
+        source_name: String,
+        /// Why it is none.
+        reason: crate::tweet::Skip,
+    },
     /// No port was free for the live figure.
     #[error(
         "opened ports {first} to {last} of 127.0.0.1 for the live figure: all are taken \

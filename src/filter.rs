@@ -22,6 +22,7 @@ use crate::{Error, Result, Tweet};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    judge: Judge,
     tracks: Vec<Track>,
     words: Vec<Word>,
     languages: Vec<String>,
@@ -29,6 +30,16 @@ pub struct Filter {
     lengths: u64,
     lower: String,
     found: Vec<bool>,
+}
+
+/// Who decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Judge {
+    /// This filter, by its tracks and languages.
+    #[default]
+    Filter,
+    /// The source, which has put in the topics.
+    Source,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +92,24 @@ impl Filter {
         }
         filter.found = vec![false; filter.words.len()];
         Ok(filter)
+    }
+
+    /// For a source that judges by itself: passes the tweets to which it gave a topic.
+    pub fn by_source() -> Filter {
+        Filter {
+            judge: Judge::Source,
+            ..Filter::default()
+        }
+    }
+
+    /// The phrases that are tracked.
+    pub fn tracks(&self) -> impl Iterator<Item = &str> {
+        self.tracks.iter().map(|track| track.name.as_str())
+    }
+
+    /// The languages that pass, in small letters; none: all of them.
+    pub fn languages(&self) -> &[String] {
+        &self.languages
     }
 
     fn add_track(&mut self, name: String) -> Result<()> {
@@ -140,10 +169,23 @@ impl Filter {
     /// A tweet that names no language passes every choice of languages: there is nothing to
     /// refuse it for.
     pub fn admit(&mut self, tweet: &mut Tweet) -> bool {
-        self.admits_language(&tweet.lang) && (self.tracks.is_empty() || self.matches(tweet))
+        self.admit_with_links(tweet, [])
     }
 
-    fn admits_language(&self, tag: &str) -> bool {
+    /// The same, where the source tells apart from the text where the tweet's links lead: their
+    /// words count as the text's.
+    pub fn admit_with_links<'a>(
+        &mut self,
+        tweet: &mut Tweet,
+        links: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
+        if self.judge == Judge::Source {
+            return !tweet.topics.is_empty();
+        }
+        self.admits_language(&tweet.lang) && (self.tracks.is_empty() || self.matches(tweet, links))
+    }
+
+    pub(crate) fn admits_language(&self, tag: &str) -> bool {
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
         tag.is_empty()
             || self.languages.is_empty()
@@ -152,8 +194,12 @@ impl Filter {
             })
     }
 
-    fn matches(&mut self, tweet: &mut Tweet) -> bool {
+    fn matches<'a>(&mut self, tweet: &mut Tweet, links: impl IntoIterator<Item = &'a str>) -> bool {
+        self.found.fill(false);
         self.find_words(&tweet.text);
+        for link in links {
+            self.find_words(link);
+        }
         let found = &self.found;
         let matched = |track: &&Track| track.words.iter().all(|word| found[*word]);
         let topics: Vec<String> = self
@@ -170,7 +216,6 @@ impl Filter {
     }
 
     fn find_words(&mut self, text: &str) {
-        self.found.fill(false);
         self.lower.clear();
         if text.is_ascii() {
             self.lower.push_str(text);

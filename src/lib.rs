@@ -8,6 +8,8 @@
 //! source ──► streamer ──► Kafka topic `tweets` ──► listener ──► figure ──► notebook, browser
 //!  demo        filter        JSON, keyed             sentiment     server
 //!  replay      save          by author               trajectory    plot, page
+//!  X           report
+//!  Bluesky
 //! ```
 //!
 //! A type crosses a border between stages only as [`Tweet`] (before and inside Kafka), [`Scored`]
@@ -63,7 +65,7 @@ pub mod prelude {
     pub use crate::listener::{Listener, StartFrom};
     pub use crate::notebook::show_log;
     pub use crate::sentiment::{Analyzer, Polarity, Sentiment};
-    pub use crate::source::{Demo, Replay, Source};
+    pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;
     pub use crate::{Error, Result, Scored, Tweet};
     pub use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::kafka::{Kafka, RUN_HEADER, Run};
 use crate::notebook::{Card, shorten, thousands};
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
+use crate::streamer::{Report, report_topic};
 use crate::trajectory::{State, Sum, Trajectory};
 use crate::tweet::Skip;
 use crate::{Error, Result, Tweet};
@@ -340,7 +341,9 @@ impl Reader {
 
     fn connect(&self) -> Result<BaseConsumer> {
         let (kafka, topic) = (&self.listener.kafka, &self.listener.topic);
-        let partitions = i32::try_from(kafka.partitions(topic)?).unwrap_or(i32::MAX);
+        let topics = kafka.topics()?;
+        let partitions = kafka.partitions_in(&topics, topic)?;
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let failed = |error: KafkaError| Error::Kafka {
             tried: format!("read the topic {topic:?}"),
             reason: error.to_string(),
@@ -372,6 +375,12 @@ impl Reader {
                 .add_partition_offset(topic, partition, offset)
                 .map_err(failed)?;
         }
+        let reports = report_topic(topic);
+        if topics.contains_key(&reports) {
+            assignment
+                .add_partition_offset(&reports, 0, Offset::OffsetTail(1))
+                .map_err(failed)?;
+        }
         consumer.assign(&assignment).map_err(failed)?;
         Ok(consumer)
     }
@@ -384,6 +393,9 @@ impl Reader {
         while batch.len() < BATCH {
             match consumer.poll(wait) {
                 None => break,
+                Some(Ok(message)) if message.topic() != self.listener.topic => {
+                    self.hear_streamer(&message);
+                }
                 Some(Ok(message)) => {
                     batch.push(message);
                     wait = Duration::ZERO;
@@ -410,6 +422,14 @@ impl Reader {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// Passes on to the page what the streamer says of itself.
+    fn hear_streamer(&self, message: &BorrowedMessage<'_>) {
+        if let Some(report) = message.payload().and_then(Report::decode) {
+            locked(&self.shared.trajectory).set_streamer(report);
+            self.ring();
         }
     }
 

@@ -7,6 +7,7 @@
 
 use crate::notebook::{escape, shorten, thousands};
 use crate::sentiment::{Polarity, Scored};
+use crate::streamer::Report;
 use crate::tweet::Skip;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
@@ -63,6 +64,8 @@ pub struct Trajectory {
     seconds: VecDeque<(u64, u64)>,
     born: Instant,
     state: State,
+    /// What the streamer said last of itself.
+    streamer: Option<Report>,
     run: u64,
 }
 
@@ -201,6 +204,7 @@ pub(crate) struct Cursor {
 #[derive(Debug, Serialize)]
 pub struct Update {
     state: State,
+    streamer: Option<Report>,
     /// Another run of the topic, or another listener: the lines begin anew.
     run: u64,
     heard: u64,
@@ -246,6 +250,7 @@ impl Trajectory {
             seconds: VecDeque::new(),
             born: Instant::now(),
             state: State::default(),
+            streamer: None,
             run,
         }
     }
@@ -253,16 +258,21 @@ impl Trajectory {
     /// Begins anew, as for a new run of the topic; what was counted belongs to an earlier one.
     pub(crate) fn begin_run(&mut self) {
         let earlier = self.earlier_runs + self.total.sum.heard;
-        let state = self.state.clone();
+        let (state, streamer) = (self.state.clone(), self.streamer.take());
         *self = Trajectory {
             earlier_runs: earlier,
             state,
+            streamer,
             ..Trajectory::new(self.run + 1)
         };
     }
 
     pub(crate) fn skip_earlier_run(&mut self) {
         self.earlier_runs += 1;
+    }
+
+    pub(crate) fn set_streamer(&mut self, report: Report) {
+        self.streamer = Some(report);
     }
 
     pub(crate) fn set_state(&mut self, state: State) {
@@ -455,6 +465,7 @@ impl Trajectory {
         cursor.tweets = self.total.sum.heard;
         Update {
             state: self.state.clone(),
+            streamer: self.streamer.clone(),
             run: self.run,
             heard: self.total.sum.heard,
             sum: self.total.sum.sum,

@@ -151,7 +151,7 @@ fn unknown_time() -> Timestamp {
 }
 
 /// A count as the sources give it: anything that is no whole number from 0 up is unknown.
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Count;
     impl<'de> Visitor<'de> for Count {
         type Value = Option<u64>;

@@ -34,6 +34,10 @@ const DEFAULT_PORT: u16 = 9092;
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long a Listener that was started first waits for the Streamer's broker.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a streamer's reports are kept; only the newest is looked at.
+const REPORTS_KEPT: Duration = Duration::from_secs(60 * 60);
+/// The longest name of a topic, so that the one beside it for the reports has a legal name too.
+const LONGEST_NAME: usize = 240;
 /// The header that carries a run's mark: see the module's words on runs.
 pub(crate) const RUN_HEADER: &str = "run";
 
@@ -239,15 +243,24 @@ impl Kafka {
             });
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if !(1..250).contains(&name.len()) || !name.chars().all(legal) || matches!(name, "." | "..")
+        if !(1..=LONGEST_NAME).contains(&name.len())
+            || !name.chars().all(legal)
+            || matches!(name, "." | "..")
         {
             return Err(Error::Invalid {
                 what: format!("topic {name:?}"),
-                reason: "a topic's name is 1 to 249 letters, digits, dots, dashes or underscores",
+                reason: "a topic's name is 1 to 240 letters, digits, dots, dashes or underscores",
                 next: "Give a name such as \"tweets\".",
             });
         }
         crate::streamer::stop_writing_to(self.address(), name);
+        // Made first: who waits for the topic finds the one for the reports beside it.
+        let reports = TopicConfig {
+            partitions: 1,
+            retention: REPORTS_KEPT,
+            ..config
+        };
+        self.make_topic(&crate::streamer::report_topic(name), &reports)?;
         let made = self.make_topic(name, &config)?.then_some(config);
         let partitions = self.partitions(name)?;
         self.begin_run(name);
@@ -297,8 +310,17 @@ impl Kafka {
     /// # Errors
     /// [`Error::NoTopic`] if it is not there, [`Error::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
-        self.topics()?
-            .remove(topic)
+        self.partitions_in(&self.topics()?, topic)
+    }
+
+    pub(crate) fn partitions_in(
+        &self,
+        topics: &HashMap<String, usize>,
+        topic: &str,
+    ) -> Result<usize> {
+        topics
+            .get(topic)
+            .copied()
             .filter(|count| *count > 0)
             .ok_or_else(|| Error::NoTopic {
                 topic: topic.into(),

@@ -166,7 +166,7 @@ impl Source for Demo {
     }
 
     fn boxed(self) -> BoxedSource {
-        BoxedSource(Box::new(self))
+        BoxedSource::new(self)
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

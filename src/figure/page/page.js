@@ -15,8 +15,10 @@ let newest = 0;
 let waitingRows = [];
 let dirty = false;
 let drawn = 0;
+let streamer = null;
 
 const whole = new Intl.NumberFormat("en");
+const clock = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
 const signed = (number, digits) =>
   (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
@@ -93,6 +95,30 @@ function showNumbers(update) {
   byId("skipped").textContent = "Not counted: " + skipped.join(", ");
 }
 
+// What the streamer said last of itself; its newest tweet grows older between two reports.
+function showStreamer() {
+  byId("streamer").hidden = streamer === null;
+  if (streamer === null) return;
+  const { connection, ended } = streamer;
+  const parts = [`Streamer: ${streamer.source}`];
+  if (ended) parts.push({ source: "its source has ended", failed: "its source has failed", timespan: "its time span is over", stopped: "stopped" }[ended]);
+  else if (connection) parts.push(connection.since ? "connected since " + clock.format(new Date(connection.since)) : "not connected, trying again");
+  if (connection && (connection.reconnects > 0 || connection.last_reason)) {
+    const reason = connection.last_reason ? ` (last reason: ${connection.last_reason})` : "";
+    parts.push(`${whole.format(connection.reconnects)} reconnects${reason}`);
+  }
+  parts.push(streamer.rate.toFixed(1) + " a second");
+  for (const [name, count] of [["read", "read"], ["filtered out", "filtered"], ["duplicates", "duplicate"], ["sent", "sent"], ["failed", "failed"]]) {
+    if (count !== "failed" || streamer.failed > 0) parts.push(`${name} ${whole.format(streamer[count])}`);
+  }
+  if (connection?.without_followers > 0) parts.push(`followers not known ${whole.format(connection.without_followers)}`);
+  if (streamer.newest && !ended) {
+    const age = Math.max(0, (Date.now() - Date.parse(streamer.newest)) / 1000);
+    parts.push(`newest tweet ${whole.format(Math.round(age))} s old`);
+  }
+  byId("streamer").textContent = parts.join(" · ");
+}
+
 function showState(state) {
   const said = {
     waiting: "waiting for Kafka",
@@ -136,7 +162,9 @@ function receive(event) {
     }
   }
   waitingRows = waitingRows.slice(-ROWS);
+  streamer = update.streamer;
   showNumbers(update);
+  showStreamer();
   showState(update.state);
 }
 
@@ -168,6 +196,7 @@ async function start() {
   draw(0);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
   setInterval(showRows, TABLE_MS);
+  setInterval(showStreamer, 1000);
   requestAnimationFrame(frame);
   follow();
 }

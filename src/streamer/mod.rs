@@ -5,30 +5,41 @@
 //! or silent broker holds the source back and nothing is dropped. The producer is idempotent: its
 //! own retries write no message twice.
 
+mod saver;
+mod seen;
+mod status;
+
+pub use status::{Ended, StreamerStatus};
+pub(crate) use status::{Report, report_topic};
+
 use crate::kafka::{Kafka, RUN_HEADER};
-use crate::notebook::{Card, thousands};
 use crate::runtime::{locked, runtime};
-use crate::source::{BoxedSource, Source};
+use crate::source::{BoxedSource, ConnectionWatch, Source};
 use crate::{Error, Filter, Result, Tweet};
+use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
-use std::io::{BufWriter, Write};
+use saver::Saver;
+use seen::Seen;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
-/// How many ids are remembered for finding duplicates; the oldest is forgotten first.
-const REMEMBERED_IDS: usize = 1_000_000;
 /// How long `stop` waits for the broker to take what is on the way.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
 /// After this long the producer gives a message up, and it counts as failed.
 const DELIVERY_LIMIT_MS: &str = "300000";
+/// How often the stream's status is reported to the Listener's page.
+const REPORT: Duration = Duration::from_secs(1);
+/// Over how many reports the rate is taken.
+const RATE_REPORTS: usize = 10;
+/// The key of a report.
+const REPORT_KEY: &str = "streamer";
 
 /// How a stream is set up; `start` begins it.
 pub struct Streamer {
@@ -49,6 +60,7 @@ pub struct Streaming {
 
 struct Shared {
     topic: String,
+    connection: Option<ConnectionWatch>,
     progress: Mutex<Progress>,
     delivered: Arc<Deliveries>,
 }
@@ -65,57 +77,11 @@ struct Progress {
     skipped: u64,
     /// Never taken by the producer.
     refused: u64,
+    newest: Option<Timestamp>,
     topics: BTreeMap<String, u64>,
     last_trouble: Option<String>,
-}
-
-/// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// The source had no more tweets.
-    Source,
-    /// The time span was over.
-    TimeSpan,
-    /// It was stopped.
-    Stopped,
-}
-
-/// Where a stream stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StreamerStatus {
-    /// What the source calls itself.
-    pub source: String,
-    /// Why it ended; `None` while it runs.
-    pub ended: Option<Ended>,
-    /// For how long it has run.
-    pub elapsed: Duration,
-    /// How long it still has; `None` without a time span.
-    pub remaining: Option<Duration>,
-    /// Tweets that came from the source.
-    pub read: u64,
-    /// Of those, the ones that match no track or no language.
-    pub filtered: u64,
-    /// Of those, the ones whose id was seen before.
-    pub duplicate: u64,
-    /// Items of the source that were no tweets.
-    pub skipped: u64,
-    /// Tweets that the broker has.
-    pub sent: u64,
-    /// Tweets that the broker did not take.
-    pub failed: u64,
-    /// Tweets on their way to the broker.
-    pub in_flight: u64,
-    /// How many were written to the broker of each topic; a tweet may have several.
-    pub topics: BTreeMap<String, u64>,
-    /// The newest thing that went wrong, if anything did.
-    pub last_trouble: Option<String>,
-}
-
-impl StreamerStatus {
-    /// Tweets a second over the whole run so far.
-    pub fn rate(&self) -> f64 {
-        self.sent as f64 / self.elapsed.as_secs_f64().max(1e-3)
-    }
+    /// How many were sent when: one entry a report, the newest last.
+    recent: VecDeque<(Instant, u64)>,
 }
 
 /// The broker's answers, counted by the producer's own thread.
@@ -131,14 +97,16 @@ struct Reports(Arc<Deliveries>);
 impl ClientContext for Reports {}
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
+    /// How many tweets the message holds: one, or none if it is a report.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, tweets: usize) {
+        let tweets = tweets as u64;
         let mut counts = locked(&self.0.counts);
         match result {
-            Ok(_) => counts.0 += 1,
+            Ok(_) => counts.0 += tweets,
             Err((error, _)) => {
-                counts.1 += 1;
+                counts.1 += tweets;
                 *locked(&self.0.reason) = Some(error.to_string());
             }
         }
@@ -218,16 +186,18 @@ impl Streamer {
         self
     }
 
-    /// Begins to stream and returns at once.
+    /// Begins to stream and returns at once; with a live source, as soon as that is connected, or
+    /// after 4 seconds, and then it goes on trying.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty track, language or time span, [`Error::NoTopic`] if the
-    /// topic is not there, [`Error::File`] if the file cannot be opened.
+    /// topic is not there, [`Error::File`] if the file cannot be opened, [`Error::Source`] if a
+    /// live source refuses.
     pub fn start(self, source: impl Source) -> Result<Streaming> {
         self.start_boxed(source.boxed())
     }
 
-    fn start_boxed(self, source: BoxedSource) -> Result<Streaming> {
+    fn start_boxed(self, mut source: BoxedSource) -> Result<Streaming> {
         if self.time_span.is_some_and(|span| span.is_zero()) {
             return Err(Error::Invalid {
                 what: "time span 0".into(),
@@ -239,6 +209,7 @@ impl Streamer {
         self.kafka.partitions(&self.topic)?;
         let saver = self.save_to.map(Saver::open).transpose()?;
         stop_writing_to(self.kafka.address(), &self.topic);
+        let filter = runtime().block_on(source.begin(filter))?;
 
         let delivered = Arc::new(Deliveries::default());
         let producer = producer(self.kafka.client(), Reports(delivered.clone()))?;
@@ -253,6 +224,7 @@ impl Streamer {
         let (end, ended) = watch::channel(false);
         let shared = Arc::new(Shared {
             topic: self.topic.clone(),
+            connection: source.connection(),
             progress: Mutex::new(Progress {
                 source: source.name(),
                 started: Some(Instant::now()),
@@ -275,6 +247,7 @@ impl Streamer {
             producer,
             run,
             shared: shared.clone(),
+            reports: report_topic(&shared.topic),
             message: Vec::new(),
         };
         runtime().spawn(async move {
@@ -320,6 +293,8 @@ struct Work {
     producer: ThreadedProducer<Reports>,
     run: Option<OwnedHeaders>,
     shared: Arc<Shared>,
+    /// The topic for reports.
+    reports: String,
     message: Vec<u8>,
 }
 
@@ -327,16 +302,26 @@ impl Work {
     async fn run(mut self, mut stopped: watch::Receiver<bool>, time_span: Option<Duration>) {
         let over = tokio::time::sleep(time_span.unwrap_or(Duration::MAX));
         tokio::pin!(over);
+        let mut report = tokio::time::interval(REPORT);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count: u32 = 0;
         let ended = loop {
             let item = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => break Ended::Stopped,
                 () = &mut over => break Ended::TimeSpan,
+                _ = report.tick() => {
+                    self.report();
+                    continue;
+                }
                 item = self.source.next() => item,
             };
             match item {
                 None => break Ended::Source,
+                Some(Err(error @ Error::Source { .. })) => {
+                    self.progress(|progress| progress.last_trouble = Some(error.to_string()));
+                    break Ended::Failed;
+                }
                 Some(Err(error)) => self.progress(|progress| {
                     progress.skipped += 1;
                     progress.last_trouble = Some(error.to_string());
@@ -356,6 +341,19 @@ impl Work {
         self.finish(ended).await;
     }
 
+    /// Tells the Listener's page how the stream goes. It matters less than a tweet: where the
+    /// producer has no room, the next one will do.
+    fn report(&self) {
+        let now = (Instant::now(), self.shared.sent());
+        self.progress(|progress| {
+            progress.recent.push_back(now);
+            if progress.recent.len() > RATE_REPORTS {
+                progress.recent.pop_front();
+            }
+        });
+        send_report(&self.producer, &self.shared, &self.reports);
+    }
+
     fn progress(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut locked(&self.shared.progress));
     }
@@ -367,6 +365,9 @@ impl Work {
             progress.read += 1;
             progress.filtered += u64::from(!admitted);
             progress.duplicate += u64::from(admitted && !fresh);
+            if fresh {
+                progress.newest = progress.newest.max(Some(tweet.created_at));
+            }
         });
         fresh.then_some(tweet)
     }
@@ -374,7 +375,7 @@ impl Work {
     /// Hands the tweet to the producer; waits while its queue is full.
     async fn send(&mut self, tweet: Tweet, stopped: &mut watch::Receiver<bool>) {
         tweet.encode_into(&mut self.message);
-        let mut record = BaseRecord::to(&self.shared.topic)
+        let mut record = BaseRecord::with_opaque_to(&self.shared.topic, 1)
             .key(&tweet.user)
             .payload(&self.message);
         if let Some(run) = &self.run {
@@ -400,9 +401,9 @@ impl Work {
             }
         };
         if let Some(saver) = self.saver.as_mut().filter(|_| refused.is_none()) {
-            saver.save(&self.message);
+            saver.save(&self.message).await;
         }
-        let trouble = self.saver.as_mut().and_then(Saver::trouble);
+        let trouble = self.saver.as_ref().and_then(Saver::trouble);
         self.progress(|progress| {
             match refused {
                 None => {
@@ -423,39 +424,58 @@ impl Work {
 
     async fn finish(self, ended: Ended) {
         let Work {
+            source,
             producer,
             shared,
             saver,
+            reports,
             ..
         } = self;
-        if let Some(trouble) = saver.and_then(Saver::close) {
-            locked(&shared.progress).last_trouble = Some(trouble);
-        }
+        // First of all the connection: the broker may take its time.
+        drop(source);
+        locked(&shared.progress).ended = Some((Instant::now(), ended));
+        let last = shared.clone();
         let unanswered = tokio::task::spawn_blocking(move || {
+            let trouble = saver.and_then(Saver::close);
             let flushed = producer.flush(FLUSH_LIMIT);
             // What is given up now is reported as failed, tweet by tweet.
             producer.purge(PurgeConfig::default().queue().inflight());
             let _ = producer.flush(Duration::from_secs(1));
-            flushed.err()
+            send_report(&producer, &last, &reports);
+            let _ = producer.flush(Duration::from_millis(500));
+            (trouble, flushed.err())
         });
-        let unanswered = unanswered.await.ok().flatten();
+        let (trouble, unanswered) = unanswered.await.unwrap_or_default();
         let mut progress = locked(&shared.progress);
+        if trouble.is_some() {
+            progress.last_trouble = trouble;
+        }
         if let Some(error) = unanswered {
             progress.last_trouble = Some(format!(
                 "the broker did not take all tweets within {} s after the end: {error}",
                 FLUSH_LIMIT.as_secs()
             ));
         }
-        progress.ended = Some((Instant::now(), ended));
     }
 }
 
-impl Streaming {
-    /// Where the stream stands.
-    pub fn status(&self) -> StreamerStatus {
-        let (sent, undelivered) = *locked(&self.shared.delivered.counts);
-        let reason = locked(&self.shared.delivered.reason).clone();
-        let progress = locked(&self.shared.progress);
+fn send_report(producer: &ThreadedProducer<Reports>, shared: &Shared, topic: &str) {
+    let report = Report::new(&shared.status()).encode();
+    let record = BaseRecord::with_opaque_to(topic, 0);
+    // An error is a full queue, see `report`.
+    let _ = producer.send(record.key(REPORT_KEY).payload(&report));
+}
+
+impl Shared {
+    fn sent(&self) -> u64 {
+        locked(&self.delivered.counts).0
+    }
+
+    fn status(&self) -> StreamerStatus {
+        let (sent, undelivered) = *locked(&self.delivered.counts);
+        let reason = locked(&self.delivered.reason).clone();
+        let connection = self.connection.as_ref().map(ConnectionWatch::now);
+        let progress = locked(&self.progress);
         let now = Instant::now();
         let end = progress.ended.map_or(now, |(at, _)| at);
         let elapsed = progress
@@ -463,14 +483,20 @@ impl Streaming {
             .map_or(Duration::ZERO, |started| end - started);
         let failed = progress.refused + undelivered;
         let accepted = progress.read - progress.filtered - progress.duplicate;
+        let (since, before) = match (progress.ended, progress.recent.front()) {
+            (None, Some((at, sent))) => (now - *at, *sent),
+            _ => (elapsed, 0),
+        };
         StreamerStatus {
             source: progress.source.clone(),
+            connection,
             ended: progress.ended.map(|(_, why)| why),
             elapsed,
             remaining: progress.time_span.map(|span| match progress.ended {
                 Some(_) => Duration::ZERO,
                 None => span.saturating_sub(elapsed),
             }),
+            rate: (sent - before) as f64 / since.as_secs_f64().max(1e-3),
             read: progress.read,
             filtered: progress.filtered,
             duplicate: progress.duplicate,
@@ -478,9 +504,17 @@ impl Streaming {
             sent,
             failed,
             in_flight: accepted.saturating_sub(sent + failed),
+            newest: progress.newest,
             topics: progress.topics.clone(),
             last_trouble: progress.last_trouble.clone().or(reason),
         }
+    }
+}
+
+impl Streaming {
+    /// Where the stream stands.
+    pub fn status(&self) -> StreamerStatus {
+        self.shared.status()
     }
 
     /// Waits until the stream has ended and all of it is at the broker, and prints a line a second.
@@ -521,180 +555,5 @@ impl Streaming {
 impl Drop for Streaming {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl StreamerStatus {
-    /// The counts as JSON, as the example program ends with them.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "read": self.read,
-            "filtered": self.filtered,
-            "duplicate": self.duplicate,
-            "skipped": self.skipped,
-            "sent": self.sent,
-            "failed": self.failed,
-            "topics": self.topics,
-        })
-    }
-}
-
-impl std::fmt::Display for StreamerStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:>4.0} s: streamed {}",
-            self.elapsed.as_secs_f64(),
-            thousands(self.sent)
-        )?;
-        for (topic, count) in &self.topics {
-            write!(f, ", {topic} {}", thousands(*count))?;
-        }
-        write!(f, ", {:.1} a second", self.rate())?;
-        if self.failed > 0 {
-            write!(f, ", FAILED {}", thousands(self.failed))?;
-        }
-        match (self.ended, self.remaining) {
-            (Some(Ended::Source), _) => write!(f, ", the source has ended"),
-            (Some(Ended::TimeSpan), _) => write!(f, ", the time span is over"),
-            (Some(Ended::Stopped), _) => write!(f, ", stopped"),
-            (None, Some(remaining)) => write!(f, ", {:.0} s remaining", remaining.as_secs_f64()),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl StreamerStatus {
-    /// Shows a card in a notebook.
-    pub fn evcxr_display(&self) {
-        let state = match self.ended {
-            None => "streaming",
-            Some(Ended::Source) => "the source has ended",
-            Some(Ended::TimeSpan) => "the time span is over",
-            Some(Ended::Stopped) => "stopped",
-        };
-        let mut card = Card::new("Streamer")
-            .row("state", state)
-            .row("source", &self.source)
-            .row("read", &thousands(self.read))
-            .row("filtered out", &thousands(self.filtered))
-            .row("duplicates", &thousands(self.duplicate))
-            .row(
-                "sent",
-                &format!("{} ({:.1} a second)", thousands(self.sent), self.rate()),
-            );
-        for (topic, count) in &self.topics {
-            card = card.row(&format!("… about {topic}"), &thousands(*count));
-        }
-        if self.skipped + self.failed > 0 {
-            card = card
-                .row("no tweets", &thousands(self.skipped))
-                .row("failed", &thousands(self.failed));
-        }
-        if let Some(trouble) = &self.last_trouble {
-            card = card.row("last trouble", trouble);
-        }
-        if let (None, Some(remaining)) = (self.ended, self.remaining) {
-            card = card.row("remaining", &format!("{:.0} s", remaining.as_secs_f64()));
-        }
-        card.data(self.to_json()).show();
-    }
-}
-
-/// The ids that were seen, by a 128-bit hash each: two different ids are taken for the same less
-/// often than memory fails. A tweet without an id is always new.
-#[derive(Default)]
-struct Seen {
-    hashers: [RandomState; 2],
-    known: HashSet<u128>,
-    order: VecDeque<u128>,
-}
-
-impl Seen {
-    fn insert(&mut self, id: &str) -> bool {
-        if id.is_empty() {
-            return true;
-        }
-        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one(id));
-        let hash = u128::from(high) << 64 | u128::from(low);
-        if !self.known.insert(hash) {
-            return false;
-        }
-        self.order.push_back(hash);
-        if self.order.len() > REMEMBERED_IDS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        true
-    }
-}
-
-/// Appends to the file of streamed tweets; at the first failure it says so and writes no more.
-struct Saver {
-    path: PathBuf,
-    file: Option<BufWriter<File>>,
-    trouble: Option<String>,
-}
-
-impl Saver {
-    fn open(path: PathBuf) -> Result<Saver> {
-        match OpenOptions::new().create(true).append(true).open(&path) {
-            Ok(file) => Ok(Saver {
-                path,
-                file: Some(BufWriter::new(file)),
-                trouble: None,
-            }),
-            Err(source) => Err(Error::File {
-                tried: "opened the file for streamed tweets",
-                path,
-                source,
-            }),
-        }
-    }
-
-    fn save(&mut self, line: &[u8]) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.write_all(line).and_then(|()| file.write_all(b"\n"))
-        {
-            self.fail(&error);
-        }
-    }
-
-    fn fail(&mut self, error: &std::io::Error) {
-        let path = self.path.display();
-        self.trouble = Some(format!("tweets are no longer saved to {path}: {error}"));
-        self.file = None;
-    }
-
-    fn trouble(&mut self) -> Option<String> {
-        self.trouble.take()
-    }
-
-    fn close(mut self) -> Option<String> {
-        if let Some(Err(error)) = self.file.as_mut().map(Write::flush) {
-            self.fail(&error);
-        }
-        self.trouble
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_remembered_and_the_oldest_is_forgotten() {
-        let mut seen = Seen::default();
-        assert!(seen.insert("a") && !seen.insert("a"));
-        assert!(seen.insert("") && seen.insert(""));
-        for number in 0..REMEMBERED_IDS {
-            assert!(seen.insert(&number.to_string()));
-        }
-        assert_eq!(
-            (seen.known.len(), seen.order.len()),
-            (REMEMBERED_IDS, REMEMBERED_IDS)
-        );
-        assert!(seen.insert("a"), "it was the oldest");
     }
 }

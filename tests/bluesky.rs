@@ -1,0 +1,366 @@
+//! Bluesky, against a Jetstream and an AppView that misbehave.
+
+mod common;
+#[path = "common/jetstream.rs"]
+mod jetstream;
+
+use common::*;
+use jetstream::{Event, Jetstream, ProfilesAre, Shared, Speaks, serve};
+use live_sentiment::prelude::*;
+use live_sentiment::{Filter, Tweet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tokio::runtime::Runtime;
+
+/// A server on threads of its own, for the Streamer's.
+fn server(jetstream: Jetstream) -> (Runtime, Shared, String) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let jetstream = Arc::new(Mutex::new(jetstream));
+    let base = runtime.block_on(serve(jetstream.clone()));
+    (runtime, jetstream, base)
+}
+
+fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+fn bluesky(base: &str) -> Bluesky {
+    Bluesky::at(base).profiles_at(base)
+}
+
+fn posts(count: u64, authors: u64) -> Vec<Event> {
+    let text = |number: u64| match number % 3 {
+        0 => format!("I love bitcoin, says {number}"),
+        _ => format!("cats, says {number}"),
+    };
+    (0..count)
+        .map(|number| Event::Post(number % authors, text(number)))
+        .collect()
+}
+
+fn topic() -> Kafka {
+    let kafka = broker();
+    kafka
+        .create_topic("tweets", TopicConfig::default())
+        .unwrap();
+    kafka
+}
+
+/// The next tweets that the source judges to be about bitcoin.
+async fn chosen(source: &mut Bluesky, count: usize) -> Vec<Tweet> {
+    let mut chosen = Vec::new();
+    while chosen.len() < count {
+        let tweet = source.next().await.unwrap().unwrap();
+        if !tweet.topics.is_empty() {
+            chosen.push(tweet);
+        }
+    }
+    chosen
+}
+
+fn filter() -> Filter {
+    Filter::new(["bitcoin"], ["en"]).unwrap()
+}
+
+#[test]
+fn posts_come_with_their_author_s_followers_in_every_version() {
+    for speaks in [Speaks::V2, Speaks::V2Unnamed, Speaks::V1] {
+        with_paused_clock(async {
+            let jetstream = Arc::new(Mutex::new(Jetstream {
+                speaks,
+                log: posts(300, 40),
+                ..Jetstream::default()
+            }));
+            let mut source = bluesky(&serve(jetstream.clone()).await);
+            source.begin(filter()).await.unwrap();
+            let tweets = chosen(&mut source, 100).await;
+            for tweet in &tweets {
+                let (_, place) = tweet.id.rsplit_once("/rkey").unwrap();
+                let place: u64 = place.parse().unwrap();
+                let author = place % 40;
+                assert_eq!(tweet.user, format!("author{author}.bsky.social"));
+                assert_eq!(tweet.followers, Some(author));
+                assert_eq!(tweet.topics, ["bitcoin"]);
+                let uri = format!(
+                    "at://{}/app.bsky.feed.post/rkey{place}",
+                    jetstream::did(author)
+                );
+                assert_eq!(tweet.id, uri);
+                assert_eq!(tweet.created_at.to_string(), "2026-01-01T00:00:00Z");
+            }
+            // Each author is asked for once, up to 25 of them at a time.
+            let calls = jetstream.lock().unwrap().profile_calls.clone();
+            assert_eq!(calls.iter().sum::<usize>(), 40, "{calls:?}");
+            assert_eq!(calls.len(), 2, "{calls:?}");
+        });
+    }
+}
+
+#[test]
+fn every_post_arrives_once_however_often_the_stream_is_cut() {
+    const POSTS: u64 = 6_000;
+    for speaks in [Speaks::V2, Speaks::V1] {
+        let (_runtime, jetstream, base) = server(Jetstream {
+            speaks,
+            log: posts(POSTS, 50),
+            cut_after: Some(100),
+            ..Jetstream::default()
+        });
+        let kafka = topic();
+        let streaming = Streamer::new(&kafka, "tweets")
+            .track(["bitcoin"])
+            .languages(["en"])
+            .start(bluesky(&base))
+            .unwrap();
+        let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
+        until_heard(&listening, POSTS / 3);
+        let status = streaming.stop();
+        assert_eq!((status.sent, status.failed), (POSTS / 3, 0));
+        assert_eq!(status.topics["bitcoin"], POSTS / 3);
+        let connection = status.connection.unwrap();
+        assert!(connection.reconnects >= POSTS / 100 - 1);
+        assert_eq!(connection.without_followers, 0);
+        let cursors: Vec<Option<u64>> = jetstream
+            .lock()
+            .unwrap()
+            .connections
+            .iter()
+            .map(|(_, cursor)| *cursor)
+            .collect();
+        assert_eq!(cursors[0], None);
+        assert!(cursors[1..].iter().all(Option::is_some));
+        assert_eq!(listening.summary().total.heard, POSTS / 3);
+    }
+}
+
+#[test]
+fn ten_thousand_events_a_second_pass() {
+    const POSTS: u64 = 50_000;
+    let (_runtime, _jetstream, base) = server(Jetstream {
+        log: posts(POSTS, 2_000),
+        ..Jetstream::default()
+    });
+    let kafka = topic();
+    // No track: every post, each of which wants its author's profile.
+    let streaming = Streamer::new(&kafka, "tweets")
+        .start(bluesky(&base))
+        .unwrap();
+    until("all posts", || streaming.status().sent == POSTS);
+    let status = streaming.stop();
+    assert_eq!(
+        (status.read, status.filtered, status.skipped),
+        (POSTS, 0, 0)
+    );
+}
+
+#[test]
+fn profiles_that_cannot_be_had_hold_nothing_up() {
+    for (profiles, calls) in [
+        (ProfilesAre::Missing, 1),
+        (ProfilesAre::Refused(500), 1),
+        (ProfilesAre::Refused(429), 1),
+        (ProfilesAre::Hanging, 1),
+    ] {
+        with_paused_clock(async {
+            let jetstream = Arc::new(Mutex::new(Jetstream {
+                profiles,
+                log: posts(30, 5),
+                ..Jetstream::default()
+            }));
+            let mut source = bluesky(&serve(jetstream.clone()).await);
+            source.begin(filter()).await.unwrap();
+            let begun = tokio::time::Instant::now();
+            let tweets = chosen(&mut source, 10).await;
+            assert!(
+                begun.elapsed() < Duration::from_secs(1),
+                "{:?}",
+                begun.elapsed()
+            );
+            assert!(tweets.iter().all(|tweet| tweet.followers.is_none()));
+            assert!(
+                tweets
+                    .iter()
+                    .all(|tweet| tweet.user.starts_with("did:plc:author"))
+            );
+            assert_eq!(source.connection().unwrap().now().without_followers, 10);
+            assert_eq!(jetstream.lock().unwrap().profile_calls.len(), calls);
+        });
+    }
+}
+
+#[test]
+fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
+    let raw = |text: &str| Event::Raw(text.to_owned());
+    let commit = |more: &str| {
+        raw(&format!(
+            r#"{{"$type":"message","payload":{{"$type":"network.bsky.jetstream.subscribeEvents#commit",
+            "seq":1,"did":"did:plc:author1","time":"2026-01-01T00:00:00Z","rev":"1","rkey":"r1",{more}}}}}"#
+        ))
+    };
+    let log = vec![
+        commit(r#""operation":"delete","collection":"app.bsky.feed.post""#),
+        commit(
+            r#""operation":"update","collection":"app.bsky.feed.post","record":{"text":"bitcoin"}"#,
+        ),
+        commit(
+            r#""operation":"create","collection":"app.bsky.feed.like","record":{"text":"bitcoin"}"#,
+        ),
+        raw(
+            r#"{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#info","name":"OutdatedCursor","message":"x"}}"#,
+        ),
+        raw(
+            r#"{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#later","seq":3}}"#,
+        ),
+        raw(r#"{"$type":"later"}"#),
+        // What follows is junk.
+        raw("not json"),
+        raw("{}"),
+        commit(r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":5}"#),
+        commit(r#""operation":"create","collection":"app.bsky.feed.post""#),
+        // And a post that names bitcoin in a link only.
+        commit(
+            r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":"see exam…","langs":["de","en"],
+            "createdAt":"2999-01-01T00:00:00Z","facets":[{"index":{"byteStart":0,"byteEnd":3},"features":
+            [{"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/bitcoin"}]}]}"#,
+        ),
+    ];
+    let (_runtime, _jetstream, base) = server(Jetstream {
+        log,
+        ..Jetstream::default()
+    });
+    let kafka = topic();
+    let streaming = Streamer::new(&kafka, "tweets")
+        .track(["bitcoin"])
+        .languages(["en"])
+        .start(bluesky(&base))
+        .unwrap();
+    until("the post", || streaming.status().sent == 1);
+    let status = streaming.stop();
+    assert_eq!((status.read, status.filtered, status.skipped), (1, 0, 4));
+    assert_eq!(
+        status.newest.unwrap().to_string(),
+        "2026-01-01T00:00:00Z",
+        "not the future"
+    );
+}
+
+#[test]
+fn a_frame_that_says_error_and_silence_and_refusals_lead_to_another_connection() {
+    with_paused_clock(async {
+        let error = r#"{"$type":"error","error":"ConsumerTooSlow","message":"too slow"}"#;
+        let mut log = posts(9, 3);
+        log.push(Event::Raw(error.into()));
+        let jetstream = Arc::new(Mutex::new(Jetstream {
+            log,
+            silent: true,
+            ..Jetstream::default()
+        }));
+        let mut source = bluesky(&serve(jetstream.clone()).await);
+        source.begin(filter()).await.unwrap();
+        let watch = source.connection().unwrap();
+        chosen(&mut source, 3).await;
+        // Ended by the error frame, the next connection begins before the newest post, and what it
+        // brings again is the Streamer's to remove.
+        chosen(&mut source, 1).await;
+        let reason = watch.now().last_reason.unwrap();
+        assert!(reason.contains("ConsumerTooSlow"), "{reason}");
+
+        // Now the stream goes silent: nothing for 30 s, and no answer to a ping.
+        {
+            let mut jetstream = jetstream.lock().unwrap();
+            jetstream.log.truncate(9);
+            jetstream.connections.clear();
+            jetstream.answers = vec![503, 503, 503];
+        }
+        while jetstream.lock().unwrap().connections.len() < 6 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let connections = jetstream.lock().unwrap().connections.clone();
+        let waits: Vec<f64> = connections
+            .windows(2)
+            .map(|pair| (pair[1].0 - pair[0].0).as_secs_f64())
+            .collect();
+        // Each refusal doubles the wait, which up to a tenth is added to; then there is silence for
+        // 30 s before the next wait.
+        for pair in waits[..3].windows(2) {
+            assert!((1.8..=2.3).contains(&(pair[1] / pair[0])), "{waits:?}");
+        }
+        assert!(
+            (30.0..=30.0 + 2.3 * waits[2] * 2.0).contains(&waits[3]),
+            "{waits:?}"
+        );
+        let reason = watch.now().last_reason.unwrap();
+        assert!(reason.contains("said nothing for 30 s"), "{reason}");
+    });
+}
+
+#[test]
+fn a_quiet_stream_that_answers_pings_is_kept() {
+    with_paused_clock(async {
+        let jetstream = Arc::new(Mutex::new(Jetstream {
+            log: posts(1, 1),
+            ..Jetstream::default()
+        }));
+        let mut source = bluesky(&serve(jetstream.clone()).await);
+        source.begin(filter()).await.unwrap();
+        chosen(&mut source, 1).await;
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(jetstream.lock().unwrap().connections.len(), 1);
+        jetstream
+            .lock()
+            .unwrap()
+            .log
+            .push(Event::Post(0, "bitcoin again".into()));
+        chosen(&mut source, 1).await;
+    });
+}
+
+#[test]
+fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
+    let kafka = topic();
+    for answers in [vec![503; 100], vec![]] {
+        let (_runtime, _jetstream, base) = server(Jetstream {
+            answers,
+            ..Jetstream::default()
+        });
+        let streaming = Streamer::new(&kafka, "tweets")
+            .start(bluesky(&base))
+            .unwrap();
+        let begun = Instant::now();
+        streaming.stop();
+        assert!(
+            begun.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_meant_is_refused() {
+    let kafka = topic();
+    for address in [
+        "http://jetstream.example",
+        "jetstream",
+        "https://me:secret@example.org",
+    ] {
+        let error = Streamer::new(&kafka, "tweets")
+            .start(Bluesky::at(address))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains("BLUESKY_JETSTREAM_URL") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}

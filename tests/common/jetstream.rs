@@ -1,0 +1,254 @@
+//! A Jetstream in both of its versions, and the AppView's profiles; both misbehave as they are told.
+
+use axum::Router;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Speaks {
+    V2,
+    /// Version 2, but it does not answer with the subprotocol's name.
+    V2Unnamed,
+    V1,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum ProfilesAre {
+    There,
+    Missing,
+    Refused(u16),
+    Hanging,
+}
+
+/// An event in the log, in the order of its time.
+#[derive(Clone)]
+pub enum Event {
+    /// A post by the author of this number, with its text.
+    Post(u64, String),
+    /// A frame as it is.
+    Raw(String),
+}
+
+pub struct Jetstream {
+    pub speaks: Speaks,
+    /// The event of place n has the time `time(n)`.
+    pub log: Vec<Event>,
+    /// Where a reader without a cursor begins.
+    pub tip: usize,
+    /// A connection is cut after so many frames.
+    pub cut_after: Option<usize>,
+    /// After the log: a stream that goes on without a word, and reads nothing either.
+    pub silent: bool,
+    /// Answers the next requests for a connection with these.
+    pub answers: Vec<u16>,
+    pub profiles: ProfilesAre,
+    pub connections: Vec<(Instant, Option<u64>)>,
+    pub profile_calls: Vec<usize>,
+}
+
+impl Default for Jetstream {
+    fn default() -> Self {
+        Jetstream {
+            speaks: Speaks::V2,
+            log: Vec::new(),
+            tip: 0,
+            cut_after: None,
+            silent: false,
+            answers: Vec::new(),
+            profiles: ProfilesAre::There,
+            connections: Vec::new(),
+            profile_calls: Vec::new(),
+        }
+    }
+}
+
+pub type Shared = Arc<Mutex<Jetstream>>;
+
+/// Microseconds since 1970 of the event at a place of the log: a millisecond each.
+pub fn time(place: usize) -> u64 {
+    1_767_225_600_000_000 + 1_000 * place as u64
+}
+
+/// Serves on the runtime it is called on; the address as a base for paths.
+pub async fn serve(jetstream: Shared) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new()
+        .route("/xrpc/network.bsky.jetstream.subscribeEvents", get(v2))
+        .route("/subscribe", get(v1))
+        .route("/xrpc/app.bsky.actor.getProfiles", get(profiles))
+        .with_state(jetstream);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    base
+}
+
+async fn v2(
+    State(jetstream): State<Shared>,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let speaks = jetstream.lock().unwrap().speaks;
+    let query = query.unwrap_or_default();
+    if speaks == Speaks::V1 {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    assert!(query.contains("kinds=commit") && query.contains("collections=app.bsky.feed.post"));
+    let upgrade = match speaks {
+        Speaks::V2 => upgrade.protocols(["xrpc.v1.json"]),
+        _ => upgrade,
+    };
+    connect(jetstream, &query, upgrade)
+}
+
+async fn v1(
+    State(jetstream): State<Shared>,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let query = query.unwrap_or_default();
+    assert!(query.contains("wantedCollections=app.bsky.feed.post"));
+    connect(jetstream, &query, upgrade)
+}
+
+fn connect(jetstream: Shared, query: &str, upgrade: WebSocketUpgrade) -> Response {
+    let cursor = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("cursor="))
+        .map(|cursor| cursor.parse::<u64>().unwrap());
+    let mut state = jetstream.lock().unwrap();
+    state.connections.push((Instant::now(), cursor));
+    if !state.answers.is_empty() {
+        let status = state.answers.remove(0);
+        return StatusCode::from_u16(status).unwrap().into_response();
+    }
+    drop(state);
+    upgrade.on_upgrade(move |socket| send(jetstream, cursor, socket))
+}
+
+async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
+    let (begin, cut_after) = {
+        let state = jetstream.lock().unwrap();
+        let behind = |cursor| (0..state.log.len()).find(|place| time(*place) >= cursor);
+        let begin = cursor.map_or(state.tip, |cursor| {
+            behind(cursor).unwrap_or(state.log.len())
+        });
+        (begin, state.cut_after)
+    };
+    let mut place = begin;
+    loop {
+        if cut_after.is_some_and(|frames| place - begin >= frames) {
+            // Without a closing handshake, as a network breaks.
+            return;
+        }
+        let next = {
+            let state = jetstream.lock().unwrap();
+            let frame = state
+                .log
+                .get(place)
+                .map(|event| frame(state.speaks, place, event));
+            (frame, state.silent)
+        };
+        match next {
+            (Some(frame), _) => {
+                place += 1;
+                if socket.send(Message::Text(frame.into())).await.is_err() {
+                    return;
+                }
+            }
+            (None, true) => std::future::pending().await,
+            (None, false) => {
+                // Reading is what answers pings.
+                let more = tokio::time::sleep(std::time::Duration::from_millis(20));
+                tokio::select! {
+                    message = socket.recv() => if !matches!(message, Some(Ok(_))) { return },
+                    () = more => {}
+                }
+            }
+        }
+    }
+}
+
+fn frame(speaks: Speaks, place: usize, event: &Event) -> String {
+    let (author, text) = match event {
+        Event::Raw(frame) => return frame.clone(),
+        Event::Post(author, text) => (author, text),
+    };
+    let record = json!({
+        "$type": "app.bsky.feed.post", "text": text, "langs": ["en"],
+        "createdAt": "2026-01-01T00:00:00.000Z"
+    });
+    let (did, rkey, time) = (did(*author), format!("rkey{place}"), time(place));
+    match speaks {
+        Speaks::V1 => json!({
+            "did": did, "time_us": time, "kind": "commit",
+            "commit": {
+                "rev": "3l3qo2vutsw2b", "operation": "create", "collection": "app.bsky.feed.post",
+                "rkey": rkey, "record": record, "cid": "bafy"
+            }
+        }),
+        Speaks::V2 | Speaks::V2Unnamed => {
+            let at = rfc3339(time);
+            json!({"$type": "message", "payload": {
+                "$type": "network.bsky.jetstream.subscribeEvents#commit", "seq": place + 1,
+                "did": did, "time": at, "witnessedAt": at, "rev": "3l3qo2vutsw2b",
+                "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+                "record": record, "cid": "bafy"
+            }})
+        }
+    }
+    .to_string()
+}
+
+fn rfc3339(micros: u64) -> String {
+    let since = micros - 1_767_225_600_000_000;
+    let (seconds, rest) = (since / 1_000_000, since % 1_000_000);
+    assert!(seconds < 3_600);
+    format!(
+        "2026-01-01T00:{:02}:{:02}.{rest:06}Z",
+        seconds / 60,
+        seconds % 60
+    )
+}
+
+pub fn did(author: u64) -> String {
+    format!("did:plc:author{author}")
+}
+
+async fn profiles(
+    State(jetstream): State<Shared>,
+    RawQuery(query): RawQuery,
+    _headers: HeaderMap,
+) -> Response {
+    let actors: Vec<String> = query
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("actors="))
+        .map(|did| did.replace("%3A", ":"))
+        .collect();
+    let are = {
+        let mut state = jetstream.lock().unwrap();
+        state.profile_calls.push(actors.len());
+        state.profiles
+    };
+    assert!((1..=25).contains(&actors.len()));
+    match are {
+        ProfilesAre::Refused(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        ProfilesAre::Hanging => std::future::pending().await,
+        ProfilesAre::Missing => json!({"profiles": []}).to_string().into_response(),
+        ProfilesAre::There => {
+            let profile = |did: &String| -> Value {
+                let number: u64 = did.trim_start_matches("did:plc:author").parse().unwrap();
+                json!({"did": did, "handle": format!("author{number}.bsky.social"), "followersCount": number})
+            };
+            let profiles: Vec<Value> = actors.iter().map(profile).collect();
+            json!({ "profiles": profiles }).to_string().into_response()
+        }
+    }
+}
