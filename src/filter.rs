@@ -185,7 +185,8 @@ impl Filter {
         self.admits_language(&tweet.lang) && (self.tracks.is_empty() || self.matches(tweet, links))
     }
 
-    pub(crate) fn admits_language(&self, tag: &str) -> bool {
+    /// Whether tweets with this language tag pass; see [`Filter::admit`] for the empty tag.
+    pub fn admits_language(&self, tag: &str) -> bool {
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
         tag.is_empty()
             || self.languages.is_empty()

@@ -44,6 +44,8 @@ pub struct Jetstream {
     pub tip: usize,
     /// A connection is cut after so many frames.
     pub cut_after: Option<usize>,
+    /// Connections of an earlier one are cut.
+    pub generation: u64,
     /// After the log: a stream that goes on without a word, and reads nothing either.
     pub silent: bool,
     /// Answers the next requests for a connection with these.
@@ -60,6 +62,7 @@ impl Default for Jetstream {
             log: Vec::new(),
             tip: 0,
             cut_after: None,
+            generation: 0,
             silent: false,
             answers: Vec::new(),
             profiles: ProfilesAre::There,
@@ -133,13 +136,13 @@ fn connect(jetstream: Shared, query: &str, upgrade: WebSocketUpgrade) -> Respons
 }
 
 async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
-    let (begin, cut_after) = {
+    let (begin, cut_after, generation) = {
         let state = jetstream.lock().unwrap();
         let behind = |cursor| (0..state.log.len()).find(|place| time(*place) >= cursor);
         let begin = cursor.map_or(state.tip, |cursor| {
             behind(cursor).unwrap_or(state.log.len())
         });
-        (begin, state.cut_after)
+        (begin, state.cut_after, state.generation)
     };
     let mut place = begin;
     loop {
@@ -149,6 +152,9 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
         }
         let next = {
             let state = jetstream.lock().unwrap();
+            if state.generation != generation {
+                return;
+            }
             let frame = state
                 .log
                 .get(place)

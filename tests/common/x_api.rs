@@ -5,13 +5,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// What comes to the next request for the stream.
@@ -19,6 +20,8 @@ pub enum Plan {
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Chunks of the body, cut anywhere, and how it ends.
     Stream(Vec<Bytes>, End),
+    /// Chunks as they come; when there are to be no more, the connection is cut.
+    Live(mpsc::Receiver<Bytes>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -154,21 +157,32 @@ fn stream_answer(plan: Plan) -> Response {
         }
         Plan::Stream(chunks, end) => {
             let chunks = stream::iter(chunks.into_iter().map(Ok));
-            let body = match end {
+            body_answer(match end {
                 End::Clean => Body::from_stream(chunks),
-                End::Cut => {
-                    // Told at once, the server would throw away what it has not written yet.
-                    let cut = stream::once(async {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                        Err(io::Error::from(io::ErrorKind::ConnectionReset))
-                    });
-                    Body::from_stream(chunks.chain(cut))
-                }
+                End::Cut => Body::from_stream(chunks.chain(cut())),
                 End::Silence => Body::from_stream(chunks.chain(stream::pending())),
-            };
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            })
+        }
+        Plan::Live(chunks) => {
+            let chunks = stream::unfold(chunks, |mut chunks| async move {
+                let chunk = chunks.recv().await?;
+                Some((Ok(chunk), chunks))
+            });
+            body_answer(Body::from_stream(chunks.chain(cut())))
         }
     }
+}
+
+fn body_answer(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// An error after a moment: told at once, the server would throw away what it has not written yet.
+fn cut() -> impl Stream<Item = io::Result<Bytes>> {
+    stream::once(async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    })
 }
 
 /// A tweet as the stream carries it, with its line's end.

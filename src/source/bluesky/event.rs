@@ -9,12 +9,16 @@
 //! out. So a frame is read in one pass, and what is not needed is not copied.
 
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
+use crate::{Filter, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
 
 /// The collection that holds posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
+
+/// What a tweet from here says of its source.
+const SOURCE: &str = "bluesky";
 
 /// Which of the two forms a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +80,28 @@ struct Feature {
 }
 
 impl Post<'_> {
+    /// The post as a tweet, and whether the filter admits it. Its user is the author's DID, and
+    /// its followers are not known yet.
+    pub(super) fn tweet(&self, filter: &mut Filter) -> (Tweet, bool) {
+        let langs = self.record.langs.as_deref().unwrap_or_default();
+        let wanted = langs.iter().find(|lang| filter.admits_language(lang));
+        let mut tweet = Tweet {
+            id: format!("at://{}/{POSTS}/{}", self.did, self.rkey),
+            created_at: self.created_at(),
+            user: self.did.clone().into_owned(),
+            followers: None,
+            text: self.record.text.clone().into_owned(),
+            lang: wanted.or(langs.first()).cloned().unwrap_or_default(),
+            topics: Vec::new(),
+            source: SOURCE.into(),
+        };
+        let admitted = filter.admit_with_links(&mut tweet, self.links());
+        (tweet, admitted)
+    }
+
     /// When it was written. Its author's clock says so, and is believed up to the moment in which
     /// the server had the post.
-    pub(super) fn created_at(&self) -> Timestamp {
+    fn created_at(&self) -> Timestamp {
         let micros = i64::try_from(self.cursor.0).unwrap_or(i64::MAX);
         let seen = Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now());
         let said = self.record.created_at.as_deref();
@@ -87,15 +110,11 @@ impl Post<'_> {
     }
 
     /// Where its links lead; the text shows them shortened.
-    pub(super) fn links(&self) -> impl Iterator<Item = &str> {
+    fn links(&self) -> impl Iterator<Item = &str> {
         let facets = self.record.facets.iter().flatten();
         facets
             .flat_map(|facet| &facet.features)
             .filter_map(|feature| feature.uri.as_deref())
-    }
-
-    pub(super) fn uri(&self) -> String {
-        format!("at://{}/{POSTS}/{}", self.did, self.rkey)
     }
 }
 
@@ -259,5 +278,115 @@ fn post<'a>(
             rkey,
             record,
         }))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// As the lexicon has it.
+    const V2: &str = r#"{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit",
+        "seq":5,"did":"did:plc:ada","time":"2026-01-01T12:00:00.000001Z","witnessedAt":"2026-01-01T12:00:01.000002Z",
+        "rev":"3l3qo2vutsw2b","operation":"create","collection":"app.bsky.feed.post","rkey":"3l3","cid":"bafy",
+        "record":{"$type":"app.bsky.feed.post","text":"I love \"it\"","langs":["de","en"],
+        "createdAt":"2026-01-01T12:00:00.5+00:00","facets":[{"index":{"byteStart":0,"byteEnd":3},"features":[
+        {"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/bitcoin"},
+        {"$type":"app.bsky.richtext.facet#mention","did":"did:plc:bob"}]}],"reply":{"root":{}}}}}"#;
+    /// As the README has it.
+    const V1: &str = r#"{"did":"did:plc:ada","time_us":1767268801000002,"kind":"commit","commit":{"rev":"3l3",
+        "operation":"create","collection":"app.bsky.feed.post","rkey":"3l3","cid":"bafy","record":
+        {"$type":"app.bsky.feed.post","createdAt":"2026-01-01T12:00:00.500Z","langs":["en"],"text":"I love bitcoin"}}}"#;
+
+    fn post(version: Version, frame: &str) -> Post<'_> {
+        match decode(version, frame.as_bytes()) {
+            Ok(Frame::Post(post)) => *post,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_versions_are_read() {
+        let mut filter = Filter::new(["bitcoin"], ["en"]).unwrap();
+        for (version, frame, text) in [
+            (Version::V1, V1, "I love bitcoin"),
+            (Version::V2, V2, "I love \"it\""),
+        ] {
+            let post = post(version, frame);
+            assert_eq!(post.cursor, Cursor(1_767_268_801_000_002));
+            let (tweet, admitted) = post.tweet(&mut filter);
+            assert!(admitted);
+            assert_eq!((tweet.text.as_str(), tweet.lang.as_str()), (text, "en"));
+            assert_eq!(tweet.topics, ["bitcoin"]);
+            assert_eq!(tweet.id, "at://did:plc:ada/app.bsky.feed.post/3l3");
+            assert_eq!(tweet.created_at.to_string(), "2026-01-01T12:00:00.5Z");
+        }
+    }
+
+    #[test]
+    fn what_is_no_post_keeps_its_place() {
+        let identity = r#"{"did":"did:plc:ada","time_us":7,"kind":"identity","identity":{}}"#;
+        assert_eq!(
+            decode(Version::V1, identity.as_bytes()),
+            Ok(Frame::Other(Some(Cursor(7))))
+        );
+        let update = V2.replace("\"create\"", "\"update\"");
+        let place = Some(Cursor(1_767_268_801_000_002));
+        assert_eq!(
+            decode(Version::V2, update.as_bytes()),
+            Ok(Frame::Other(place))
+        );
+        let witness = "\"witnessedAt\":\"2026-01-01T12:00:01.000002Z\",";
+        let older = V2.replace(witness, "");
+        assert_eq!(
+            post(Version::V2, &older).cursor,
+            Cursor(1_767_268_800_000_001)
+        );
+        let error = br#"{"$type":"error","error":"ConsumerTooSlow","message":"behind"}"#;
+        assert_eq!(
+            decode(Version::V2, error),
+            Ok(Frame::Error("ConsumerTooSlow behind".into()))
+        );
+    }
+
+    #[test]
+    fn junk_has_its_reason() {
+        for version in [Version::V1, Version::V2] {
+            assert_eq!(decode(version, b"junk"), Err(Skip::NotJson));
+            assert_eq!(decode(version, b"\xff"), Err(Skip::NotUtf8));
+            assert_eq!(decode(version, b"{}"), Err(Skip::WrongType));
+            let large = vec![b' '; MAX_MESSAGE_BYTES + 1];
+            assert_eq!(decode(version, &large), Err(Skip::TooLarge));
+        }
+        let timeless = V2.replace("2026-01-01T12:00:01.000002Z", "yesterday");
+        assert_eq!(
+            decode(Version::V2, timeless.as_bytes()),
+            Err(Skip::WrongType)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(Version::V1, &bytes);
+            let _ = decode(Version::V2, &bytes);
+        }
+
+        #[test]
+        fn no_change_of_a_frame_panics(
+            first in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let (version, frame) = if first { (Version::V1, V1) } else { (Version::V2, V2) };
+            let mut frame = frame.as_bytes().to_vec();
+            for (at, with) in changes {
+                let at = at.index(frame.len());
+                frame[at] = with;
+            }
+            if let Ok(Frame::Post(post)) = decode(version, &frame) {
+                post.tweet(&mut Filter::new(["bitcoin"], ["en"]).unwrap());
+            }
+        }
     }
 }

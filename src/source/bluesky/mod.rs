@@ -17,7 +17,7 @@ use super::connection::{Backoff, ConnectionWatch, Feed, Outlet};
 use super::{BoxedSource, Source, http};
 use crate::notebook::shorten;
 use crate::{Error, Filter, Result, Tweet};
-use event::{Cursor, Frame, POSTS, Post, Version};
+use event::{Cursor, Frame, POSTS, Version};
 use futures_util::{SinkExt, StreamExt};
 use profiles::{Item, Profiles};
 use reqwest::{Client, StatusCode, Url, header};
@@ -39,7 +39,6 @@ const HOSTS: &[&str] = &[
     "https://jetstream2.us-west.bsky.network",
 ];
 const APPVIEW: &str = "https://public.api.bsky.app";
-const SOURCE: &str = "bluesky";
 /// The subprotocol of version 2.
 const SUBPROTOCOL: &str = "xrpc.v1.json";
 /// How long an answer to the request for a connection may take.
@@ -364,7 +363,10 @@ impl Reader {
             };
             let cursor = match event::decode(version, frame) {
                 Ok(Frame::Post(post)) => {
-                    let item = self.item(&post);
+                    let item = match post.tweet(&mut self.filter) {
+                        (tweet, true) => Item::WantsProfile(tweet),
+                        (tweet, false) => Item::Ready(Ok(tweet)),
+                    };
                     // Only what has been handed over needs not be read again.
                     items.send(item).await.ok()?;
                     Some(post.cursor)
@@ -398,26 +400,6 @@ impl Reader {
             reason,
             went_on: span > 0,
         })
-    }
-
-    fn item(&mut self, post: &Post<'_>) -> Item {
-        let langs = post.record.langs.as_deref().unwrap_or_default();
-        let wanted = langs.iter().find(|lang| self.filter.admits_language(lang));
-        let mut tweet = Tweet {
-            id: post.uri(),
-            created_at: post.created_at(),
-            user: post.did.clone().into_owned(),
-            followers: None,
-            text: post.record.text.clone().into_owned(),
-            lang: wanted.or(langs.first()).cloned().unwrap_or_default(),
-            topics: Vec::new(),
-            source: SOURCE.into(),
-        };
-        if self.filter.admit_with_links(&mut tweet, post.links()) {
-            Item::WantsProfile(tweet)
-        } else {
-            Item::Ready(Ok(tweet))
-        }
     }
 }
 

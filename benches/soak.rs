@@ -1,0 +1,208 @@
+//! A live source for as long as you like: 200 posts a second, and the connection cut every 30 s.
+//! It says how many were made, read, sent, heard and lost, and how much memory it took at the
+//! beginning and at the end.
+//!
+//! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the seconds.
+
+#[allow(dead_code, reason = "the soak test needs some of it")]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[allow(dead_code, reason = "the soak test needs some of it")]
+#[path = "../tests/common/jetstream.rs"]
+mod jetstream;
+#[allow(dead_code, reason = "the soak test needs some of it")]
+#[path = "../tests/common/x_api.rs"]
+mod x_api;
+
+use jetstream::{Event, Jetstream};
+use live_sentiment::prelude::*;
+use serde_json::Value;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use x_api::Plan;
+
+const POSTS_A_SECOND: u64 = 200;
+const CUT_EVERY: Duration = Duration::from_secs(30);
+/// For what is on its way when the last post has been made.
+const AFTER: u64 = 20;
+/// When memory is first looked at: by then everything has been used once.
+const SETTLED: Duration = Duration::from_secs(15);
+
+fn main() {
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let (Some(source), Some(seconds)) = (arguments.next(), arguments.next()) else {
+        println!("soak: skipped; give a source and seconds, such as `-- x 600`");
+        return;
+    };
+    let seconds: u64 = seconds.parse().expect("the seconds are a number");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let kafka = Kafka::embedded(0).unwrap();
+    let span = (seconds + AFTER).to_string();
+    let (base, mut server): (String, Box<dyn Server>) = match source.as_str() {
+        "x" => {
+            let api: x_api::Shared = Arc::default();
+            let server = XServer::new(api.clone());
+            (runtime.block_on(x_api::serve(api)), Box::new(server))
+        }
+        "bluesky" => {
+            let jetstream: jetstream::Shared = Arc::new(Mutex::new(Jetstream::default()));
+            let base = runtime.block_on(jetstream::serve(jetstream.clone()));
+            (base, Box::new(jetstream))
+        }
+        other => panic!("{other:?} is neither x nor bluesky"),
+    };
+    let streamer = program(
+        "streamer",
+        &kafka,
+        &[
+            "--source",
+            &source,
+            "--time-span",
+            &span,
+            "--track",
+            "bitcoin",
+        ],
+        &base,
+    );
+    let listener = program(
+        "listener",
+        &kafka,
+        &["--time-span", &span, "--figure-port", "0"],
+        &base,
+    );
+
+    let begun = Instant::now();
+    let (mut made, mut cuts, mut before) = (0, 0, None);
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        while made < begun.elapsed().as_millis() as u64 * POSTS_A_SECOND / 1000 {
+            server.post(made);
+            made += 1;
+        }
+        if begun.elapsed() >= CUT_EVERY * (cuts + 1) {
+            server.cut();
+            cuts += 1;
+        }
+        if before.is_none() && begun.elapsed() >= SETTLED {
+            before = Some((memory(&streamer), memory(&listener)));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The last of the posts must not wait in a connection that is about to be cut.
+    std::thread::sleep(Duration::from_secs(AFTER / 2));
+    let after = (memory(&streamer), memory(&listener));
+    let (streamed, heard) = (answer(streamer), answer(listener));
+    let number = |answer: &Value, name: &str| answer[name].as_u64().unwrap();
+    let (sent, heard) = (number(&streamed, "sent"), number(&heard, "heard"));
+    println!(
+        "{source}: {seconds} s, {cuts} cuts: made {made}, read {}, duplicate {}, sent {sent}, failed {}, heard {heard}, lost {}",
+        number(&streamed, "read"),
+        number(&streamed, "duplicate"),
+        number(&streamed, "failed"),
+        made as i64 - heard as i64,
+    );
+    if let Some(before) = before {
+        println!(
+            "streamer {} -> {} MB, listener {} -> {} MB",
+            before.0, after.0, before.1, after.1
+        );
+    }
+    assert_eq!((sent, heard), (made, made));
+}
+
+/// What makes posts and cuts connections.
+trait Server {
+    fn post(&mut self, number: u64);
+    fn cut(&mut self);
+}
+
+fn text(number: u64) -> String {
+    let moods = [
+        "I love",
+        "I hate",
+        "I am looking at",
+        "so happy about",
+        "worried about",
+    ];
+    format!(
+        "{} bitcoin, for the {number}th time",
+        moods[number as usize % moods.len()]
+    )
+}
+
+/// X keeps nothing; here posts wait for the next connection, so that a loss is ours and not the
+/// server's.
+struct XServer {
+    api: x_api::Shared,
+    live: tokio::sync::mpsc::Sender<axum::body::Bytes>,
+}
+
+impl XServer {
+    fn new(api: x_api::Shared) -> XServer {
+        let (live, chunks) = tokio::sync::mpsc::channel(1 << 20);
+        api.lock().unwrap().plans.push_back(Plan::Live(chunks));
+        XServer { api, live }
+    }
+}
+
+impl Server for XServer {
+    fn post(&mut self, number: u64) {
+        let line = x_api::line(number, &text(number), "bitcoin");
+        self.live
+            .try_send(line.into())
+            .expect("a million posts wait");
+    }
+
+    fn cut(&mut self) {
+        *self = XServer::new(self.api.clone());
+    }
+}
+
+impl Server for jetstream::Shared {
+    fn post(&mut self, number: u64) {
+        let mut state = self.lock().unwrap();
+        state.log.push(Event::Post(number % 5_000, text(number)));
+    }
+
+    fn cut(&mut self) {
+        self.lock().unwrap().generation += 1;
+    }
+}
+
+fn program(name: &str, kafka: &Kafka, arguments: &[&str], base: &str) -> Child {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/examples");
+    Command::new(format!("{folder}/{name}"))
+        .args(["--json", "--bootstrap", kafka.address()])
+        .args(arguments)
+        .envs([("X_BEARER_TOKEN", "soak"), ("X_API_BASE_URL", base)])
+        .envs([
+            ("BLUESKY_JETSTREAM_URL", base),
+            ("BLUESKY_APPVIEW_URL", base),
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the example programs are there after `cargo build --release --examples`")
+}
+
+/// Resident memory in MB.
+fn memory(process: &Child) -> u64 {
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
+
+fn answer(process: Child) -> Value {
+    let output = process.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.starts_with('{'))
+        .unwrap_or_default();
+    serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON at the end of {text:?}"))
+}
