@@ -4,13 +4,8 @@
 //!
 //! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the seconds.
 
-#[allow(dead_code, reason = "the soak test needs some of it")]
-#[path = "../tests/common/mod.rs"]
-mod common;
-#[allow(dead_code, reason = "the soak test needs some of it")]
 #[path = "../tests/common/jetstream.rs"]
 mod jetstream;
-#[allow(dead_code, reason = "the soak test needs some of it")]
 #[path = "../tests/common/x_api.rs"]
 mod x_api;
 

@@ -42,6 +42,11 @@ const RECOGNITION: Duration = Duration::from_secs(5);
 /// How long one wait for messages takes, and so the longest wait for a stop.
 const POLL: Duration = Duration::from_millis(50);
 
+/// A streamer that has not reported for so long is not counted on.
+const SILENT_STREAMER: Duration = Duration::from_secs(5);
+/// How often a wait prints a line.
+const LINE: Duration = Duration::from_secs(5);
+
 /// How long after a failed one the next attempt to connect comes.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -88,7 +93,36 @@ struct Printable {
     printed: u64,
     /// For how long nothing has come, as the reading thread saw it.
     quiet: Duration,
+    streamer: HeardOf,
     ended: bool,
+}
+
+/// What is known of the streamer, by its reports.
+#[derive(Clone, Copy, Default)]
+enum HeardOf {
+    /// Nothing that counts: the report of a stream that was over before we came says nothing of
+    /// the next one.
+    #[default]
+    Nothing,
+    /// It ran then.
+    Running(Instant),
+    /// It ran, and has ended.
+    Ended,
+}
+
+impl HeardOf {
+    fn hear(&mut self, report: &Report) {
+        *self = match (*self, report.has_ended()) {
+            (_, false) => HeardOf::Running(Instant::now()),
+            (HeardOf::Nothing, true) => HeardOf::Nothing,
+            (_, true) => HeardOf::Ended,
+        };
+    }
+
+    /// Whether it still runs, as far as one can know: it reports every second.
+    fn runs(self) -> bool {
+        matches!(self, HeardOf::Running(at) if at.elapsed() < SILENT_STREAMER)
+    }
 }
 
 /// What a listener has heard.
@@ -428,6 +462,7 @@ impl Reader {
     /// Passes on to the page what the streamer says of itself.
     fn hear_streamer(&self, message: &BorrowedMessage<'_>) {
         if let Some(report) = message.payload().and_then(Report::decode) {
+            locked(&self.shared.printable).streamer.hear(&report);
             locked(&self.shared.trajectory).set_streamer(report);
             self.ring();
         }
@@ -465,7 +500,10 @@ impl Reader {
                 if self.run.is_some() || trajectory.total().heard > 0 {
                     tracing::info!("a new run has begun in the topic; counting begins anew");
                     trajectory.begin_run();
-                    *printable = Printable::default();
+                    *printable = Printable {
+                        streamer: printable.streamer,
+                        ..Printable::default()
+                    };
                 }
                 self.run = run;
             }
@@ -640,13 +678,19 @@ impl Listening {
         }
     }
 
-    /// Waits until tweets have come and then none for `quiet`, and prints a line a second. A stream
-    /// has no end of its own: silence is how a listener knows that one is over.
+    /// Waits until tweets have come and then none for `quiet`, and prints a line every 5 seconds.
+    /// A topic has no end of its own: silence is how a listener knows that a stream is over. But a
+    /// streamer that says that it still runs is waited for however quiet it is, and one that says
+    /// that it has ended need not have sent anything.
     pub fn wait_until_quiet(&self, quiet: Duration) -> Summary {
-        self.wait_while(|printable| printable.number == 0 || printable.quiet < quiet)
+        self.wait_while(|printable| match printable.streamer {
+            HeardOf::Ended => printable.quiet < quiet,
+            streamer => streamer.runs() || printable.number == 0 || printable.quiet < quiet,
+        })
     }
 
-    /// Waits until the listener has ended by its time span or count, and prints a line a second.
+    /// Waits until the listener has ended by its time span or count, and prints a line every 5
+    /// seconds.
     pub fn wait(&self) -> Summary {
         self.wait_while(|_| true)
     }
@@ -660,7 +704,7 @@ impl Listening {
                 .news
                 .wait(printable)
                 .unwrap_or_else(PoisonError::into_inner);
-            if said.elapsed() >= Duration::from_secs(1) {
+            if said.elapsed() >= LINE {
                 drop(printable);
                 println!("{}", self.summary());
                 said = Instant::now();

@@ -10,6 +10,7 @@ use live_sentiment::prelude::*;
 use live_sentiment::streamer::Ended;
 use live_sentiment::{Error, Filter};
 use serde_json::json;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -225,7 +226,7 @@ fn junk_is_counted_and_strangers_rules_tweets_are_filtered_out() {
         "{\"data\":{\"id\":\"9\"}}\r\n",
         &other,
     ];
-    let mut chunks: Vec<Bytes> = chunks.map(|text| chunk(text)).into();
+    let mut chunks: Vec<Bytes> = chunks.map(chunk).into();
     chunks.push(Bytes::from_static(b"\xff\xfe\r\n"));
     chunks.push(chunk(line(1, "I love bitcoin", "bitcoin")));
     let (_runtime, _api, base) = server([Plan::Stream(chunks, End::Silence)]);
@@ -241,6 +242,30 @@ fn junk_is_counted_and_strangers_rules_tweets_are_filtered_out() {
     let status = streaming.stop();
     assert_eq!((status.read, status.filtered, status.skipped), (2, 1, 4));
     assert_eq!(status.ended, Some(Ended::Stopped));
+}
+
+#[test]
+fn a_compressed_stream_is_read_as_it_comes() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for id in 0..3 {
+        packed
+            .write_all(line(id, "I love bitcoin", "bitcoin").as_bytes())
+            .unwrap();
+        packed.flush().unwrap();
+    }
+    // The stream does not end; what has been flushed must come all the same.
+    let chunks = vec![Bytes::from(packed.get_ref().clone())];
+    let (_runtime, api, base) = server([Plan::Stream(chunks, End::Silence)]);
+    api.lock().unwrap().encoding = Some("gzip");
+    let kafka = broker();
+    kafka
+        .create_topic("tweets", TopicConfig::default())
+        .unwrap();
+    let streaming = Streamer::new(&kafka, "tweets")
+        .track(["bitcoin"])
+        .start(x(&base))
+        .unwrap();
+    until("the tweets", || streaming.status().sent == 3);
 }
 
 #[test]

@@ -226,6 +226,11 @@ impl Report {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// Whether the stream has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Reads a report; what is none, is not.
     pub(crate) fn decode(message: &[u8]) -> Option<Report> {
         if message.len() > LARGEST_REPORT {

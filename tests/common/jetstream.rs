@@ -1,4 +1,5 @@
 //! A Jetstream in both of its versions, and the AppView's profiles; both misbehave as they are told.
+#![allow(dead_code, reason = "each user of it uses some of it")]
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};

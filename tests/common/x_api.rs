@@ -1,9 +1,10 @@
 //! A server that speaks X's API v2 as docs.x.com documents it, and misbehaves as it is told.
+#![allow(dead_code, reason = "each user of it uses some of it")]
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
@@ -49,6 +50,8 @@ pub struct Api {
     /// Answers every rule that is added with this problem.
     pub refuses_rules: Option<String>,
     pub refuses_deletion: bool,
+    /// What the stream says that it is packed by.
+    pub encoding: Option<&'static str>,
     next_rule: u64,
 }
 
@@ -96,7 +99,15 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
         (Method::GET, "/2/tweets/search/stream") => {
             api.connections.push(Instant::now());
             let plan = api.plans.pop_front();
-            stream_answer(plan.unwrap_or(Plan::Stream(Vec::new(), End::Silence)))
+            let plan = plan.unwrap_or(Plan::Stream(Vec::new(), End::Silence));
+            let mut response = stream_answer(plan);
+            if let Some(encoding) = api.encoding {
+                let encoding = HeaderValue::from_static(encoding);
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_ENCODING, encoding);
+            }
+            response
         }
         _ => json_answer(404, &json!({"title": "Not Found"})),
     }
