@@ -145,11 +145,12 @@ fn every_post_arrives_once_however_often_the_stream_is_cut() {
 #[test]
 fn ten_thousand_events_a_second_pass() {
     const POSTS: u64 = 50_000;
-    let (_runtime, _jetstream, base) = server(Jetstream {
+    let (_runtime, jetstream, base) = server(Jetstream {
         log: posts(POSTS, 2_000),
         ..Jetstream::default()
     });
     let kafka = topic();
+    let begun = Instant::now();
     // No track: every post, each of which wants its author's profile.
     let streaming = Streamer::new(&kafka, "tweets")
         .start(bluesky(&base))
@@ -160,6 +161,28 @@ fn ten_thousand_events_a_second_pass() {
         (status.read, status.filtered, status.skipped),
         (POSTS, 0, 0)
     );
+    // However many there are, Bluesky's limit for profiles is kept: 10 calls a second.
+    let calls = jetstream.lock().unwrap().profile_calls.len() as f64;
+    assert!(
+        calls <= 1.0 + 10.0 * begun.elapsed().as_secs_f64(),
+        "{calls}"
+    );
+}
+
+#[test]
+fn it_does_not_matter_how_the_network_cuts_the_bytes() {
+    let (runtime, _jetstream, base) = server(Jetstream {
+        log: posts(300, 40),
+        ..Jetstream::default()
+    });
+    let (base, split) = runtime.block_on(splitting(&base));
+    let kafka = topic();
+    let streaming = Streamer::new(&kafka, "tweets")
+        .track(["bitcoin"])
+        .start(Bluesky::at(&split).profiles_at(&base))
+        .unwrap();
+    until("the posts", || streaming.status().sent == 100);
+    assert_eq!(streaming.stop().skipped, 0);
 }
 
 #[test]

@@ -69,6 +69,18 @@ def test_the_page_shows_what_was_streamed(page, start, broker):
     assert abs(last - float(shown(page, "sum").replace(",", "").replace("−", "-"))) < 0.01
 
 
+def test_the_page_shows_how_the_streamer_stands(page, start, broker):
+    _, address = listen(start, broker)
+    page.goto(address)
+    streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--track", "bitcoin", "--rate", 50, "--time-span", 6, "--json")
+    until("the running streamer", lambda: "newest tweet" in shown(page, "streamer"))
+    sent = json.loads(streamer.communicate(timeout=60)[0])["sent"]
+    until("its end", lambda: f"sent {sent:,}" in shown(page, "streamer") and "time span is over" in shown(page, "streamer"))
+    assert shown(page, "streamer").startswith("Streamer: demo")
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/streamer.png", full_page=True)
+
+
 def test_a_page_opened_late_shows_the_same(page, browser, start, broker):
     _, address = listen(start, broker)
     page.goto(address)

@@ -269,6 +269,22 @@ fn a_compressed_stream_is_read_as_it_comes() {
 }
 
 #[test]
+fn it_does_not_matter_how_the_network_cuts_the_bytes() {
+    let (runtime, _api, base) = server([tweets(0..100, End::Silence)]);
+    let (_, split) = runtime.block_on(splitting(&base));
+    let kafka = broker();
+    kafka
+        .create_topic("tweets", TopicConfig::default())
+        .unwrap();
+    let streaming = Streamer::new(&kafka, "tweets")
+        .track(["bitcoin"])
+        .start(x(&split))
+        .unwrap();
+    until("the tweets", || streaming.status().sent == 100);
+    assert_eq!(streaming.stop().skipped, 0);
+}
+
+#[test]
 fn our_rules_are_made_the_ones_that_are_wanted() {
     let (_runtime, api, base) = server([]);
     api.lock().unwrap().rules = vec![

@@ -8,6 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::process::Command;
 use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything takes on a machine that stalls for seconds; only a failure waits it out.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -71,4 +73,34 @@ pub fn signal(process: &str, name: &str) {
             .unwrap()
             .success()
     );
+}
+
+/// A way to the server at `base` on which what it says comes in pieces of a few bytes; both
+/// addresses.
+pub async fn splitting(base: &str) -> (String, String) {
+    let server = base.strip_prefix("http://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let split = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            client.set_nodelay(true).unwrap();
+            let server = TcpStream::connect(&server).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut piece = [0; 7];
+                let mut size = 0;
+                loop {
+                    size = size % piece.len() + 1;
+                    let read = from_server.read(&mut piece[..size]).await.unwrap_or(0);
+                    if read == 0 || to_client.write_all(&piece[..read]).await.is_err() {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    });
+    (base.to_owned(), split)
 }

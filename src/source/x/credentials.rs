@@ -5,6 +5,8 @@
 
 use super::CONSOLE;
 use crate::{Error, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -75,7 +77,11 @@ impl Credentials {
     pub(super) fn hide(&self, text: &str) -> String {
         match &self.0 {
             Kind::Bearer(token) => token.hide(text),
-            Kind::Key { key, secret } => secret.hide(&key.hide(text)),
+            Kind::Key { key, secret } => {
+                // As the header of the request for a token holds the two.
+                let both = STANDARD.encode(format!("{}:{}", key.0, secret.0));
+                secret.hide(&key.hide(&Secret(both).hide(text)))
+            }
         }
     }
 }
