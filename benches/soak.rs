@@ -177,7 +177,7 @@ fn program(name: &str, kafka: &Kafka, arguments: &[&str], base: &str) -> Child {
             ("BLUESKY_APPVIEW_URL", base),
         ])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .expect("the example programs are there after `cargo build --release --examples`")
 }

@@ -42,6 +42,14 @@ const RECOGNITION: Duration = Duration::from_secs(5);
 /// How long one wait for messages takes, and so the longest wait for a stop.
 const POLL: Duration = Duration::from_millis(50);
 
+/// How long the broker waits for messages before it answers that there are none, at first: the
+/// embedded one answers after half of it, also where a message has come in between.
+const FIRST_WAIT_MS: u32 = 10;
+/// What it is multiplied by where the broker is too slow for it, and the longest.
+const WAIT_GROWTH: u32 = 8;
+const LONGEST_WAIT_MS: u32 = 5_120;
+/// After so long without a message it is asked whether there really is none.
+const IDLE: Duration = Duration::from_secs(1);
 /// A streamer that has not reported for so long is not counted on.
 const SILENT_STREAMER: Duration = Duration::from_secs(5);
 /// How often a wait prints a line.
@@ -231,6 +239,9 @@ impl Listener {
             places: BTreeMap::new(),
             unseen: BTreeMap::new(),
             connected: Instant::now(),
+            idle: Duration::ZERO,
+            wait_ms: FIRST_WAIT_MS,
+            partitions: 0,
             run: None,
             deadline: self.time_span.map(|span| Instant::now() + span),
             analyzer: Analyzer::new(),
@@ -264,6 +275,10 @@ struct Reader {
     /// Those of them that a broker that came back has not shown again yet.
     unseen: BTreeMap<i32, Place>,
     connected: Instant,
+    /// For how long no message has come since it was last asked why.
+    idle: Duration,
+    wait_ms: u32,
+    partitions: i32,
     run: Option<Run>,
     deadline: Option<Instant>,
     shared: Arc<Shared>,
@@ -277,6 +292,8 @@ enum Lost {
     Broker(KafkaError),
     /// The broker is there, with another log in the topic.
     Log,
+    /// The broker has messages and does not find them in the time it is given.
+    Slow,
 }
 
 /// A message, by what tells it from another one.
@@ -320,6 +337,14 @@ impl Reader {
                     Err(Lost::Broker(error)) => {
                         tracing::info!("lost Kafka ({error}); trying again until it is back");
                         self.state(State::Reconnecting(error.to_string()));
+                        break;
+                    }
+                    Err(Lost::Slow) => {
+                        self.wait_ms = (self.wait_ms * WAIT_GROWTH).min(LONGEST_WAIT_MS);
+                        tracing::info!(
+                            "the broker needs longer than it is given for a long log; it gets {} ms",
+                            self.wait_ms
+                        );
                         break;
                     }
                     Err(Lost::Log) => {
@@ -373,11 +398,11 @@ impl Reader {
         self.shared.news.notify_all();
     }
 
-    fn connect(&self) -> Result<BaseConsumer> {
+    fn connect(&mut self) -> Result<BaseConsumer> {
         let (kafka, topic) = (&self.listener.kafka, &self.listener.topic);
         let topics = kafka.topics()?;
         let partitions = kafka.partitions_in(&topics, topic)?;
-        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        self.partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let failed = |error: KafkaError| Error::Kafka {
             tried: format!("read the topic {topic:?}"),
             reason: error.to_string(),
@@ -389,8 +414,7 @@ impl Reader {
             .set("group.id", "listener")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
-            // The embedded broker answers an empty fetch after half of this.
-            .set("fetch.wait.max.ms", "10")
+            .set("fetch.wait.max.ms", self.wait_ms.to_string())
             .set("fetch.message.max.bytes", "4194304")
             .set("queued.max.messages.kbytes", "32768")
             // Longer than this thread ever takes to see that the connection broke: the consumer
@@ -399,7 +423,7 @@ impl Reader {
         let consumer: BaseConsumer = config.create().map_err(failed)?;
         Kafka::acquaint(consumer.client(), topic);
         let mut assignment = TopicPartitionList::new();
-        for partition in 0..partitions {
+        for partition in 0..self.partitions {
             let offset = match (self.places.get(&partition), self.listener.from) {
                 (Some(last), _) => Offset::Offset(last.offset),
                 (None, StartFrom::Earliest) => Offset::Beginning,
@@ -446,7 +470,15 @@ impl Reader {
                 return Err(Lost::Log);
             }
             self.quiet(POLL);
+            self.idle += POLL;
+            if self.idle >= IDLE {
+                self.idle = Duration::ZERO;
+                if self.wait_ms < LONGEST_WAIT_MS && self.is_behind(consumer) {
+                    return Err(Lost::Slow);
+                }
+            }
         } else {
+            self.idle = Duration::ZERO;
             self.add(&batch)?;
         }
         match lost {
@@ -457,6 +489,25 @@ impl Reader {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the broker has messages that have not come.
+    ///
+    /// The embedded broker looks through all batches of a log for each answer. Of a long one it
+    /// gets not far in 10 ms, and answers that there is nothing, for ever.
+    fn is_behind(&self, consumer: &BaseConsumer) -> bool {
+        (0..self.partitions).any(|partition| {
+            let marks = consumer.fetch_watermarks(&self.listener.topic, partition, IDLE);
+            let last = self.places.get(&partition).map(|last| last.offset);
+            marks.is_ok_and(|(begin, end)| {
+                let last = match self.listener.from {
+                    StartFrom::Earliest => last.unwrap_or(begin - 1),
+                    StartFrom::Latest => last.unwrap_or(end),
+                };
+                // The end that the embedded broker names may be one too far.
+                end > last + 2
+            })
+        })
     }
 
     /// Passes on to the page what the streamer says of itself.

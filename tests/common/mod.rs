@@ -53,6 +53,25 @@ pub fn write(kafka: &Kafka, topic: &str, messages: &[&[u8]]) {
     producer.flush(Duration::from_secs(20)).unwrap();
 }
 
+/// Writes the same message `count` times, each in a batch of its own, as a slow stream does.
+pub fn write_one_by_one(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("linger.ms", "0")
+        .set("batch.num.messages", "1")
+        .create()
+        .unwrap();
+    for _ in 0..count {
+        while producer
+            .send(BaseRecord::to(topic).key("someone").payload(message))
+            .is_err()
+        {
+            producer.poll(Duration::from_millis(5));
+        }
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
 /// The process id of the embedded broker at `address`.
 pub fn broker_process(address: &str) -> String {
     let pattern = format!("^[^ ]*tansu broker --listener-url tcp://{address}");
