@@ -1,11 +1,11 @@
 # What a person types. Everything is below the repository: .venv (Python tools, the broker) and
 # target (the Rust kernel, compiled crates, the demo's notebooks).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check record lock stop clean
+.PHONY: help setup demo lab test check record lock kafka-start kafka-stop kafka-status stop clean
 JUPYTER := .venv/bin/jupyter
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## everything the notebooks need; the first time takes up to 15 minutes, then seconds
 	@kernel/setup
@@ -37,8 +37,17 @@ record: setup ## runs both notebooks and keeps their outputs, and the picture in
 lock: ## makes requirements-dev.txt anew from kernel/requirements.in
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate kernel/requirements.in -o requirements-dev.txt
 
+kafka-start: ## Apache Kafka itself on 127.0.0.1:9092, instead of the embedded broker; needs Java and Maven
+	@kafka/start
+
+kafka-stop: ## ends it; what it holds stays
+	@kafka/stop
+
+kafka-status: ## whether it runs, and if it has died, of what
+	@kafka/status
+
 stop: ## ends an embedded broker that was left running
 	@pkill -f "^$(CURDIR)/.venv/bin/tansu broker " && echo "the broker has ended" || echo "no broker of this folder runs"
 
-clean: stop ## removes what set-up and builds have made
+clean: stop kafka-stop ## removes what set-up and builds have made
 	rm -rf .venv target

@@ -27,18 +27,33 @@ pub enum Error {
     /// Something listens at the address, but it does not speak Kafka's protocol.
     #[error(
         "asked {address} for its topics: something listens there, but it did not answer as Kafka \
-         within {seconds} s.\nStop that program, or set KAFKA_BOOTSTRAP_SERVERS to the address of \
-         a Kafka."
+         within {seconds} s to {protocol}.\nIf it is a Kafka, it may want encryption or a password: \
+         set KAFKA_SECURITY_PROTOCOL (docs/kafka.md). Else stop that program, or set \
+         KAFKA_BOOTSTRAP_SERVERS to the address of a Kafka."
     )]
     NotKafka {
         /// `host:port` that was tried.
         address: String,
         /// How long an answer was waited for.
         seconds: u64,
+        /// The security protocol in which it was asked.
+        protocol: String,
     },
-    /// The embedded broker could not be started.
-    #[error("started the embedded broker: {reason}.\n{next}")]
+    /// The broker does not let us in.
+    #[error("asked {address} for its topics: it does not let us in: {reason}.\n{next}")]
+    Refused {
+        /// `host:port` that was tried.
+        address: String,
+        /// The client library's or the broker's reason.
+        reason: String,
+        /// Which setting to look at.
+        next: &'static str,
+    },
+    /// A broker could not be started.
+    #[error("started {engine}: {reason}.\n{next}")]
     Broker {
+        /// Which one.
+        engine: crate::kafka::Engine,
         /// What happened.
         reason: String,
         /// What to do about it.

@@ -47,6 +47,9 @@ pub mod kafka;
 pub mod listener;
 pub mod notebook;
 mod runtime;
+pub mod scorer;
+mod secret;
+mod seen;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
@@ -55,15 +58,17 @@ pub mod tweet;
 
 pub use error::{Error, Result};
 pub use filter::Filter;
+pub use listener::Listener;
 pub use sentiment::Scored;
 pub use tweet::Tweet;
 
 /// Everything a notebook uses: `use live_sentiment::prelude::*;`.
 pub mod prelude {
     pub use crate::figure::LiveFigure;
-    pub use crate::kafka::{Kafka, TopicConfig};
+    pub use crate::kafka::{Engine, Kafka, TopicConfig};
     pub use crate::listener::{Listener, StartFrom};
     pub use crate::notebook::show_log;
+    pub use crate::scorer::Scorer;
     pub use crate::sentiment::{Analyzer, Polarity, Sentiment};
     pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;

@@ -7,6 +7,7 @@
 
 use crate::Tweet;
 use crate::notebook::Card;
+use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use vader_sentiment::SentimentIntensityAnalyzer;
@@ -19,7 +20,7 @@ static VADER: LazyLock<SentimentIntensityAnalyzer<'static>> =
     LazyLock::new(SentimentIntensityAnalyzer::new);
 
 /// The sentiment of one text.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sentiment {
     /// The overall score, from -1 (most negative) to 1 (most positive).
     pub compound: f64,

@@ -57,6 +57,8 @@ pub struct Trajectory {
     compounds: f64,
     shares: [u64; 3],
     skipped: BTreeMap<Skip, u64>,
+    duplicate: u64,
+    missed: u64,
     earlier_runs: u64,
     most_positive: Option<Scored>,
     most_negative: Option<Scored>,
@@ -213,6 +215,8 @@ pub struct Update {
     /// How many were positive, neutral and negative.
     shares: [u64; 3],
     skipped: BTreeMap<&'static str, u64>,
+    duplicate: u64,
+    missed: u64,
     lines: Vec<LineUpdate>,
     latest: Vec<LatestUpdate>,
 }
@@ -243,6 +247,8 @@ impl Trajectory {
             compounds: 0.0,
             shares: [0; 3],
             skipped: BTreeMap::new(),
+            duplicate: 0,
+            missed: 0,
             earlier_runs: 0,
             most_positive: None,
             most_negative: None,
@@ -281,6 +287,16 @@ impl Trajectory {
 
     pub(crate) fn skip(&mut self, reason: Skip) {
         *self.skipped.entry(reason).or_default() += 1;
+    }
+
+    /// A tweet came that was counted before.
+    pub(crate) fn duplicate_came(&mut self) {
+        self.duplicate += 1;
+    }
+
+    /// So many messages were removed by the broker before they were read.
+    pub(crate) fn miss(&mut self, messages: u64) {
+        self.missed += messages;
     }
 
     pub(crate) fn add(&mut self, scored: &Scored) {
@@ -380,6 +396,16 @@ impl Trajectory {
         &self.skipped
     }
 
+    /// How many tweets came again, and were not counted again.
+    pub fn duplicate(&self) -> u64 {
+        self.duplicate
+    }
+
+    /// How many messages were removed by the broker before they were read.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
     /// How many tweets of earlier runs were in the topic.
     pub fn earlier_runs(&self) -> u64 {
         self.earlier_runs
@@ -476,6 +502,8 @@ impl Trajectory {
                 .iter()
                 .map(|(reason, count)| (reason.name(), *count))
                 .collect(),
+            duplicate: self.duplicate,
+            missed: self.missed,
             lines,
             latest,
         }

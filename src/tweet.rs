@@ -59,6 +59,8 @@ pub enum Skip {
     NoText,
     /// It is JSON in which a field is of another type.
     WrongType,
+    /// It has no score, where a topic of scores is read.
+    NoScore,
     /// The metric was NaN or infinite for it.
     MetricNotFinite,
     /// The metric panicked on it.
@@ -78,6 +80,7 @@ impl Skip {
             Skip::NotJson => "not_json",
             Skip::NoText => "no_text",
             Skip::WrongType => "wrong_type",
+            Skip::NoScore => "no_score",
             Skip::MetricNotFinite => "metric_not_finite",
             Skip::MetricPanicked => "metric_panicked",
         }
@@ -92,6 +95,7 @@ impl fmt::Display for Skip {
             Skip::NotJson => "not JSON",
             Skip::NoText => "no text",
             Skip::WrongType => "a field of a wrong type",
+            Skip::NoScore => "no score",
             Skip::MetricNotFinite => "the metric was not a finite number",
             Skip::MetricPanicked => "the metric panicked",
         })

@@ -1,5 +1,7 @@
-//! The whole path, through a real broker: what is streamed is heard, once, with the right sum.
+//! The whole path, through a real broker, the embedded one and Apache Kafka: what is streamed is
+//! heard, once, with the right sum.
 
+#[macro_use]
 mod common;
 
 use common::*;
@@ -10,6 +12,18 @@ use live_sentiment::tweet::Skip;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+
+on_both_brokers! {
+    what_is_streamed_is_heard_with_the_right_sums,
+    real_tweets_give_the_sum_that_is_computed_without_a_broker,
+    bad_messages_are_counted_by_reason_and_lose_nothing,
+    a_metric_that_fails_is_counted,
+    a_listener_may_come_first_and_a_new_run_begins_anew,
+    a_second_start_in_the_same_process_ends_the_first,
+    duplicates_and_bad_lines_are_counted,
+    a_time_span_ends_a_stream_and_none_of_it_is_lost,
+    what_cannot_be_meant_is_refused,
+}
 
 const TRACKS: [&str; 3] = ["bitcoin", "ethereum", "dogecoin"];
 
@@ -23,14 +37,10 @@ fn file(lines: &str) -> tempfile::NamedTempFile {
     file
 }
 
-#[test]
-fn what_is_streamed_is_heard_with_the_right_sums() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+fn what_is_streamed_is_heard_with_the_right_sums(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let saved = tempfile::NamedTempFile::new().unwrap();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let streaming = Streamer::new(kafka, topic)
         .track(TRACKS)
         .languages(["en"])
         .save_to(saved.path())
@@ -47,7 +57,7 @@ fn what_is_streamed_is_heard_with_the_right_sums() {
         status.read - status.filtered - status.duplicate
     );
 
-    let listening = Listener::new(&kafka, "tweets")
+    let listening = Listener::new(kafka, topic)
         .count(status.sent)
         .start(None)
         .unwrap();
@@ -84,8 +94,7 @@ fn what_is_streamed_is_heard_with_the_right_sums() {
     }
 }
 
-#[test]
-fn real_tweets_give_the_sum_that_is_computed_without_a_broker() {
+fn real_tweets_give_the_sum_that_is_computed_without_a_broker(kafka: &Kafka, topic: &str) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tweets_icwsm2014.tsv");
     let Ok(table) = std::fs::read_to_string(&data) else {
         eprintln!(
@@ -109,19 +118,13 @@ fn real_tweets_give_the_sum_that_is_computed_without_a_broker() {
         count += 1;
     }
     assert_eq!(count, 4_200);
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let replay = Replay::open(file(&lines).path())
         .unwrap()
         .as_fast_as_possible();
-    let status = Streamer::new(&kafka, "tweets")
-        .start(replay)
-        .unwrap()
-        .wait();
+    let status = Streamer::new(kafka, topic).start(replay).unwrap().wait();
     assert_eq!((status.sent, status.skipped, status.failed), (count, 0, 0));
-    let heard = Listener::new(&kafka, "tweets")
+    let heard = Listener::new(kafka, topic)
         .count(count)
         .start(None)
         .unwrap()
@@ -134,12 +137,8 @@ fn real_tweets_give_the_sum_that_is_computed_without_a_broker() {
     );
 }
 
-#[test]
-fn bad_messages_are_counted_by_reason_and_lose_nothing() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+fn bad_messages_are_counted_by_reason_and_lose_nothing(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let deep = format!("{{\"text\":{}", "[".repeat(10_000));
     let huge = format!("{{\"text\":\"{}\"}}", "x".repeat(2 << 20));
     let original =
@@ -155,11 +154,8 @@ fn bad_messages_are_counted_by_reason_and_lose_nothing() {
         b"{\"text\":\"good\",\"followers\":null}",
         original,
     ];
-    write(&kafka, "tweets", &messages);
-    let listening = Listener::new(&kafka, "tweets")
-        .count(3)
-        .start(None)
-        .unwrap();
+    write(kafka, topic, &messages);
+    let listening = Listener::new(kafka, topic).count(3).start(None).unwrap();
     assert!(listening.wait_for(LIMIT), "{}", listening.summary());
     let summary = listening.summary();
     let skipped = [
@@ -177,26 +173,22 @@ fn bad_messages_are_counted_by_reason_and_lose_nothing() {
     );
 }
 
-#[test]
-fn a_metric_that_fails_is_counted() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+fn a_metric_that_fails_is_counted(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let texts = ["nan", "inf", "panic", "fine", "fine"];
     let messages: Vec<String> = texts
         .iter()
         .map(|text| format!("{{\"text\":\"{text}\"}}"))
         .collect();
     let messages: Vec<&[u8]> = messages.iter().map(|message| message.as_bytes()).collect();
-    write(&kafka, "tweets", &messages);
+    write(kafka, topic, &messages);
     let metric = |tweet: &Tweet, _: &Sentiment| match tweet.text.as_str() {
         "nan" => f64::NAN,
         "inf" => f64::INFINITY,
         "panic" => panic!("a metric's own panic"),
         _ => 1.5,
     };
-    let listening = Listener::new(&kafka, "tweets")
+    let listening = Listener::new(kafka, topic)
         .metric(metric)
         .count(2)
         .start(None)
@@ -208,13 +200,11 @@ fn a_metric_that_fails_is_counted() {
     assert_eq!(summary.skipped, BTreeMap::from(skipped));
 }
 
-#[test]
-fn a_listener_may_come_first_and_a_new_run_begins_anew() {
-    let kafka = broker();
-    let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
+fn a_listener_may_come_first_and_a_new_run_begins_anew(kafka: &Kafka, topic: &str) {
+    let listening = Listener::new(kafka, topic).start(None).unwrap();
     kafka
         .create_topic(
-            "tweets",
+            topic,
             TopicConfig {
                 partitions: 3,
                 ..TopicConfig::default()
@@ -223,22 +213,16 @@ fn a_listener_may_come_first_and_a_new_run_begins_anew() {
         .unwrap();
     let run = |count| {
         let demo = Demo::default().as_fast_as_possible().count(count);
-        Streamer::new(&kafka, "tweets")
-            .start(demo)
-            .unwrap()
-            .wait()
-            .sent
+        Streamer::new(kafka, topic).start(demo).unwrap().wait().sent
     };
     until_heard(&listening, run(3_000));
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let sent = run(1_000);
     until("the second run alone", || {
         listening.summary().total.heard == sent
     });
 
-    let late = Listener::new(&kafka, "tweets").start(None).unwrap();
+    let late = Listener::new(kafka, topic).start(None).unwrap();
     until(
         "the second run alone, for a listener that came late",
         || late.summary().total.heard == sent,
@@ -249,41 +233,24 @@ fn a_listener_may_come_first_and_a_new_run_begins_anew() {
     ));
 }
 
-#[test]
-fn a_second_start_in_the_same_process_ends_the_first() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
-    let start = || {
-        Streamer::new(&kafka, "tweets")
-            .start(Demo::default())
-            .unwrap()
-    };
+fn a_second_start_in_the_same_process_ends_the_first(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let start = || Streamer::new(kafka, topic).start(Demo::default()).unwrap();
     let first = start();
     let second = start();
     assert_eq!(first.status().ended, Some(Ended::Stopped));
     assert_eq!(second.status().ended, None);
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     assert_eq!(second.status().ended, Some(Ended::Stopped));
 }
 
-#[test]
-fn duplicates_and_bad_lines_are_counted() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+fn duplicates_and_bad_lines_are_counted(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let lines = "{\"id\":1,\"text\":\"a\"}\n{\"id\":1,\"text\":\"a\"}\nbad\n{\"id\":2,\"text\":\"b\"}\n{\"text\":\"trunca";
     let replay = Replay::open(file(lines).path())
         .unwrap()
         .as_fast_as_possible();
-    let status = Streamer::new(&kafka, "tweets")
-        .start(replay)
-        .unwrap()
-        .wait();
+    let status = Streamer::new(kafka, topic).start(replay).unwrap().wait();
     assert_eq!(
         (status.read, status.duplicate, status.skipped, status.sent),
         (3, 1, 2, 2)
@@ -291,17 +258,13 @@ fn duplicates_and_bad_lines_are_counted() {
     assert!(status.last_trouble.unwrap().contains("line 5"));
 }
 
-#[test]
-fn a_time_span_ends_a_stream_and_none_of_it_is_lost() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
-    let streaming = Streamer::new(&kafka, "tweets")
+fn a_time_span_ends_a_stream_and_none_of_it_is_lost(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let streaming = Streamer::new(kafka, topic)
         .time_span(Duration::from_millis(1500))
         .start(Demo::default().rate(500.0).unwrap())
         .unwrap();
-    let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
+    let listening = Listener::new(kafka, topic).start(None).unwrap();
     let heard = listening.wait_until_quiet(Duration::from_secs(2));
     let status = streaming.stop();
     assert_eq!(status.ended, Some(Ended::TimeSpan));
@@ -310,13 +273,9 @@ fn a_time_span_ends_a_stream_and_none_of_it_is_lost() {
     assert!(heard.total.heard > 0);
 }
 
-#[test]
-fn what_cannot_be_meant_is_refused() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
-    let streamer = || Streamer::new(&kafka, "tweets");
+fn what_cannot_be_meant_is_refused(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let streamer = || Streamer::new(kafka, topic);
     let refused = |result: Result<_>, word: &str| {
         let error = result.expect_err("an error").to_string();
         assert!(error.contains(word), "{error}");
@@ -346,7 +305,7 @@ fn what_cannot_be_meant_is_refused() {
         "does not exist",
     );
     refused(
-        Listener::new(&kafka, "tweets")
+        Listener::new(kafka, topic)
             .time_span(Duration::ZERO)
             .start(None)
             .map(drop),
@@ -356,7 +315,7 @@ fn what_cannot_be_meant_is_refused() {
         partitions: 0,
         ..TopicConfig::default()
     };
-    refused(kafka.create_topic("tweets", none).map(drop), "partition");
+    refused(kafka.create_topic(topic, none).map(drop), "partition");
     refused(
         kafka
             .create_topic("bad name!", TopicConfig::default())

@@ -1,8 +1,10 @@
 //! Apache Kafka: finding or starting a broker, and the topic that carries the tweets.
 //!
 //! Where the broker is: `KAFKA_BOOTSTRAP_SERVERS` if it is set; else 127.0.0.1:9092 if something
-//! there speaks Kafka; else the embedded broker, which [`Kafka::start`] starts there. It is a real
+//! there speaks Kafka; else [`Kafka::start`] starts the embedded broker there. That is a real
 //! broker, a process of its own that speaks Kafka's protocol; only it keeps everything in memory.
+//! [`Kafka::start_with`] starts Apache Kafka instead, which keeps it on disk. A Kafka that asks for
+//! a password is reached with the settings that [`settings`] tells of.
 //!
 //! # Runs
 //! A topic is a log: what is in it stays, and a second run adds to it. The original notebooks keep
@@ -11,17 +13,28 @@
 //! tweets carry the run's mark in a Kafka header, and a listener counts the newest run only. Which
 //! of the two notebooks starts first does not matter.
 
+mod apache;
+mod broker;
 mod embedded;
+pub mod settings;
+mod topic;
+
+pub(crate) use topic::{RUN_HEADER, Run};
+pub use topic::{Topic, TopicConfig};
 
 use crate::notebook::Card;
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
-use embedded::Embedded;
+use broker::Broker;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
+use settings::Settings;
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,14 +45,33 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:9092";
 const DEFAULT_PORT: u16 = 9092;
 /// How long anything that is asked of a broker may take.
 const ANSWER: Duration = Duration::from_secs(4);
+/// How long a broker has for its first answer before it is asked for its reasons, and for those.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// How long a Listener that was started first waits for the Streamer's broker.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a streamer's reports are kept; only the newest is looked at.
 const REPORTS_KEPT: Duration = Duration::from_secs(60 * 60);
 /// The longest name of a topic, so that the one beside it for the reports has a legal name too.
 const LONGEST_NAME: usize = 240;
-/// The header that carries a run's mark: see the module's words on runs.
-pub(crate) const RUN_HEADER: &str = "run";
+
+/// Which program a broker that we start is. `docs/kafka.md` says when to choose which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Tansu: there at once, no Java, keeps everything in memory until it ends.
+    Embedded,
+    /// Apache Kafka, on disk: what is in a topic is still there the next time. It needs Java 17 or
+    /// newer, and Maven the first time.
+    Apache,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Embedded => "the embedded broker",
+            Engine::Apache => "Apache Kafka",
+        })
+    }
+}
 
 /// A broker to talk to. Clones talk to the same one; with the last one, a broker that
 /// [`Kafka::start`] started is stopped.
@@ -50,72 +82,57 @@ pub struct Kafka {
 
 struct Shared {
     address: String,
+    settings: Settings,
     /// For what is asked of the broker, apart from the streams themselves.
     admin: AdminClient<DefaultClientContext>,
-    embedded: Option<Embedded>,
+    broker: Option<Broker>,
     runs: Mutex<HashMap<String, Run>>,
 }
 
-/// The mark of a run: when it began, in milliseconds since 1970. A later one is newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Run(u64);
-
-impl Run {
-    fn new() -> Run {
-        Run(jiff::Timestamp::now().as_millisecond().unsigned_abs())
-    }
-
-    pub(crate) fn to_header(self) -> [u8; 8] {
-        self.0.to_be_bytes()
-    }
-
-    pub(crate) fn from_header(value: &[u8]) -> Option<Run> {
-        value
-            .try_into()
-            .ok()
-            .map(|bytes| Run(u64::from_be_bytes(bytes)))
-    }
+/// What a cluster says of itself.
+pub(crate) struct Cluster {
+    /// How many brokers it has.
+    pub(crate) brokers: usize,
+    topics: HashMap<String, Shape>,
+    address: String,
 }
 
-/// How a topic is made.
-///
-/// ```
-/// use live_sentiment::prelude::*;
-///
-/// let wide = TopicConfig { partitions: 8, ..TopicConfig::default() };
-/// assert_eq!(wide.retention, Duration::from_secs(24 * 60 * 60));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct TopicConfig {
-    /// In how many logs the topic is cut, 1 or more; each keeps its own order, and as many readers
-    /// of one consumer group can share the work. Default: 1.
-    pub partitions: i32,
-    /// On how many brokers each partition is kept, 1 or more. Default: 1.
-    pub replication: i32,
-    /// How long a message is kept at least. Default: a day. The embedded broker keeps all until it
-    /// stops.
-    pub retention: Duration,
+#[derive(Clone, Copy)]
+struct Shape {
+    partitions: usize,
+    replication: usize,
 }
 
-impl Default for TopicConfig {
-    fn default() -> Self {
-        TopicConfig {
-            partitions: 1,
-            replication: 1,
-            retention: Duration::from_secs(24 * 60 * 60),
-        }
+impl Cluster {
+    /// How many partitions the topic has.
+    pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
+        self.topics
+            .get(topic)
+            .map(|shape| shape.partitions)
+            .filter(|count| *count > 0)
+            .ok_or_else(|| Error::NoTopic {
+                topic: topic.into(),
+                address: self.address.clone(),
+            })
     }
-}
 
-/// A topic as the broker has it, with a new run begun in it.
-#[derive(Clone, Debug)]
-pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// How many partitions it has.
-    pub partitions: usize,
-    /// How it was asked for, if this call made it; `None` if it was there.
-    pub made: Option<TopicConfig>,
+    /// How a topic is to be made that is like this one.
+    pub(crate) fn shape(&self, topic: &str) -> Result<TopicConfig> {
+        self.partitions(topic)?;
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        Ok(self
+            .topics
+            .get(topic)
+            .map_or_else(TopicConfig::default, |shape| TopicConfig {
+                partitions: number(shape.partitions),
+                replication: number(shape.replication.max(1)),
+                ..TopicConfig::default()
+            }))
+    }
+
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
 }
 
 impl Kafka {
@@ -123,14 +140,30 @@ impl Kafka {
     ///
     /// # Errors
     /// [`Error::NoBroker`] if `KAFKA_BOOTSTRAP_SERVERS` names one that is not there,
-    /// [`Error::NotKafka`] if something else uses the port, [`Error::Broker`] if the embedded
-    /// broker does not start. All within 5 seconds.
+    /// [`Error::NotKafka`] if something else uses the port, [`Error::Refused`] if it does not let
+    /// us in, [`Error::Broker`] if the embedded broker does not start. All within 5 seconds.
     pub fn start() -> Result<Kafka> {
-        if let Some(address) = address_from_environment() {
-            return Kafka::at(&address);
+        Kafka::start_with(Engine::Embedded)
+    }
+
+    /// Finds the broker, or starts the one that is asked for on 127.0.0.1:9092. It ends with the
+    /// last clone of what is returned, and with this process.
+    ///
+    /// Apache Kafka takes 5 to 10 seconds, and 20 more the first time, when it is fetched. Its
+    /// data is below `target/kafka`, its log in `target/kafka/server.log`.
+    ///
+    /// # Errors
+    /// As for [`Kafka::start`]; [`Error::Broker`] as soon as the broker's process has ended.
+    pub fn start_with(engine: Engine) -> Result<Kafka> {
+        let settings = Settings::from_env()?;
+        if let Some(address) = settings.address() {
+            return Kafka::reach(address.to_owned(), settings.clone());
         }
-        match Kafka::at(DEFAULT_ADDRESS) {
-            Err(Error::NoBroker { .. }) => Kafka::embedded(DEFAULT_PORT),
+        match Kafka::reach(DEFAULT_ADDRESS.into(), settings) {
+            Err(Error::NoBroker { .. }) => match engine {
+                Engine::Embedded => Kafka::embedded(DEFAULT_PORT),
+                Engine::Apache => Kafka::own(apache::start()?, apache::PATIENCE),
+            },
             found => found,
         }
     }
@@ -139,13 +172,15 @@ impl Kafka {
     /// before the Streamer.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] when the time is over; [`Error::NotKafka`] at once.
+    /// [`Error::NoBroker`] when the time is over; [`Error::NotKafka`] and [`Error::Refused`] at
+    /// once.
     pub fn connect() -> Result<Kafka> {
-        let address = address_from_environment().unwrap_or_else(|| DEFAULT_ADDRESS.into());
+        let settings = Settings::from_env()?;
+        let address = settings.address().unwrap_or(DEFAULT_ADDRESS).to_owned();
         let patience = Instant::now() + PATIENCE;
         let mut said = false;
         loop {
-            match Kafka::at(&address) {
+            match Kafka::reach(address.clone(), settings.clone()) {
                 Err(Error::NoBroker { .. }) if Instant::now() < patience => {
                     if !said {
                         tracing::info!(
@@ -164,15 +199,18 @@ impl Kafka {
     /// The broker at `address` (`host:port`, or several with commas between).
     ///
     /// # Errors
-    /// [`Error::NoBroker`] or [`Error::NotKafka`], within 5 seconds.
+    /// [`Error::NoBroker`], [`Error::NotKafka`] or [`Error::Refused`], within 5 seconds.
     pub fn at(address: &str) -> Result<Kafka> {
-        reach(address)?;
-        let kafka = Kafka::new(address.to_owned(), None)?;
-        kafka.topics().map_err(|_| Error::NotKafka {
-            address: address.into(),
-            seconds: ANSWER.as_secs(),
-        })?;
-        Ok(kafka)
+        Kafka::reach(address.into(), Settings::from_env()?)
+    }
+
+    fn reach(address: String, settings: Settings) -> Result<Kafka> {
+        listens(&address)?;
+        let kafka = Kafka::new(address, settings, None)?;
+        match kafka.ask(FIRST_ANSWER) {
+            Ok(_) => Ok(kafka),
+            Err(_) => kafka.why().map(|()| kafka),
+        }
     }
 
     /// Starts an embedded broker on `port` of 127.0.0.1; port 0 takes a free one. It stops with
@@ -181,45 +219,80 @@ impl Kafka {
     /// # Errors
     /// [`Error::Broker`] if its program is missing, the port is taken or it does not answer.
     pub fn embedded(port: u16) -> Result<Kafka> {
-        let embedded = Embedded::start(port)?;
-        let address = embedded.address().to_owned();
-        let kafka = Kafka::new(address, Some(embedded))?;
-        let deadline = Instant::now() + ANSWER;
+        Kafka::own(embedded::start(port)?, ANSWER)
+    }
+
+    /// Waits until a broker that was just started answers.
+    fn own(broker: Broker, patience: Duration) -> Result<Kafka> {
+        let kafka = Kafka::new(broker.address.clone(), Settings::default(), Some(broker))?;
+        let deadline = Instant::now() + patience;
         loop {
-            let answer = reach(kafka.address()).and_then(|()| kafka.topics());
-            match answer {
-                Ok(_) => return Ok(kafka),
-                Err(_) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(error) => {
-                    return Err(match &kafka.shared.embedded {
-                        Some(embedded) => embedded.failed(&error),
-                        None => error,
-                    });
-                }
+            let answer = listens(kafka.address()).and_then(|()| kafka.cluster());
+            let Err(error) = answer else { return Ok(kafka) };
+            if Instant::now() > deadline || kafka.obituary().is_some() {
+                return Err(match &kafka.shared.broker {
+                    Some(broker) => broker.failed(&error),
+                    None => error,
+                });
             }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn new(address: String, embedded: Option<Embedded>) -> Result<Kafka> {
-        let admin = client(&address)
+    fn new(address: String, settings: Settings, broker: Option<Broker>) -> Result<Kafka> {
+        let admin = client(&address, &settings)
             // A broker that comes back is found again within half a second.
             .set("reconnect.backoff.max.ms", "500")
             .create()
             .map_err(|error| Error::Kafka {
                 tried: format!("made a client for {address:?}"),
                 reason: error.to_string(),
-                next: "Check the address: it is `host:port`.",
+                next: "Check the address, which is `host:port`, and the settings that start with KAFKA_.",
             })?;
         Ok(Kafka {
             shared: Arc::new(Shared {
                 address,
+                settings,
                 admin,
-                embedded,
+                broker,
                 runs: Mutex::default(),
             }),
         })
+    }
+
+    /// Finds out why something that listens does not answer; or it does, after all.
+    fn why(&self) -> Result<()> {
+        let probe = self.client().create_with_context(Probe::default());
+        let probe: BaseProducer<Probe> = probe.map_err(|error| Error::Kafka {
+            tried: format!("made a client for {:?}", self.address()),
+            reason: error.to_string(),
+            next: "Check the settings that start with KAFKA_.",
+        })?;
+        let deadline = Instant::now() + FIRST_ANSWER;
+        while Instant::now() < deadline {
+            let wait = Duration::from_millis(250);
+            if probe.client().fetch_metadata(None, wait).is_ok() {
+                return Ok(());
+            }
+            probe.poll(Duration::ZERO);
+            if let Some((next, reason)) = locked(&probe.context().0).take() {
+                return Err(Error::Refused {
+                    address: self.address().into(),
+                    reason,
+                    next,
+                });
+            }
+        }
+        Err(Error::NotKafka {
+            address: self.address().into(),
+            seconds: ANSWER.as_secs(),
+            protocol: self.shared.settings.protocol().into(),
+        })
+    }
+
+    /// Why a broker that this process has started is no more, if it is not.
+    pub(crate) fn obituary(&self) -> Option<String> {
+        self.shared.broker.as_ref().and_then(Broker::obituary)
     }
 
     /// Where the broker is, as `host:port`.
@@ -272,7 +345,7 @@ impl Kafka {
     }
 
     /// True if it was made, false if it was there.
-    fn make_topic(&self, name: &str, config: &TopicConfig) -> Result<bool> {
+    pub(crate) fn make_topic(&self, name: &str, config: &TopicConfig) -> Result<bool> {
         let tried = format!("made the topic {name:?}");
         let failed = |reason: String| Error::Kafka {
             tried: tried.clone(),
@@ -280,12 +353,15 @@ impl Kafka {
             next: "Check its name and numbers, and that the broker has as many brokers as replicas.",
         };
         let retention = config.retention.as_millis().to_string();
+        // A tweet that was taken is on so many brokers at least: one may die and none is lost.
+        let insync = ((config.replication + 1) / 2).to_string();
         let topic = NewTopic::new(
             name,
             config.partitions,
             TopicReplication::Fixed(config.replication),
         )
-        .set("retention.ms", &retention);
+        .set("retention.ms", &retention)
+        .set("min.insync.replicas", &insync);
         let options = AdminOptions::new().operation_timeout(Some(ANSWER));
         let results = runtime()
             .block_on(self.shared.admin.create_topics([&topic], &options))
@@ -310,45 +386,42 @@ impl Kafka {
     /// # Errors
     /// [`Error::NoTopic`] if it is not there, [`Error::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
-        self.partitions_in(&self.topics()?, topic)
+        self.cluster()?.partitions(topic)
     }
 
-    pub(crate) fn partitions_in(
-        &self,
-        topics: &HashMap<String, usize>,
-        topic: &str,
-    ) -> Result<usize> {
-        topics
-            .get(topic)
-            .copied()
-            .filter(|count| *count > 0)
-            .ok_or_else(|| Error::NoTopic {
-                topic: topic.into(),
-                address: self.address().into(),
-            })
+    /// The brokers and topics.
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        self.ask(ANSWER)
     }
 
-    /// The broker's topics, each with its number of partitions.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] if the broker does not answer.
-    pub fn topics(&self) -> Result<HashMap<String, usize>> {
-        let failed = |error: rdkafka::error::KafkaError| Error::Kafka {
+    fn ask(&self, limit: Duration) -> Result<Cluster> {
+        let failed = |error: KafkaError| Error::Kafka {
             tried: format!("asked {} for its topics", self.address()),
             reason: error.to_string(),
             next: "Check that the broker still runs.",
         };
         // All topics are asked for: to ask for one makes it, on brokers that are set so.
         let admin = self.shared.admin.inner();
-        let metadata = admin.fetch_metadata(None, ANSWER).map_err(failed)?;
+        let metadata = admin.fetch_metadata(None, limit).map_err(failed)?;
         let topics = metadata.topics().iter();
-        Ok(topics
-            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
-            .collect())
+        Ok(Cluster {
+            brokers: metadata.brokers().len(),
+            topics: topics
+                .map(|topic| {
+                    let partitions = topic.partitions();
+                    let shape = Shape {
+                        partitions: partitions.len(),
+                        replication: partitions.first().map_or(0, |one| one.replicas().len()),
+                    };
+                    (topic.name().to_owned(), shape)
+                })
+                .collect(),
+            address: self.address().into(),
+        })
     }
 
     pub(crate) fn client(&self) -> ClientConfig {
-        client(self.address())
+        client(self.address(), &self.shared.settings)
     }
 
     /// Waits until a new client knows the topic and is connected to a broker that it learned of.
@@ -365,7 +438,7 @@ impl Kafka {
         }
     }
 
-    fn begin_run(&self, topic: &str) {
+    pub(crate) fn begin_run(&self, topic: &str) {
         let mut runs = locked(&self.shared.runs);
         runs.insert(topic.to_owned(), Run::new());
     }
@@ -378,8 +451,11 @@ impl Kafka {
 
     /// Shows a card in a notebook.
     pub fn evcxr_display(&self) {
-        let kind = match self.shared.embedded {
-            Some(_) => "embedded broker, in memory; it stops with this notebook's kernel",
+        let kind = match self.shared.broker.as_ref().map(|broker| broker.engine) {
+            Some(Engine::Embedded) => {
+                "embedded broker, in memory; it stops with this notebook's kernel"
+            }
+            Some(Engine::Apache) => "Apache Kafka, on disk; it stops with this notebook's kernel",
             None => "found running",
         };
         Card::new("Kafka")
@@ -389,27 +465,9 @@ impl Kafka {
     }
 }
 
-impl Topic {
-    /// Shows a card in a notebook.
-    pub fn evcxr_display(&self) {
-        let card = Card::new(&format!("Topic {}", self.name))
-            .row("partitions", &self.partitions.to_string());
-        match &self.made {
-            Some(config) => card
-                .row("replicas", &config.replication.to_string())
-                .row("kept for", &format!("{:?}", config.retention))
-                .row("run", "the first"),
-            None => card.row(
-                "run",
-                "a new one; tweets of earlier runs are not counted again",
-            ),
-        }
-        .show();
-    }
-}
-
-fn client(address: &str) -> ClientConfig {
+fn client(address: &str, settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();
+    settings.apply(&mut config);
     config
         .set("bootstrap.servers", address)
         .set("broker.address.family", "v4")
@@ -419,14 +477,33 @@ fn client(address: &str) -> ClientConfig {
     config
 }
 
-fn address_from_environment() -> Option<String> {
-    std::env::var(BOOTSTRAP_VARIABLE)
-        .ok()
-        .filter(|address| !address.trim().is_empty())
+/// Takes down why a broker does not let us in, and what to look at.
+#[derive(Default)]
+struct Probe(Mutex<Option<(&'static str, String)>>);
+
+impl ClientContext for Probe {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let next = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication) => {
+                "Check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM."
+            }
+            Some(RDKafkaErrorCode::SSL) => {
+                "Check KAFKA_SSL_CA_LOCATION, the certificate authority's file, and \
+                 KAFKA_SECURITY_PROTOCOL."
+            }
+            _ => return,
+        };
+        locked(&self.0).get_or_insert((next, reason.to_owned()));
+    }
+}
+
+impl ProducerContext for Probe {
+    type DeliveryOpaque = ();
+    fn delivery(&self, _: &rdkafka::message::DeliveryResult<'_>, (): ()) {}
 }
 
 /// Whether something listens at one of the addresses.
-fn reach(addresses: &str) -> Result<()> {
+fn listens(addresses: &str) -> Result<()> {
     let mut reason = "no address given".to_owned();
     for address in addresses.split(',').map(str::trim) {
         match address.to_socket_addrs() {

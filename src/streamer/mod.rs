@@ -3,32 +3,35 @@
 //! One task does all of it, in order. The producer's queue is bounded; when the broker is slower
 //! than the source the queue is full, and the task waits before it pulls the next tweet. So a slow
 //! or silent broker holds the source back and nothing is dropped. The producer is idempotent: its
-//! own retries write no message twice.
+//! own retries write no message twice. Its answers are counted one by one, and a tweet that the
+//! broker did not take is put in a file ([`undelivered`]).
 
+mod line_file;
 mod saver;
-mod seen;
 mod status;
+mod undelivered;
 
 pub use status::{Ended, StreamerStatus};
 pub(crate) use status::{Report, report_topic};
 
 use crate::kafka::{Kafka, RUN_HEADER};
 use crate::runtime::{locked, runtime};
+use crate::seen::Seen;
 use crate::source::{BoxedSource, ConnectionWatch, Source};
 use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use saver::Saver;
-use seen::Seen;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+use undelivered::Undelivered;
 
 /// How long `stop` waits for the broker to take what is on the way.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
@@ -59,6 +62,7 @@ pub struct Streaming {
 }
 
 struct Shared {
+    kafka: Kafka,
     topic: String,
     connection: Option<ConnectionWatch>,
     progress: Mutex<Progress>,
@@ -75,8 +79,6 @@ struct Progress {
     filtered: u64,
     duplicate: u64,
     skipped: u64,
-    /// Never taken by the producer.
-    refused: u64,
     newest: Option<Timestamp>,
     topics: BTreeMap<String, u64>,
     last_trouble: Option<String>,
@@ -84,30 +86,54 @@ struct Progress {
     recent: VecDeque<(Instant, u64)>,
 }
 
-/// The broker's answers, counted by the producer's own thread.
-#[derive(Default)]
+/// The broker's answers, counted one by one by the producer's own thread.
 struct Deliveries {
-    counts: Mutex<(u64, u64)>,
-    reason: Mutex<Option<String>>,
+    topic: String,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    sent: u64,
+    failed: u64,
+    undelivered: Undelivered,
+    /// Why the last one failed.
+    reason: Option<String>,
+    /// What the client library said last of the way to the broker, and how many were sent then:
+    /// once more are, it is over.
+    broker: Option<(String, u64)>,
+}
+
+impl Deliveries {
+    fn failed(&self, message: &[u8], reason: String) {
+        let mut answers = locked(&self.answers);
+        answers.failed += 1;
+        answers.undelivered.add(&self.topic, message);
+        answers.reason = Some(reason);
+    }
 }
 
 /// Hands the producer's reports to the counters that outlive it.
 struct Reports(Arc<Deliveries>);
 
-impl ClientContext for Reports {}
+impl ClientContext for Reports {
+    fn error(&self, _: KafkaError, reason: &str) {
+        let mut answers = locked(&self.0.answers);
+        answers.broker = Some((reason.to_owned(), answers.sent));
+    }
+}
 
 impl ProducerContext for Reports {
     /// How many tweets the message holds: one, or none if it is a report.
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, tweets: usize) {
-        let tweets = tweets as u64;
-        let mut counts = locked(&self.0.counts);
         match result {
-            Ok(_) => counts.0 += tweets,
-            Err((error, _)) => {
-                counts.1 += tweets;
-                *locked(&self.0.reason) = Some(error.to_string());
+            _ if tweets == 0 => {}
+            Ok(_) => locked(&self.0.answers).sent += 1,
+            Err((error, message)) => {
+                let reason = format!("Kafka did not take a tweet: {error}");
+                self.0.failed(message.payload().unwrap_or_default(), reason);
             }
         }
     }
@@ -211,7 +237,10 @@ impl Streamer {
         stop_writing_to(self.kafka.address(), &self.topic);
         let filter = runtime().block_on(source.begin(filter))?;
 
-        let delivered = Arc::new(Deliveries::default());
+        let delivered = Arc::new(Deliveries {
+            topic: self.topic.clone(),
+            answers: Mutex::default(),
+        });
         let producer = producer(self.kafka.client(), Reports(delivered.clone()))?;
         Kafka::acquaint(producer.client(), &self.topic);
         let run = self.kafka.run(&self.topic).map(|run| {
@@ -223,6 +252,7 @@ impl Streamer {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = watch::channel(false);
         let shared = Arc::new(Shared {
+            kafka: self.kafka.clone(),
             topic: self.topic.clone(),
             connection: source.connection(),
             progress: Mutex::new(Progress {
@@ -251,10 +281,9 @@ impl Streamer {
             message: Vec::new(),
         };
         runtime().spawn(async move {
-            let (kafka, _running) = (self.kafka, running);
+            let _running = running;
             work.run(stopped, self.time_span).await;
             end.send_replace(true);
-            drop(kafka);
         });
         Ok(Streaming {
             shared,
@@ -360,7 +389,7 @@ impl Work {
 
     fn choose(&mut self, mut tweet: Tweet) -> Option<Tweet> {
         let admitted = self.filter.admit(&mut tweet);
-        let fresh = admitted && self.seen.insert(&tweet.id);
+        let fresh = admitted && self.seen.insert(&tweet);
         self.progress(|progress| {
             progress.read += 1;
             progress.filtered += u64::from(!admitted);
@@ -400,21 +429,18 @@ impl Work {
                 Err((error, _)) => break Some(error),
             }
         };
-        if let Some(saver) = self.saver.as_mut().filter(|_| refused.is_none()) {
+        if let Some(error) = refused {
+            let reason = format!("a tweet was refused: {error}");
+            self.shared.delivered.failed(&self.message, reason);
+            return;
+        }
+        if let Some(saver) = self.saver.as_mut() {
             saver.save(&self.message).await;
         }
         let trouble = self.saver.as_ref().and_then(Saver::trouble);
         self.progress(|progress| {
-            match refused {
-                None => {
-                    for topic in tweet.topics {
-                        *progress.topics.entry(topic).or_default() += 1;
-                    }
-                }
-                Some(error) => {
-                    progress.refused += 1;
-                    progress.last_trouble = Some(format!("a tweet was refused: {error}"));
-                }
+            for topic in tweet.topics {
+                *progress.topics.entry(topic).or_default() += 1;
             }
             if trouble.is_some() {
                 progress.last_trouble = trouble;
@@ -468,12 +494,24 @@ fn send_report(producer: &ThreadedProducer<Reports>, shared: &Shared, topic: &st
 
 impl Shared {
     fn sent(&self) -> u64 {
-        locked(&self.delivered.counts).0
+        locked(&self.delivered.answers).sent
     }
 
     fn status(&self) -> StreamerStatus {
-        let (sent, undelivered) = *locked(&self.delivered.counts);
-        let reason = locked(&self.delivered.reason).clone();
+        let (sent, failed, undelivered, reason, broker) = {
+            let answers = locked(&self.delivered.answers);
+            let broker = answers.broker.as_ref();
+            let away = broker.filter(|(_, sent)| *sent == answers.sent);
+            let unsaved = answers.undelivered.trouble().map(str::to_owned);
+            (
+                answers.sent,
+                answers.failed,
+                answers.undelivered.path().map(Path::to_path_buf),
+                unsaved.or(answers.reason.clone()),
+                away.map(|(reason, _)| format!("Kafka is away: {reason}")),
+            )
+        };
+        let broker = self.kafka.obituary().or(broker);
         let connection = self.connection.as_ref().map(ConnectionWatch::now);
         let progress = locked(&self.progress);
         let now = Instant::now();
@@ -481,7 +519,6 @@ impl Shared {
         let elapsed = progress
             .started
             .map_or(Duration::ZERO, |started| end - started);
-        let failed = progress.refused + undelivered;
         let accepted = progress.read - progress.filtered - progress.duplicate;
         let (since, before) = match (progress.ended, progress.recent.front()) {
             (None, Some((at, sent))) => (now - *at, *sent),
@@ -503,10 +540,14 @@ impl Shared {
             skipped: progress.skipped,
             sent,
             failed,
+            undelivered,
             in_flight: accepted.saturating_sub(sent + failed),
             newest: progress.newest,
             topics: progress.topics.clone(),
-            last_trouble: progress.last_trouble.clone().or(reason),
+            last_trouble: broker
+                .filter(|_| progress.ended.is_none())
+                .or(progress.last_trouble.clone())
+                .or(reason),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! The file of streamed tweets, one JSON object a line, for [`Replay`](crate::source::Replay).
 //!
-//! A thread of its own writes it, so that a slow disk is not in the stream's way. Only whole lines
-//! are left in the file, also when the disk is full: what could not be written is taken back. At
-//! the first failure it says so and writes no more, and the stream goes on.
+//! A thread of its own writes it, so that a slow disk is not in the stream's way. At the first
+//! failure it says so and writes no more, and the stream goes on.
 
+use super::line_file::LineFile;
 use crate::runtime::locked;
 use crate::{Error, Result};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -36,7 +34,7 @@ impl Saver {
             path: path.clone(),
             source,
         };
-        let file = open(&path).map_err(failed)?;
+        let file = LineFile::open(&path).map_err(failed)?;
         let (sender, lines) = mpsc::channel(QUEUE);
         let trouble = Arc::new(Mutex::new(None));
         let writer = Writer {
@@ -92,28 +90,9 @@ fn stopped(path: &Path, reason: &str) -> String {
     format!("tweets are no longer saved to {}: {reason}", path.display())
 }
 
-/// Opens the file. A last line without an end, which a crash may leave, gets one: it spoils itself
-/// only, and not the tweet that comes after it.
-fn open(path: &Path) -> std::io::Result<File> {
-    let mut file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .read(true)
-        .open(path)?;
-    if file.metadata()?.is_file() && file.metadata()?.len() > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
-        }
-    }
-    Ok(file)
-}
-
 struct Writer {
     path: PathBuf,
-    file: File,
+    file: LineFile,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -129,20 +108,12 @@ impl Writer {
                 block.extend(line);
                 block.push(b'\n');
             }
-            if let Err(error) = self.write(&block) {
+            if let Err(error) = self.file.append(&block) {
                 *locked(&self.trouble) = Some(stopped(&self.path, &error.to_string()));
                 return;
             }
             block.clear();
         }
-    }
-
-    fn write(&mut self, block: &[u8]) -> std::io::Result<()> {
-        let whole = self.file.metadata()?.len();
-        self.file.write_all(block).inspect_err(|_| {
-            // Where this fails too, the file is no file but a device.
-            let _ = self.file.set_len(whole);
-        })
     }
 }
 

@@ -6,6 +6,7 @@ use crate::source::Connection;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The largest report that is read, in bytes; a stranger may have written it.
@@ -53,6 +54,8 @@ pub struct StreamerStatus {
     pub sent: u64,
     /// Tweets that the broker did not take.
     pub failed: u64,
+    /// The file that they are in, for [`Replay`](crate::source::Replay); `None` if there are none.
+    pub undelivered: Option<PathBuf>,
     /// Tweets on their way to the broker.
     pub in_flight: u64,
     /// When the newest tweet that passed was written.
@@ -79,6 +82,7 @@ impl StreamerStatus {
             "skipped": self.skipped,
             "sent": self.sent,
             "failed": self.failed,
+            "undelivered": self.undelivered,
             "topics": self.topics,
         })
     }
@@ -131,6 +135,9 @@ impl StreamerStatus {
                 .row("no tweets", &thousands(self.skipped))
                 .row("failed", &thousands(self.failed));
         }
+        if let Some(file) = &self.undelivered {
+            card = card.row("the failed ones are in", &file.display().to_string());
+        }
         if let Some(trouble) = &self.last_trouble {
             card = card.row("last trouble", trouble);
         }
@@ -172,6 +179,9 @@ impl std::fmt::Display for StreamerStatus {
         write!(f, ", {:.1} a second", self.rate)?;
         if self.failed > 0 {
             write!(f, ", FAILED {}", thousands(self.failed))?;
+        }
+        if let Some(file) = &self.undelivered {
+            write!(f, " (kept in {})", file.display())?;
         }
         match self.state().as_str() {
             "streaming" => {}

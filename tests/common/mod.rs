@@ -1,5 +1,7 @@
 //! What the tests share: a real embedded broker each, and waiting for what must come.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(dead_code, unused_macros, reason = "each test file uses some of it")]
+
+pub mod apache;
 
 use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
@@ -122,4 +124,21 @@ pub async fn splitting(base: &str) -> (String, String) {
         }
     });
     (base.to_owned(), split)
+}
+
+/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`: one with an embedded broker
+/// of its own, one with a topic of its own on an Apache Kafka that they share.
+macro_rules! on_both_brokers {
+    ($($test:ident,)*) => {
+        mod embedded {
+            $(#[test] fn $test() { super::$test(&super::common::broker(), "tweets") })*
+        }
+        mod apache {
+            $(#[test] fn $test() {
+                if let Some(apache) = super::common::apache::shared() {
+                    super::$test(&apache.kafka(), stringify!($test))
+                }
+            })*
+        }
+    };
 }

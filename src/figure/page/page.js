@@ -91,6 +91,8 @@ function showNumbers(update) {
     .map((line, place) => `${line.name}: ${signed(lines[place].y.at(-1) ?? 0, 2)} from ${line.heard} tweets`)
     .join("; ");
   const skipped = Object.entries(update.skipped).map(([why, count]) => `${whole.format(count)} ${why.replaceAll("_", " ")}`);
+  if (update.duplicate > 0) skipped.push(`${whole.format(update.duplicate)} counted before`);
+  if (update.missed > 0) skipped.push(`${whole.format(update.missed)} removed by Kafka before they were read`);
   byId("skipped").hidden = skipped.length === 0;
   byId("skipped").textContent = "Not counted: " + skipped.join(", ");
 }

@@ -4,6 +4,7 @@
 //! request.
 
 use super::CONSOLE;
+use crate::secret::warn_if_others_can_read;
 use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -245,21 +246,6 @@ fn place(error: &basic_toml::Error) -> String {
         format!(" (line {digits})")
     }
 }
-
-#[cfg(unix)]
-fn warn_if_others_can_read(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let others = std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
-    if others {
-        tracing::warn!(
-            "{path} can be read by others: chmod 600 {path}",
-            path = path.display()
-        );
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_if_others_can_read(_: &Path) {}
 
 #[cfg(test)]
 mod tests {
