@@ -15,6 +15,9 @@ struct Arguments {
     /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any.
     #[arg(long, default_value_t = 8050)]
     figure_port: u16,
+    /// The topic holds scores, which scorers have written: score nothing, only add up.
+    #[arg(long)]
+    scored: bool,
     /// Where in the topic to begin.
     #[arg(long, value_enum, default_value_t = From::Earliest)]
     from: From,
@@ -52,7 +55,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let figure = LiveFigure::serve_on(arguments.figure_port)?;
     eprintln!("the live figure is at {}", figure.url());
-    let mut listener = Listener::new(&kafka, &arguments.topic).from(match arguments.from {
+    let listener = match arguments.scored {
+        true => Listener::scored(&kafka, &arguments.topic),
+        false => Listener::new(&kafka, &arguments.topic),
+    };
+    let mut listener = listener.from(match arguments.from {
         From::Earliest => StartFrom::Earliest,
         From::Latest => StartFrom::Latest,
     });

@@ -27,10 +27,11 @@ use rdkafka::{ClientConfig, ClientContext};
 use saver::Saver;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, Sleep};
 use undelivered::Undelivered;
 
 /// How long `stop` waits for the broker to take what is on the way.
@@ -282,7 +283,7 @@ impl Streamer {
         };
         runtime().spawn(async move {
             let _running = running;
-            work.run(stopped, self.time_span).await;
+            work.run(Ending::new(stopped, self.time_span)).await;
             end.send_replace(true);
         });
         Ok(Streaming {
@@ -313,6 +314,36 @@ fn producer(mut config: ClientConfig, reports: Reports) -> Result<ThreadedProduc
         })
 }
 
+/// The end of a stream that does not come from its source.
+struct Ending {
+    stopped: watch::Receiver<bool>,
+    over: Pin<Box<Sleep>>,
+    come: Option<Ended>,
+}
+
+impl Ending {
+    fn new(stopped: watch::Receiver<bool>, time_span: Option<Duration>) -> Ending {
+        Ending {
+            stopped,
+            over: Box::pin(tokio::time::sleep(time_span.unwrap_or(Duration::MAX))),
+            come: None,
+        }
+    }
+
+    /// Waits for it; at once, if it has come before. The future may be dropped.
+    async fn comes(&mut self) -> Ended {
+        if let Some(why) = self.come {
+            return why;
+        }
+        let why = tokio::select! {
+            biased;
+            _ = self.stopped.wait_for(|stop| *stop) => Ended::Stopped,
+            () = &mut self.over => Ended::TimeSpan,
+        };
+        *self.come.insert(why)
+    }
+}
+
 /// What the streaming task owns.
 struct Work {
     source: BoxedSource,
@@ -328,17 +359,14 @@ struct Work {
 }
 
 impl Work {
-    async fn run(mut self, mut stopped: watch::Receiver<bool>, time_span: Option<Duration>) {
-        let over = tokio::time::sleep(time_span.unwrap_or(Duration::MAX));
-        tokio::pin!(over);
+    async fn run(mut self, mut ending: Ending) {
         let mut report = tokio::time::interval(REPORT);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count: u32 = 0;
         let ended = loop {
             let item = tokio::select! {
                 biased;
-                _ = stopped.wait_for(|stop| *stop) => break Ended::Stopped,
-                () = &mut over => break Ended::TimeSpan,
+                why = ending.comes() => break why,
                 _ = report.tick() => {
                     self.report();
                     continue;
@@ -357,7 +385,7 @@ impl Work {
                 }),
                 Some(Ok(tweet)) => {
                     if let Some(tweet) = self.choose(tweet) {
-                        self.send(tweet, &mut stopped).await;
+                        self.send(tweet, &mut ending).await;
                     }
                 }
             }
@@ -402,7 +430,7 @@ impl Work {
     }
 
     /// Hands the tweet to the producer; waits while its queue is full.
-    async fn send(&mut self, tweet: Tweet, stopped: &mut watch::Receiver<bool>) {
+    async fn send(&mut self, tweet: Tweet, ending: &mut Ending) {
         tweet.encode_into(&mut self.message);
         let mut record = BaseRecord::with_opaque_to(&self.shared.topic, 1)
             .key(&tweet.user)
@@ -418,11 +446,11 @@ impl Work {
                     if !given_up =>
                 {
                     record = back;
-                    // Stopped while the broker does not answer: one more try, then the tweet is
-                    // reported. Without this, `stop` would wait for the broker for ever.
+                    // The end, while the broker does not answer: one more try, then the tweet is
+                    // reported. Without this, the end would wait for the broker for ever.
                     let room = tokio::time::sleep(Duration::from_millis(2));
                     tokio::select! {
-                        _ = stopped.wait_for(|stop| *stop) => given_up = true,
+                        _ = ending.comes() => given_up = true,
                         () = room => {}
                     }
                 }
@@ -485,6 +513,12 @@ impl Work {
     }
 }
 
+fn away(reason: &str) -> String {
+    format!(
+        "Kafka is away: {reason} (`make kafka-status` says why, if `make kafka-start` started it)"
+    )
+}
+
 fn send_report(producer: &ThreadedProducer<Reports>, shared: &Shared, topic: &str) {
     let report = Report::new(&shared.status()).encode();
     let record = BaseRecord::with_opaque_to(topic, 0);
@@ -501,17 +535,16 @@ impl Shared {
         let (sent, failed, undelivered, reason, broker) = {
             let answers = locked(&self.delivered.answers);
             let broker = answers.broker.as_ref();
-            let away = broker.filter(|(_, sent)| *sent == answers.sent);
+            let still = broker.filter(|(_, sent)| *sent == answers.sent);
             let unsaved = answers.undelivered.trouble().map(str::to_owned);
             (
                 answers.sent,
                 answers.failed,
                 answers.undelivered.path().map(Path::to_path_buf),
                 unsaved.or(answers.reason.clone()),
-                away.map(|(reason, _)| format!("Kafka is away: {reason}")),
+                still.map(|(reason, _)| away(reason)),
             )
         };
-        let broker = self.kafka.obituary().or(broker);
         let connection = self.connection.as_ref().map(ConnectionWatch::now);
         let progress = locked(&self.progress);
         let now = Instant::now();
@@ -544,8 +577,10 @@ impl Shared {
             in_flight: accepted.saturating_sub(sent + failed),
             newest: progress.newest,
             topics: progress.topics.clone(),
-            last_trouble: broker
-                .filter(|_| progress.ended.is_none())
+            last_trouble: self
+                .kafka
+                .obituary()
+                .or(broker.filter(|_| progress.ended.is_none()))
                 .or(progress.last_trouble.clone())
                 .or(reason),
         }

@@ -13,13 +13,14 @@ use std::sync::{LazyLock, Mutex};
 
 /// The first line that it says is the broker's process. Its end is the end of the pipe from us.
 const SUPERVISE: &str = r#"exec 3<&0
-"$@" </dev/null 3<&- & echo $!
+"$@" </dev/null 3<&- & broker=$!
+echo $broker
 { cat <&3 >/dev/null; kill -KILL 0; } >/dev/null 2>&1 &
-wait $!"#;
+wait $broker"#;
 
 /// Whether it can run here; where it cannot, the test is told of at the end of `make test`, and CI
 /// fails.
-fn is_there() -> bool {
+pub fn is_there() -> bool {
     static THERE: LazyLock<bool> = LazyLock::new(|| {
         let prepared = Command::new(root().join("kafka/prepare")).output().unwrap();
         if !prepared.status.success() {
@@ -39,7 +40,8 @@ fn is_there() -> bool {
 
 /// The one that the tests of a file share; each has a topic of its own.
 pub fn shared() -> Option<&'static Apache> {
-    static SHARED: LazyLock<Option<Apache>> = LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));
+    static SHARED: LazyLock<Option<Apache>> =
+        LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));
     SHARED.as_ref()
 }
 
@@ -62,8 +64,6 @@ struct Broker {
     port: u16,
     properties: PathBuf,
     log: PathBuf,
-    /// What stands before the command, such as `unshare`.
-    wrapper: Vec<String>,
     process: Mutex<Option<(Child, String)>>,
 }
 
@@ -81,8 +81,7 @@ impl Apache {
         Some(apache)
     }
 
-    /// Brokers that are not started yet.
-    pub fn made(count: usize, settings: &[(&str, &str)]) -> Option<Apache> {
+    fn made(count: usize, settings: &[(&str, &str)]) -> Option<Apache> {
         if !is_there() {
             return None;
         }
@@ -127,18 +126,11 @@ impl Apache {
                 port: *port,
                 properties: file,
                 log: folder.path().join(format!("{id}.log")),
-                wrapper: Vec::new(),
                 process: Mutex::new(None),
             }
         });
         let brokers = brokers.collect();
         Some(Apache { brokers, folder })
-    }
-
-    /// Runs the first broker below another program.
-    pub fn below(mut self, wrapper: &[&str]) -> Apache {
-        self.brokers[0].wrapper = wrapper.iter().map(|part| part.to_string()).collect();
-        self
     }
 
     pub fn address(&self) -> String {
@@ -156,14 +148,12 @@ impl Apache {
         let Broker {
             properties,
             log,
-            wrapper,
             process,
             ..
         } = &self.brokers[broker];
         let log = std::fs::File::create(log).unwrap();
         let mut supervisor = Command::new("sh")
             .args(["-c", SUPERVISE, "sh"])
-            .args(wrapper)
             .arg("sh")
             .args(["-c", "exec \"$@\" 1>&2", "sh"])
             .arg(root().join("kafka/run"))

@@ -142,3 +142,78 @@ macro_rules! on_both_brokers {
         }
     };
 }
+
+/// A replay file, and what must be heard of it.
+pub struct Story {
+    pub file: tempfile::NamedTempFile,
+    pub count: u64,
+    pub sum: f64,
+}
+
+impl Story {
+    /// Tweets of 50 authors, spread over so long.
+    pub fn of(count: u64, over: Duration) -> Story {
+        use live_sentiment::sentiment::weighted;
+        use std::io::Write;
+        let texts = [
+            "I love #bitcoin",
+            "what a disaster, I hate it",
+            "bitcoin is a chair",
+            "so happy!!!",
+            "this is not good at all :(",
+        ];
+        let analyzer = Analyzer::new();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let (mut lines, mut sum) = (String::new(), 0.0);
+        for number in 0..count {
+            let at = 1_700_000_000_000 + over.as_millis() as i64 * number as i64 / count as i64;
+            let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
+            tweet.id = number.to_string();
+            tweet.created_at = jiff::Timestamp::from_millisecond(at).unwrap();
+            tweet.user = format!("author {}", number % 50);
+            tweet.followers = Some(number * 37 % 100_003);
+            tweet.text = texts[number as usize % texts.len()].to_owned();
+            sum += weighted(&tweet, &analyzer.score(&tweet.text));
+            lines += &serde_json::to_string(&tweet).unwrap();
+            lines.push('\n');
+        }
+        file.write_all(lines.as_bytes()).unwrap();
+        Story { file, count, sum }
+    }
+
+    pub fn replay(&self) -> Replay {
+        Replay::open(self.file.path()).unwrap()
+    }
+
+    /// All of it is heard, each tweet once, with the sum of an undisturbed run.
+    pub fn until_heard(&self, listening: &Listening) {
+        until_heard(listening, self.count);
+        let sum = listening.summary().total.sum;
+        assert!((sum - self.sum).abs() < 1e-6, "{sum} is not {}", self.sum);
+    }
+}
+
+/// An example program, as cargo has built it beside the tests.
+pub fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap().join("examples");
+    Command::new(folder.join(name))
+}
+
+/// Writes the same message `count` times, uncompressed.
+pub fn write_many(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("linger.ms", "20")
+        .create()
+        .unwrap();
+    for _ in 0..count {
+        while producer
+            .send(BaseRecord::<(), _>::to(topic).payload(message))
+            .is_err()
+        {
+            producer.poll(Duration::from_millis(5));
+        }
+    }
+    producer.flush(LIMIT).unwrap();
+}
