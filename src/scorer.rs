@@ -276,9 +276,7 @@ impl Worker {
     }
 
     fn work(&self, member: &Member) -> KafkaResult<()> {
-        let changes = &member.consumer.context().0;
         while !self.over() {
-            let before = changes.load(Ordering::Relaxed);
             let batch = gather(&member.consumer)?;
             let assigned = member.consumer.assignment()?.count();
             self.status(|status| {
@@ -287,8 +285,7 @@ impl Worker {
                     status.trouble = None;
                 }
             });
-            // Where the group has changed, reading goes on from what was committed.
-            if batch.is_empty() || changes.load(Ordering::Relaxed) != before {
+            if batch.is_empty() {
                 continue;
             }
             if let Err(error) = self.transact(member, &batch) {
@@ -374,13 +371,22 @@ impl Worker {
     }
 }
 
-/// The next tweets: as many as are there, or come within [`COMPANY`] of the first.
+/// The next tweets: as many as are there, or come within [`COMPANY`] of the first. Where the group
+/// changes meanwhile, what came before is let go: reading begins anew from what was committed.
 fn gather(consumer: &BaseConsumer<Changes>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
+    let changes = &consumer.context().0;
+    let mut seen = changes.load(Ordering::Relaxed);
     let mut batch = Vec::new();
     let mut deadline = Instant::now() + POLL;
     while batch.len() < BATCH {
         let left = deadline.saturating_duration_since(Instant::now());
-        match consumer.poll(left) {
+        let next = consumer.poll(left);
+        let now = changes.load(Ordering::Relaxed);
+        if now != seen {
+            seen = now;
+            batch.clear();
+        }
+        match next {
             None if left.is_zero() => break,
             None => {}
             Some(message) => {
