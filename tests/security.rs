@@ -1,0 +1,167 @@
+//! Kafka that asks who one is, over an encrypted connection: with the feature `tls`.
+//!
+//! The programs are given their settings by the environment, as a person gives them; none of what
+//! they say may hold a password.
+#![cfg(feature = "tls")]
+
+mod common;
+
+use common::apache::{Apache, free_port};
+use common::*;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const PASSWORD: &str = "tHe-PaSsWoRd-Of-AdA";
+const WRONG: &str = "nOt-ThE-PaSsWoRd";
+
+/// A certificate authority, and a server's certificate of it; the files of both.
+fn certificates(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    authority
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, format!("{name} authority"));
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["localhost".into(), "127.0.0.1".into()];
+    let server = rcgen::CertificateParams::new(names).unwrap();
+    let server = server.signed_by(&server_key, &authority).unwrap();
+    let (ca, keystore) = (
+        folder.join(format!("{name}-ca.pem")),
+        folder.join(format!("{name}-server.pem")),
+    );
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let chain = server_key.serialize_pem() + &server.pem() + &authority.pem();
+    std::fs::write(&keystore, chain).unwrap();
+    (ca, keystore)
+}
+
+struct Secured {
+    apache: Apache,
+    authority: PathBuf,
+    other_authority: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Secured {
+    fn start() -> Option<Secured> {
+        let folder = tempfile::tempdir().unwrap();
+        let (authority, keystore) = certificates(folder.path(), "our");
+        let (other_authority, _) = certificates(folder.path(), "other");
+        let internal = free_port();
+        let listeners = format!(
+            "SASL_SSL://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller}},INTERNAL://127.0.0.1:{internal}"
+        );
+        let advertised = format!("SASL_SSL://127.0.0.1:{{port}},INTERNAL://127.0.0.1:{internal}");
+        let plain = format!(
+            "org.apache.kafka.common.security.plain.PlainLoginModule required user_ada=\"{PASSWORD}\";"
+        );
+        let apache = Apache::start(&[
+            ("listeners", &listeners),
+            ("advertised.listeners", &advertised),
+            ("inter.broker.listener.name", "INTERNAL"),
+            (
+                "listener.security.protocol.map",
+                "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
+            ),
+            ("ssl.keystore.type", "PEM"),
+            ("ssl.keystore.location", &keystore.display().to_string()),
+            ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
+            ("listener.name.sasl_ssl.plain.sasl.jaas.config", &plain),
+            (
+                "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;",
+            ),
+        ])?;
+        let user = Command::new("java")
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["-cp", "target/kafka/libs/*", "kafka.admin.ConfigCommand"])
+            .args([
+                "--bootstrap-server",
+                &format!("127.0.0.1:{internal}"),
+                "--alter",
+            ])
+            .args([
+                "--add-config",
+                &format!("SCRAM-SHA-512=[password={PASSWORD}]"),
+            ])
+            .args(["--entity-type", "users", "--entity-name", "ada"])
+            .output()
+            .unwrap();
+        assert!(user.status.success(), "{user:?}");
+        Some(Secured {
+            apache,
+            authority,
+            other_authority,
+            _folder: folder,
+        })
+    }
+
+    /// What a program says that streams ten tweets with these settings, and whether it succeeds.
+    fn stream(&self, settings: &[(&str, &str)]) -> (bool, String) {
+        let mut command = example("streamer");
+        command.args([
+            "--bootstrap",
+            &self.apache.address(),
+            "--count",
+            "10",
+            "--rate",
+            "0",
+        ]);
+        command.envs(settings.iter().copied());
+        let begun = Instant::now();
+        let ended = command.output().unwrap();
+        let said = [ended.stdout, ended.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if !ended.status.success() {
+            // Twice the promise, on a machine that stalls.
+            assert!(begun.elapsed() < Duration::from_secs(10), "{said}");
+        }
+        for secret in [PASSWORD, WRONG] {
+            assert!(!said.contains(secret), "{said}");
+        }
+        (ended.status.success(), said)
+    }
+}
+
+#[test]
+fn the_right_password_is_let_in_and_each_wrong_thing_is_told() {
+    let Some(secured) = Secured::start() else {
+        return;
+    };
+    let ours = secured.authority.display().to_string();
+    let others = secured.other_authority.display().to_string();
+    let settings = |mechanism, password, authority| {
+        [
+            ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+            ("KAFKA_SASL_MECHANISM", mechanism),
+            ("KAFKA_SASL_USERNAME", "ada"),
+            ("KAFKA_SASL_PASSWORD", password),
+            ("KAFKA_SSL_CA_LOCATION", authority),
+        ]
+    };
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let (done, said) = secured.stream(&settings(mechanism, PASSWORD, &ours));
+        assert!(done && said.contains("streamed"), "{said}");
+        let (done, said) = secured.stream(&settings(mechanism, WRONG, &ours));
+        assert!(!done && said.contains("KAFKA_SASL_PASSWORD"), "{said}");
+        assert!(said.contains("does not let us in"), "{said}");
+    }
+    let (done, said) = secured.stream(&settings("PLAIN", PASSWORD, &others));
+    assert!(!done && said.contains("KAFKA_SSL_CA_LOCATION"), "{said}");
+    let (done, said) = secured.stream(&[]);
+    assert!(!done && said.contains("KAFKA_SECURITY_PROTOCOL"), "{said}");
+
+    // The same from a file, which others can read.
+    let file = secured.apache.folder.path().join("client.properties");
+    let lines = format!(
+        "security.protocol=sasl_ssl\nsasl.mechanism=PLAIN\nsasl.username=ada\n\
+         sasl.password={PASSWORD}\nssl.ca.location={ours}\n"
+    );
+    std::fs::write(&file, lines).unwrap();
+    let file = file.display().to_string();
+    let (done, said) = secured.stream(&[("KAFKA_PROPERTIES", &file)]);
+    assert!(done && said.contains("chmod 600"), "{said}");
+}
