@@ -10,7 +10,7 @@ help: ## this list
 setup: ## everything the notebooks need; the first time takes up to 15 minutes, then seconds
 	@kernel/setup
 
-demo: setup ## both notebooks in parallel, with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20
+demo: setup ## both notebooks in parallel, with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
 	@.venv/bin/python kernel/demo.py
 
 lab: setup ## JupyterLab with both notebooks and the Rust kernel

@@ -1,8 +1,8 @@
 """`make demo`: both notebooks in parallel, each in a real Rust kernel, with the live figure.
 
-TIME_SPAN (seconds), SOURCE (`demo`, `replay:FILE`, `bluesky` or `x`) and RATE (tweets a second; of a replay: times
-its own pace; 0: as fast as possible) change the cells that are tagged `parameters`. The executed
-notebooks go to target/demo.
+TIME_SPAN (seconds), SOURCE (`demo`, `replay:FILE`, `bluesky` or `x`), RATE (tweets a second; of a replay: times
+its own pace; 0: as fast as possible) and KAFKA (`embedded`, `apache`) change the cells that are
+tagged `parameters`. KAFKA=host:port names a Kafka that runs. The executed notebooks go to target/demo.
 """
 
 import os
@@ -46,6 +46,16 @@ def source(text, rate):
         quoted = str(path).replace("\\", "\\\\").replace('"', '\\"')
         return f'Replay::open("{quoted}")?{pace}'
     sys.exit(f"demo: SOURCE={text!r} is none; give SOURCE=demo, replay:FILE, bluesky or x")
+
+
+def engine(kafka):
+    """The engine that the notebook is to start; an address is for both kernels' environment."""
+    if kafka in ("embedded", "apache"):
+        return f"Engine::{kafka.capitalize()}"
+    if not re.fullmatch(r"[^\s,:]+:\d+(,[^\s,:]+:\d+)*", kafka):
+        sys.exit(f"demo: KAFKA={kafka!r} is none; give KAFKA=embedded, apache or host:port")
+    os.environ["KAFKA_BOOTSTRAP_SERVERS"] = kafka
+    return "Engine::Embedded"
 
 
 class CellFailed(Exception):
@@ -133,9 +143,10 @@ def main():
     if time_span == 0:
         sys.exit("demo: TIME_SPAN=0: nothing can be streamed in no time; give one such as TIME_SPAN=60")
     chosen = source(os.environ.get("SOURCE") or "demo", rate)
+    broker = engine(os.environ.get("KAFKA") or "embedded")
     timeout = int(time_span + SILENCE + 600)
     together = threading.Barrier(2)
-    streamer = f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};"
+    streamer = f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};\nlet engine = {broker};"
     runs = [Run("Streamer", streamer, timeout, together), Run("Listener", "", timeout, together)]
     print("demo: two Rust kernels are starting …", flush=True)
     for run in runs:

@@ -56,6 +56,14 @@ def test_both_notebooks_in_parallel_lose_nothing():
     assert "application/vnd.plotly.v1+json" in kinds
 
 
+def test_both_notebooks_on_apache_kafka_that_one_of_them_starts():
+    code, said, trouble = demo(TIME_SPAN=5, RATE=100, KAFKA="apache")
+    assert code == 0, said + trouble
+    streamed, heard, lost, skipped = last_line(said)
+    assert streamed == heard > 100 and lost == skipped == 0
+    assert "Kafka Server started" in (ROOT / "target" / "kafka" / "server.log").read_text()
+
+
 def test_a_replay_of_a_file(tmp_path):
     file = tmp_path / "tweets.jsonl"
     file.write_text("".join(f'{{"id":{n},"user":"u{n}","followers":{n},"text":"I love bitcoin"}}\n' for n in range(400)))
@@ -69,7 +77,9 @@ def test_a_failing_cell_fails_the_demo(tmp_path):
     file.write_text("")
     code, said, trouble = demo(SOURCE=f"replay:{file}/x", RATE=0)
     assert code != 0 and "there is none" in trouble, said + trouble
-    code, said, trouble = demo(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", TIME_SPAN=5)
+    code, said, trouble = demo(KAFKA="nonsense")
+    assert code != 0 and "KAFKA='nonsense'" in trouble, said + trouble
+    code, said, trouble = demo(KAFKA="127.0.0.1:1", TIME_SPAN=5)
     assert code != 0, said
     assert "looked for Kafka at 127.0.0.1:1" in trouble and "Start one" in trouble, trouble
 
