@@ -19,10 +19,10 @@ use crate::trajectory::State;
 use crate::tweet::Skip;
 use crate::{Error, Result, Tweet};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer, DefaultConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -82,11 +82,22 @@ enum Lost {
     Slow,
 }
 
+/// What the client library tells of as an error is judged where it is polled, and many are none.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("Kafka: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// The consumer, with a queue for each partition, so that none takes another's room.
 struct Ears {
     /// For what is of no partition: errors, and the streamer's reports.
-    all: Arc<BaseConsumer>,
-    partitions: Vec<PartitionQueue<DefaultConsumerContext>>,
+    all: Arc<BaseConsumer<Quiet>>,
+    partitions: Vec<PartitionQueue<Quiet>>,
 }
 
 impl Reader {
@@ -231,7 +242,7 @@ impl Reader {
             // must be given up before it reconnects, see the module's words.
             config.set("reconnect.backoff.ms", "10000");
         }
-        let consumer: BaseConsumer = config.create().map_err(failed)?;
+        let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(failed)?;
         Kafka::acquaint(consumer.client(), topic);
 
         self.partitions.begin(count);
@@ -299,6 +310,8 @@ impl Reader {
                 }
                 // Fetched before its partition had a queue of its own.
                 Ok(message) => batch.push((index(message.partition()), message)),
+                // The streamer's reports have an end too.
+                Err(KafkaError::PartitionEOF(_)) => {}
                 Err(error) => lost = lost.or(Some(error)),
             }
         }

@@ -1,0 +1,325 @@
+//! What Apache Kafka makes of it: `cargo bench --bench kafka -- WHAT`, after `cargo build --release
+//! --examples`. It starts Apache Kafka, or takes the one that runs; see `docs/kafka.md` for what
+//! was measured.
+//!
+//! - `throughput [TWEETS]`: streamed and heard a second, five times;
+//! - `latency [RATE] [SECONDS]`: from a tweet's making to the listener;
+//! - `scorers [TWEETS]`: 1, 2 and 4 scorers on 8 partitions;
+//! - `takeover`: one of three scorers is killed; how long until the others have its work;
+//! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, at a tenth and at the end.
+
+use live_sentiment::prelude::*;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Instant;
+
+fn main() {
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let what = arguments.next().unwrap_or_default();
+    let mut number = |default: u64| {
+        arguments
+            .next()
+            .map_or(default, |text| text.parse().unwrap())
+    };
+    let start = || Kafka::start_with(Engine::Apache).unwrap();
+    match what.as_str() {
+        "throughput" => throughput(&start(), number(200_000)),
+        "latency" => latency(&start(), number(50), number(60)),
+        "scorers" => scorers(&start(), number(1_000_000)),
+        "takeover" => takeover(&start()),
+        "memory" => memory(&start(), number(5_000_000)),
+        _ => println!("kafka: skipped; say what to measure, such as `-- throughput`"),
+    }
+}
+
+fn topic(kafka: &Kafka, partitions: i32) -> String {
+    let name = format!("bench-{}", jiff::Timestamp::now().as_nanosecond());
+    let config = TopicConfig {
+        partitions,
+        ..TopicConfig::default()
+    };
+    kafka.create_topic(&name, config).unwrap();
+    name
+}
+
+fn fill(kafka: &Kafka, topic: &str, tweets: u64) {
+    let demo = Demo::default().as_fast_as_possible().count(tweets);
+    let streaming = Streamer::new(kafka, topic).start(demo).unwrap();
+    while !streaming.wait_for(Duration::from_secs(60)) {}
+    assert_eq!(streaming.status().sent, tweets);
+}
+
+fn throughput(kafka: &Kafka, tweets: u64) {
+    let analyzer = Analyzer::new();
+    let mut demo = Demo::default().as_fast_as_possible();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut text = || {
+        runtime
+            .block_on(Source::next(&mut demo))
+            .unwrap()
+            .unwrap()
+            .text
+    };
+    let texts: Vec<String> = (0..20_000).map(|_| text()).collect();
+    for run in 1..=5 {
+        let topic = topic(kafka, 1);
+        let begun = Instant::now();
+        fill(kafka, &topic, tweets);
+        let streamed = tweets as f64 / begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        let listening = Listener::new(kafka, &topic)
+            .count(tweets)
+            .start(None)
+            .unwrap();
+        while !listening.wait_for(Duration::from_secs(60)) {}
+        let heard = tweets as f64 / begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        for text in &texts {
+            std::hint::black_box(analyzer.score(text));
+        }
+        let scoring = begun.elapsed().as_secs_f64() * 1e6 / texts.len() as f64;
+        println!(
+            "run {run}: streamed {streamed:.0}/s, heard {heard:.0}/s, a score takes {scoring:.1} us"
+        );
+    }
+}
+
+fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
+    // A broker that has just started gives its first producer half a second to wait.
+    fill(kafka, &topic(kafka, 1), 1_000);
+    let topic = topic(kafka, 1);
+    let (sender, latencies) = mpsc::channel();
+    let listening = Listener::new(kafka, &topic)
+        .metric(move |tweet, _| {
+            let age = jiff::Timestamp::now().duration_since(tweet.created_at);
+            sender.send(age.as_secs_f64() * 1e3).unwrap();
+            0.0
+        })
+        .start(None)
+        .unwrap();
+    let streaming = Streamer::new(kafka, &topic)
+        .time_span(Duration::from_secs(seconds))
+        .start(Demo::default().rate(rate as f64).unwrap())
+        .unwrap();
+    while !streaming.wait_for(Duration::from_secs(60)) {}
+    while listening.summary().total.heard < streaming.status().sent {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut all: Vec<f64> = latencies.try_iter().collect();
+    all.sort_by(f64::total_cmp);
+    let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
+    println!(
+        "{} tweets at {rate}/s: 50 % within {:.1} ms, 90 % {:.1}, 99 % {:.1}, all {:.1}",
+        all.len(),
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+/// An example program; it is ended with us.
+struct Program(Child);
+
+impl Program {
+    fn start(name: &str, kafka: &Kafka, arguments: &[&str]) -> Program {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/examples");
+        let child = Command::new(format!("{folder}/{name}"))
+            .args(["--bootstrap", kafka.address()])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Program(child.expect("the example programs are built: cargo build --release --examples"))
+    }
+
+    fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap_or_default()
+    }
+
+    /// CPU seconds so far; the system counts in hundredths.
+    fn cpu(&self) -> f64 {
+        let stat = self.proc("stat");
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .split_whitespace()
+            .collect();
+        let ticks = |index: usize| {
+            fields
+                .get(index)
+                .map_or(0.0, |text| text.parse().unwrap_or(0.0))
+        };
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
+    fn megabytes(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) / 1024
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn scorers(kafka: &Kafka, tweets: u64) {
+    let topic = topic(kafka, 8);
+    fill(kafka, &topic, tweets);
+    for count in [1, 2, 4] {
+        let to = format!("{topic}-{count}");
+        let begun = Instant::now();
+        let programs: Vec<Program> = (0..count)
+            .map(|_| {
+                Program::start(
+                    "scorer",
+                    kafka,
+                    &["--topic", &topic, "--to", &to, "--group", &to],
+                )
+            })
+            .collect();
+        let listening = Listener::scored(kafka, &to)
+            .count(tweets)
+            .start(None)
+            .unwrap();
+        // Joining the group is not scoring.
+        while listening.summary().total.heard == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let joined = begun.elapsed();
+        while !listening.wait_for(Duration::from_secs(1)) {}
+        let seconds = (begun.elapsed() - joined).as_secs_f64();
+        let cpu: f64 = programs.iter().map(Program::cpu).sum();
+        println!(
+            "{count} scorers: {:.0} tweets/s, {:.1} CPU s a million, joined in {:.1} s, duplicates {}",
+            tweets as f64 / seconds,
+            cpu * 1e6 / tweets as f64,
+            joined.as_secs_f64(),
+            listening.summary().duplicate
+        );
+    }
+}
+
+fn takeover(kafka: &Kafka) {
+    let topic = topic(kafka, 6);
+    let to = format!("{topic}-scores");
+    let start = || {
+        Program::start(
+            "scorer",
+            kafka,
+            &["--topic", &topic, "--to", &to, "--group", &to],
+        )
+    };
+    let mut programs = vec![start(), start(), start()];
+    let listening = Listener::scored(kafka, &to).start(None).unwrap();
+    let streaming = Streamer::new(kafka, &topic)
+        .start(Demo::default().rate(2_000.0).unwrap())
+        .unwrap();
+    let behind = || {
+        let sent = streaming.status().sent;
+        sent.saturating_sub(listening.summary().total.heard)
+    };
+    let settle = || {
+        std::thread::sleep(Duration::from_secs(10));
+        while behind() > 500 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    settle();
+    for run in 1..=3 {
+        let killed = Instant::now();
+        drop(programs.pop());
+        // A third of the tweets is nobody's until then.
+        while behind() < 1_000 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        while behind() > 500 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        println!(
+            "run {run}: the others had its work after {:.1} s",
+            killed.elapsed().as_secs_f64()
+        );
+        programs.insert(0, start());
+        settle();
+    }
+    let status = streaming.stop();
+    while listening.summary().total.heard < status.sent {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!(
+        "sent {}, scored {}, duplicates {}",
+        status.sent,
+        listening.summary().total.heard,
+        listening.summary().duplicate
+    );
+}
+
+fn memory(kafka: &Kafka, tweets: u64) {
+    let topic = topic(kafka, 1);
+    let to = format!("{topic}-scores");
+    let count = tweets.to_string();
+    let programs = [
+        (
+            "scorer",
+            Program::start(
+                "scorer",
+                kafka,
+                &["--topic", &topic, "--to", &to, "--group", &to],
+            ),
+        ),
+        (
+            "listener",
+            Program::start(
+                "listener",
+                kafka,
+                &["--topic", &topic, "--figure-port", "0"],
+            ),
+        ),
+        (
+            "listener of scores",
+            Program::start(
+                "listener",
+                kafka,
+                &["--topic", &to, "--scored", "--figure-port", "0"],
+            ),
+        ),
+        (
+            "streamer",
+            Program::start(
+                "streamer",
+                kafka,
+                &["--topic", &topic, "--rate", "0", "--count", &count],
+            ),
+        ),
+    ];
+    let watch = Listener::scored(kafka, &to)
+        .count(tweets)
+        .start(None)
+        .unwrap();
+    for part in [10, 5, 2, 1] {
+        let goal = tweets / part * 99 / 100;
+        while watch.summary().total.heard < goal {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let sizes: Vec<String> = programs
+            .iter()
+            .map(|(name, program)| format!("{name} {} MB", program.megabytes()))
+            .collect();
+        println!(
+            "after {} tweets: {}",
+            watch.summary().total.heard,
+            sizes.join(", ")
+        );
+    }
+}
