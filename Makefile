@@ -16,14 +16,16 @@ demo: setup ## both notebooks in parallel, with the live figure; TIME_SPAN=60 SO
 lab: setup ## JupyterLab with both notebooks and the Rust kernel
 	@$(JUPYTER) lab --ServerApp.root_dir=notebooks --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/Streamer.ipynb
 
-test: ## everything that CI runs; installs Chromium if it is missing
-	@kernel/setup browser
+test: ## everything that CI runs; installs Chromium, Java and Maven if they are missing
+	@kernel/setup tests
+	@rm -f target/not-run.txt
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+	cargo clippy --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cargo build --release --examples
-	cargo test
+	cargo test --all-features
 	.venv/bin/python -m pytest tests
+	@! sort -u target/not-run.txt 2>/dev/null || echo "make test: all that ran passed; NOT RUN: what is named above"
 
 check: ## the quick loop: format, clippy, unit tests
 	cargo fmt --check

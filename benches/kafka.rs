@@ -307,6 +307,16 @@ fn memory(kafka: &Kafka, tweets: u64) {
         .count(tweets)
         .start(None)
         .unwrap();
+    // The streamer is done long before the scorer.
+    let streamer = &programs[3].1;
+    let mut sizes = Vec::new();
+    while streamer.megabytes() > 0 {
+        sizes.push(streamer.megabytes());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let tenth = sizes.get(sizes.len() / 10).copied().unwrap_or(0);
+    let last = sizes.iter().rev().nth(1).copied().unwrap_or(0);
+    println!("streamer: {tenth} MB after a tenth, {last} MB at the end");
     for part in [10, 5, 2, 1] {
         let goal = tweets / part * 99 / 100;
         while watch.summary().total.heard < goal {

@@ -30,6 +30,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub const SESSION_LIMIT: Duration = Duration::from_secs(10);
 /// After so long Kafka ends a transaction that nobody goes on with.
 pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
 /// How many tweets are in a transaction, at most.
-const BATCH: usize = 4_000;
+const BATCH: usize = 16_000;
 /// How long more tweets are waited for, so that not each has a transaction of its own.
 const COMPANY: Duration = Duration::from_millis(20);
 /// How long one wait for the first of them takes, and so the longest wait for a stop.
@@ -359,9 +360,7 @@ impl Worker {
         loop {
             match producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(code), back))
-                    if code == rdkafka::types::RDKafkaErrorCode::QueueFull =>
-                {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
                     producer.poll(Duration::from_millis(5));
                 }

@@ -179,6 +179,19 @@ fn a_broker_that_is_gone_at_the_end_is_reported() {
     assert!(status.failed > 0 && status.sent >= sent, "{status:?}");
     assert_eq!(status.read, status.sent + status.failed, "{status:?}");
     assert!(status.last_trouble.is_some());
+    // What failed is in a file, from which it can be streamed again.
+    let kept = status.undelivered.unwrap();
+    let again = broker();
+    again
+        .create_topic("tweets", TopicConfig::default())
+        .unwrap();
+    let replay = Replay::open(&kept).unwrap().as_fast_as_possible();
+    let replayed = Streamer::new(&again, "tweets")
+        .start(replay)
+        .unwrap()
+        .wait();
+    std::fs::remove_file(kept).unwrap();
+    assert_eq!((replayed.sent, replayed.skipped), (status.failed, 0));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
 use live_sentiment::streamer::Ended;
 use live_sentiment::tweet::Skip;
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -21,6 +24,8 @@ on_both_brokers! {
     a_listener_may_come_first_and_a_new_run_begins_anew,
     a_second_start_in_the_same_process_ends_the_first,
     duplicates_and_bad_lines_are_counted,
+    partitions_are_merged_by_the_time_of_writing,
+    a_tweet_that_is_in_the_topic_twice_is_counted_once,
     a_time_span_ends_a_stream_and_none_of_it_is_lost,
     what_cannot_be_meant_is_refused,
 }
@@ -299,7 +304,7 @@ fn what_cannot_be_meant_is_refused(kafka: &Kafka, topic: &str) {
         "/no/such",
     );
     refused(
-        Streamer::new(&kafka, "absent")
+        Streamer::new(kafka, "absent")
             .start(Demo::default())
             .map(drop),
         "does not exist",
@@ -322,4 +327,67 @@ fn what_cannot_be_meant_is_refused(kafka: &Kafka, topic: &str) {
             .map(drop),
         "bad name!",
     );
+}
+
+fn partitions_are_merged_by_the_time_of_writing(kafka: &Kafka, topic: &str) {
+    const TWEETS: i64 = 10_000;
+    const RUNS: [i64; 4] = [1_000, 2_500, 5_000, 8_888];
+    let wide = TopicConfig {
+        partitions: 3,
+        ..TopicConfig::default()
+    };
+    kafka.create_topic(topic, wide).unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap();
+    let begun = jiff::Timestamp::now().as_millisecond() - TWEETS;
+    for number in 0..TWEETS {
+        let tweet = format!("{{\"text\":\"{number}\"}}");
+        // One of them has no more after a while, and another begins late.
+        let partition = match number {
+            ..3_000 => number % 2,
+            3_000..7_000 => number * number % 3,
+            _ => 1 + number % 2,
+        };
+        let mut record = BaseRecord::<(), _>::to(topic)
+            .payload(&tweet)
+            .partition(partition as i32)
+            .timestamp(begun + number);
+        // Here a run begins: what is counted before it is not counted again.
+        if RUNS.contains(&number) {
+            let mark = number.to_be_bytes();
+            record = record.headers(OwnedHeaders::new().insert(Header {
+                key: "run",
+                value: Some(&mark),
+            }));
+        }
+        producer.send(record).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+    let listening = Listener::new(kafka, topic)
+        .metric(|tweet, _| tweet.text.parse().unwrap())
+        .start(None)
+        .unwrap();
+    // Were one counted too early or too late, it would be on the wrong side of a run's begin.
+    let last = *RUNS.last().unwrap();
+    until("the last run, whole", || {
+        listening.summary().total.heard as i64 == TWEETS - last
+    });
+    let sum: i64 = (last..TWEETS).sum();
+    assert_eq!(listening.summary().total.sum, sum as f64);
+}
+
+fn a_tweet_that_is_in_the_topic_twice_is_counted_once(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let one = br#"{"id":"1","source":"x","text":"I love it"}"#;
+    let other = br#"{"id":"1","source":"bluesky","text":"another one, of another source"}"#;
+    let nameless = br#"{"text":"nobody can tell these apart"}"#;
+    write(kafka, topic, &[one, other, one, nameless, nameless, one]);
+    let listening = Listener::new(kafka, topic).start(None).unwrap();
+    until("all six", || {
+        let summary = listening.summary();
+        summary.total.heard + summary.duplicate == 6
+    });
+    assert_eq!(listening.summary().duplicate, 2);
 }

@@ -56,7 +56,7 @@ def test_both_notebooks_in_parallel_lose_nothing():
     assert "application/vnd.plotly.v1+json" in kinds
 
 
-def test_both_notebooks_on_apache_kafka_that_one_of_them_starts():
+def test_both_notebooks_on_apache_kafka_that_one_of_them_starts(apache):
     code, said, trouble = demo(TIME_SPAN=5, RATE=100, KAFKA="apache")
     assert code == 0, said + trouble
     streamed, heard, lost, skipped = last_line(said)

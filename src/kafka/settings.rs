@@ -7,7 +7,7 @@
 //! `sasl.password=…` that `KAFKA_PROPERTIES` names; the environment wins. They need the cargo
 //! feature `tls`, which a notebook with a broker of its own does not pay for.
 //!
-//! Passwords stay in [`Settings`]: it is shown nowhere and has no `Debug`.
+//! Passwords stay in a type of their own that is shown nowhere and has no `Debug`.
 
 use crate::secret::warn_if_others_can_read;
 use crate::{Error, Result};

@@ -1,9 +1,9 @@
 //! The Listener: reads the topic, scores each tweet, and keeps the trajectory.
 //!
-//! One thread reads ([`reader`]), from the earliest message. It joins no consumer group: a lone
+//! One thread reads (`reader.rs`), from the earliest message. It joins no consumer group: a lone
 //! reader needs none, and starting anew from the earliest message *is* its recovery. When there is
 //! a backlog, a batch is decoded and scored on all cores, and added up in the topic's order; of a
-//! topic with several partitions, in the order in which the messages were written ([`partition`]).
+//! topic with several partitions, in the order in which the messages were written (`partition.rs`).
 //! A tweet that is in the topic twice is counted once.
 
 mod partition;
@@ -101,7 +101,7 @@ impl Listener {
     }
 
     /// What a tweet adds to the trajectory. A value that is not finite, or a panic, makes the
-    /// tweet a counted [`Skip`].
+    /// tweet a counted [`Skip`](crate::tweet::Skip).
     ///
     /// ```no_run
     /// # use live_sentiment::prelude::*;

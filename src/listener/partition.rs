@@ -12,8 +12,9 @@ use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a partition that is behind may hold the others up. Its broker may be gone.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a partition that is behind may hold the others up. Its broker may be gone; then this
+/// is waited once, and not again until it is back.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A message, by what tells it from another one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,6 +122,13 @@ impl Partitions {
         if !self.all.iter().any(behind) {
             self.held_up = None;
             return true;
+        }
+        if self
+            .all
+            .iter()
+            .all(|partition| partition.waiting.is_empty())
+        {
+            return false;
         }
         let since = *self.held_up.get_or_insert_with(Instant::now);
         since.elapsed() >= PATIENCE

@@ -4,7 +4,7 @@
 //! than the source the queue is full, and the task waits before it pulls the next tweet. So a slow
 //! or silent broker holds the source back and nothing is dropped. The producer is idempotent: its
 //! own retries write no message twice. Its answers are counted one by one, and a tweet that the
-//! broker did not take is put in a file ([`undelivered`]).
+//! broker did not take is put in a file (`undelivered.rs`).
 
 mod line_file;
 mod saver;
