@@ -47,6 +47,8 @@ const DEFAULT_PORT: u16 = 9092;
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long a broker has for its first answer before it is asked for its reasons, and for those.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// How long the brokers of a cluster may take to tell each other of a new topic.
+const SPREAD: Duration = Duration::from_secs(2);
 /// How long a Listener that was started first waits for the Streamer's broker.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a streamer's reports are kept; only the newest is looked at.
@@ -386,7 +388,15 @@ impl Kafka {
     /// # Errors
     /// [`Error::NoTopic`] if it is not there, [`Error::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
-        self.cluster()?.partitions(topic)
+        let deadline = Instant::now() + SPREAD;
+        loop {
+            let cluster = self.cluster()?;
+            let partitions = cluster.partitions(topic);
+            if partitions.is_ok() || cluster.brokers == 1 || Instant::now() > deadline {
+                return partitions;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The brokers and topics.
