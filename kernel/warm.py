@@ -31,7 +31,12 @@ live_sentiment = {{ path = "{ROOT}" }}
 # What every tweet goes through is compiled to be fast; to do that with all of it would take set-up
 # two minutes more, most of them for macros.
 HOT = "live_sentiment vader_sentiment unicase serde_core serde_json itoa memchr jiff rand rand_core tokio rdkafka".split()
-CARGO_CONFIG = "# Made by `make setup`. Cargo reads it for the kernels' directories below this one.\n" + "".join(
+# A cell is linked with the library's shared object, and not with a copy of all that is behind it:
+# that is a third of what a cell takes.
+CARGO_CONFIG = """# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
+[build]
+rustflags = ["-Cprefer-dynamic"]
+""" + "".join(
     f"[profile.dev.package.{crate}]\nopt-level = 2\ndebug-assertions = false\noverflow-checks = false\n"
     for crate in HOT
 )
@@ -42,7 +47,7 @@ def fingerprint():
     """Changes with whatever a kernel compiles."""
     digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG).encode())
-    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
+    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "kernel" / "locked" / "cargo", *sorted((ROOT / "kernel").glob("*.py"))]
     for file in [*files, *sorted((ROOT / "src").rglob("*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -79,8 +84,8 @@ def main():
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)
     (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
-    # The same versions as in the tests: cargo takes from it what it needs.
-    shutil.copy2(ROOT / "Cargo.lock", WARM / "Cargo.lock")
+    # Resolved anew, to the versions of the tests: see locked/cargo.
+    (WARM / "Cargo.lock").unlink(missing_ok=True)
 
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(
