@@ -58,8 +58,6 @@ def environment(tmpdir):
         **os.environ,
         "CARGO_HOME": str(ours),
         "LIVE_SENTIMENT_CARGO_HOME": str(real),
-        "PATH": f"{ROOT / 'kernel' / 'locked'}{os.pathsep}{os.environ.get('PATH', '')}",
-        "LIVE_SENTIMENT_LOCK": str(ROOT / "Cargo.lock"),
         "LIVE_SENTIMENT_CARGO": shutil.which("cargo") or str(real / "bin" / "cargo"),
         "EVCXR_TMPDIR": str(tmpdir),
         "RUST_SRC_PATH": str(STD),

@@ -47,7 +47,7 @@ def fingerprint():
     """Changes with whatever a kernel compiles."""
     digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG).encode())
-    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "kernel" / "locked" / "cargo", *sorted((ROOT / "kernel").glob("*.py"))]
+    files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
     for file in [*files, *sorted((ROOT / "src").rglob("*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -84,9 +84,6 @@ def main():
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)
     (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
-    # Resolved anew, to the versions of the tests: see locked/cargo.
-    (WARM / "Cargo.lock").unlink(missing_ok=True)
-
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(
         argv=[str(PROGRAM), "--control_file", "{connection_file}"], display_name="Rust", language="rust",

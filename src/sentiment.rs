@@ -1,23 +1,31 @@
 //! How a tweet feels: the VADER rules, and what a scored tweet is.
 //!
 //! VADER (Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
-//! Social Media Text", ICWSM 2014) looks each word up in a lexicon that people rated, and corrects
-//! the sum for what stands around it: negations, boosters such as "very", capitals, exclamation
-//! marks, "but". Scores are those of the `vader_sentiment` crate.
+//! Social Media Text", ICWSM 2014) looks each word up in a lexicon that people rated
+//! (`lexicon.rs`), and corrects the sum for what stands around it (`vader.rs`): negations, boosters
+//! such as "very", capitals, exclamation marks, "but". It is written for posts: it knows emoticons,
+//! emoji, slang and shouting, and needs no training and no more than a microsecond.
+//!
+//! Where it fails, and one should know when looking at the figure: *sarcasm* is scored by its words
+//! ("great, another crash" is positive); *other languages* than English have no words in the
+//! lexicon and score 0, or worse, share a word ("die" is German's "the"); *words of a trade* mean
+//! other things there ("moon", "hodl" and "rekt" mean nothing to it, "short" and "crash" what they
+//! mean elsewhere). For the last there is [`Analyzer::with_words`].
 
-use crate::Tweet;
+mod lexicon;
+mod vader;
+
 use crate::notebook::Card;
+use crate::{Error, Result, Tweet};
+use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
-use vader_sentiment::SentimentIntensityAnalyzer;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
-/// The longest text that is scored, in bytes; of a longer one, its beginning is. A post has a few
-/// hundred; the analyzer's work grows with the square of the length.
-pub const MAX_SCORED_BYTES: usize = 4096;
+/// The furthest from zero that a word may be rated.
+pub const STRONGEST: f64 = 4.0;
 
-static VADER: LazyLock<SentimentIntensityAnalyzer<'static>> =
-    LazyLock::new(SentimentIntensityAnalyzer::new);
+static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new()));
 
 /// The sentiment of one text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,47 +91,92 @@ impl Sentiment {
     }
 }
 
-/// Scores texts. Cheap to make: the lexicon is read once a process.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Analyzer(());
+/// Scores texts. Cheap to make and to clone: the lexicon is read once a process.
+#[derive(Clone)]
+pub struct Analyzer(Arc<Lexicon>);
+
+impl Default for Analyzer {
+    fn default() -> Self {
+        Analyzer::new()
+    }
+}
+
+impl fmt::Debug for Analyzer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Analyzer")
+    }
+}
 
 impl Analyzer {
     /// An analyzer with VADER's own lexicon.
     pub fn new() -> Analyzer {
-        LazyLock::force(&VADER);
-        Analyzer(())
+        Analyzer(LEXICON.clone())
     }
 
-    /// Scores a text. Never panics; of a text longer than [`MAX_SCORED_BYTES`], the beginning is
-    /// scored.
+    /// An analyzer that also knows these words, or knows them better: each with how it feels, from
+    /// -4 (extremely negative) to 4 (extremely positive). "good" has 1.9, "disaster" -3.1. Case does
+    /// not matter.
+    ///
+    /// ```
+    /// use live_sentiment::prelude::*;
+    ///
+    /// let analyzer = Analyzer::with_words([("hodl", 1.5), ("rekt", -2.5)])?;
+    /// assert!(analyzer.score("HODL!").compound > 0.4);
+    /// assert_eq!(Analyzer::new().score("HODL!").compound, 0.0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what cannot be one word of a text, and for a rating that is out of
+    /// range.
+    pub fn with_words<W: AsRef<str>>(
+        words: impl IntoIterator<Item = (W, f64)>,
+    ) -> Result<Analyzer> {
+        let words = words
+            .into_iter()
+            .map(|(word, valence)| (word.as_ref().to_lowercase(), valence));
+        with_words(words.collect())
+    }
+
+    /// Scores a text of any length. Never panics.
     ///
     /// ```
     /// let sad = live_sentiment::sentiment::Analyzer::new().score("This is a disaster");
     /// assert!(sad.compound < -0.5 && sad.neg > 0.3 && sad.pos == 0.0);
     /// ```
     pub fn score(&self, text: &str) -> Sentiment {
-        let text = &text[..text.floor_char_boundary(MAX_SCORED_BYTES)];
-        // A rule of the library that fails on some text costs that text its score, no more.
-        let Ok(scores) = catch_unwind(AssertUnwindSafe(|| VADER.polarity_scores(text))) else {
-            return Sentiment {
-                neu: 1.0,
-                ..Sentiment::default()
-            };
-        };
-        let score = |name| {
-            scores
-                .get(name)
-                .copied()
-                .filter(|s: &f64| s.is_finite())
-                .unwrap_or(0.0)
-        };
-        Sentiment {
-            compound: score("compound"),
-            pos: score("pos"),
-            neu: score("neu"),
-            neg: score("neg"),
-        }
+        vader::score(&self.0, text)
     }
+}
+
+/// Apart from [`Analyzer::with_words`], so that a notebook's cell need not compile it.
+fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
+    let mut lexicon = Lexicon::clone(&LEXICON);
+    for (word, valence) in words {
+        let refused = |reason, next| Error::Invalid {
+            what: format!("the word {word:?} with {valence}"),
+            reason,
+            next,
+        };
+        if !(-STRONGEST..=STRONGEST).contains(&valence) {
+            return Err(refused(
+                "a rating is a number from -4 to 4",
+                "Give one such as 1.5; \"good\" has 1.9.",
+            ));
+        }
+        if !vader::is_word(&word) {
+            return Err(refused(
+                "no text has it as one word",
+                "Give a single word of ASCII, without punctuation around it, or an emoticon.",
+            ));
+        }
+        if !lexicon.has_room() {
+            return Err(refused("the lexicon is full", "Give 50,000 words at most."));
+        }
+        lexicon.rate(&word, valence);
+    }
+    lexicon.read_names();
+    Ok(Analyzer(Arc::new(lexicon)))
 }
 
 /// A tweet with its score and with what it adds to the trajectory.
@@ -170,9 +223,35 @@ mod tests {
 
     #[test]
     fn a_text_of_a_mebibyte_is_scored() {
-        for piece in ["a", "🚀", "!", "good ", "\u{300}"] {
-            let score = Analyzer::new().score(&piece.repeat(1 << 20));
+        let many = |piece: &str| piece.repeat((1 << 20) / piece.len());
+        for piece in [
+            "a",
+            "🚀",
+            "!",
+            "good ",
+            "good but bad ",
+            "\u{300}",
+            "n't",
+            " ",
+        ] {
+            let score = Analyzer::new().score(&many(piece));
             assert!((-1.0..=1.0).contains(&score.compound), "{piece}");
+        }
+    }
+
+    #[test]
+    fn words_of_ones_own_are_known_and_what_is_none_is_refused() {
+        let analyzer = Analyzer::with_words([("Hodl", 1.5), ("good", -1.9), ("o7", 2.0)]).unwrap();
+        assert!(analyzer.score("we HODL.").compound > 0.0);
+        assert!(analyzer.score("not hodl").compound < 0.0);
+        assert!(analyzer.score("good").compound < 0.0);
+        assert!(analyzer.score("o7").compound > 0.0);
+        for word in ["two words", "", "(word)", "größe", &"x".repeat(65)] {
+            let error = Analyzer::with_words([(word, 1.0)]).unwrap_err().to_string();
+            assert!(error.contains("no text has it as one word"), "{error}");
+        }
+        for valence in [4.5, f64::NAN, f64::NEG_INFINITY] {
+            assert!(Analyzer::with_words([("word", valence)]).is_err());
         }
     }
 

@@ -16,7 +16,7 @@ pub use summary::Summary;
 use crate::figure::LiveFigure;
 use crate::kafka::Kafka;
 use crate::runtime::locked;
-use crate::sentiment::{Scored, Sentiment, weighted};
+use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::trajectory::Trajectory;
 use crate::{Error, Result, Tweet};
 use printable::{HeardOf, Printable, line};
@@ -56,6 +56,7 @@ pub struct Listener {
     topic: String,
     content: Content,
     from: StartFrom,
+    analyzer: Analyzer,
     metric: Arc<Metric>,
     time_span: Option<Duration>,
     count: Option<u64>,
@@ -94,6 +95,7 @@ impl Listener {
             topic: topic.into(),
             content,
             from: StartFrom::Earliest,
+            analyzer: Analyzer::new(),
             metric: Arc::new(weighted),
             time_span: None,
             count: None,
@@ -121,6 +123,12 @@ impl Listener {
         metric: impl Fn(&Tweet, &Sentiment) -> f64 + Send + Sync + 'static,
     ) -> Self {
         self.metric = Arc::new(metric);
+        self
+    }
+
+    /// What scores the texts: an analyzer with words of your own, for example.
+    pub fn analyzer(mut self, analyzer: &Analyzer) -> Self {
+        self.analyzer = analyzer.clone();
         self
     }
 

@@ -13,7 +13,7 @@ use crate::kafka::{Kafka, RUN_HEADER, Run};
 use crate::runtime::locked;
 use crate::scorer;
 use crate::seen::Seen;
-use crate::sentiment::{Analyzer, Scored};
+use crate::sentiment::Scored;
 use crate::streamer::{Report, report_topic};
 use crate::trajectory::State;
 use crate::tweet::Skip;
@@ -53,7 +53,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// What the reading thread owns.
 pub(super) struct Reader {
     listener: Listener,
-    analyzer: Analyzer,
     cores: usize,
     partitions: Partitions,
     seen: Seen,
@@ -116,7 +115,6 @@ impl Reader {
             wait_ms: FIRST_WAIT_MS,
             run: None,
             deadline: listener.time_span.map(|span| Instant::now() + span),
-            analyzer: Analyzer::new(),
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
             shared,
             figure,
@@ -513,7 +511,7 @@ impl Reader {
         let (mut tweet, sentiment) = match self.listener.content {
             Content::Tweets => {
                 let tweet = Tweet::decode(payload)?;
-                let sentiment = self.analyzer.score(&tweet.text);
+                let sentiment = self.listener.analyzer.score(&tweet.text);
                 (tweet, sentiment)
             }
             Content::Scores => scorer::decode(payload)?,

@@ -1,0 +1,66 @@
+//! What scoring costs, beside the crate whose lexicon it uses: `cargo bench --bench scoring`. It
+//! also says how often a tweet allocates, and how long a mebibyte of one thing takes.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use live_sentiment::prelude::*;
+use std::hint::black_box;
+use std::time::Instant;
+use vader_sentiment::SentimentIntensityAnalyzer;
+
+const TWEETS: usize = 2_000;
+
+fn tweets() -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let mut demo = Demo::default().as_fast_as_possible();
+    let mut text = || {
+        let tweet = runtime.block_on(Source::next(&mut demo));
+        tweet.unwrap().unwrap().text
+    };
+    (0..TWEETS).map(|_| text()).collect()
+}
+
+fn scoring(criterion: &mut Criterion) {
+    let tweets = tweets();
+    let (ours, crates) = (Analyzer::new(), SentimentIntensityAnalyzer::new());
+    let mut group = criterion.benchmark_group("score 2,000 tweets");
+    group.throughput(Throughput::Elements(TWEETS as u64));
+    group.bench_function("ours", |bencher| {
+        bencher.iter(|| {
+            for text in &tweets {
+                black_box(ours.score(text));
+            }
+        });
+    });
+    group.bench_function("vader_sentiment 0.1.1", |bencher| {
+        bencher.iter(|| {
+            for text in &tweets {
+                black_box(crates.polarity_scores(text));
+            }
+        });
+    });
+    group.finish();
+
+    let allocated = allocation_counter::measure(|| {
+        for text in &tweets {
+            black_box(ours.score(text));
+        }
+    });
+    println!(
+        "allocations for {TWEETS} tweets, once warm: {}",
+        allocated.count_total
+    );
+    for piece in ["a", "🚀", "😂", "!", "good ", "good but bad ", "n't "] {
+        let text = piece.repeat((1 << 20) / piece.len());
+        let begun = Instant::now();
+        black_box(ours.score(&text));
+        println!(
+            "1 MiB of {piece:?}: {:.1} ms",
+            begun.elapsed().as_secs_f64() * 1e3
+        );
+    }
+}
+
+criterion_group!(benches, scoring);
+criterion_main!(benches);

@@ -1,0 +1,357 @@
+//! What single words and emoji mean to VADER.
+//!
+//! One table holds all that is known of a word, so that each word of a text is looked up once. The
+//! ratings are those of the `vader_sentiment` crate, which carries VADER's lexicons: 7,500 words
+//! and emoticons that ten people each rated from -4 (extremely negative) to 4 (extremely positive),
+//! and 3,570 emoji with their names.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use vader_sentiment::{EMOJI_LEXICON, LEXICON};
+
+/// How much a booster such as "very" adds; a dampener such as "slightly" takes as much away.
+pub(super) const BOOST: f64 = 0.293;
+
+/// The longest word that is known, in bytes; the lexicon's longest has 19.
+pub(super) const LONGEST_WORD: usize = 64;
+
+/// What the crate's lexicon lacks. `heart` and `hearts` came with VADER 3.3.2 (its
+/// `vader_lexicon.txt`, after the release to which the crate goes back); and as the crate's table
+/// knows no case, `:P` has taken the place of `:p` there.
+const NEWER: [(&str, f64); 3] = [("heart", 3.2), ("hearts", 3.3), (":p", 1.0)];
+
+const BOOSTERS: &str = "absolutely amazingly awfully completely considerable considerably \
+    decidedly deeply effing enormous enormously entirely especially exceptional exceptionally \
+    extreme extremely fabulously flipping flippin frackin fracking fricking frickin frigging \
+    friggin fully fuckin fucking fuggin fugging greatly hella highly hugely incredible incredibly \
+    intensely major majorly more most particularly purely quite really remarkably so \
+    substantially thoroughly total totally tremendous tremendously uber unbelievably unusually \
+    utter utterly very";
+const DAMPENERS: &str = "almost barely hardly kinda kindof kind-of less little marginal \
+    marginally occasional occasionally partly scarce scarcely slight slightly somewhat sorta \
+    sortof sort-of";
+/// Every word with `n't` in it negates too.
+const NEGATIONS: &str = "aint arent cannot cant couldnt darent didnt doesnt dont hadnt hasnt \
+    havent isnt mightnt mustnt neither neednt never none nope nor not nothing nowhere oughtnt \
+    shant shouldnt uhuh uh-uh wasnt werent without wont wouldnt rarely seldom despite";
+
+/// A word that a rule names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Word {
+    #[default]
+    Other,
+    Ass,
+    At,
+    Bad,
+    Beating,
+    Bomb,
+    Bus,
+    But,
+    Death,
+    Die,
+    Doubt,
+    Enough,
+    For,
+    Heart,
+    Just,
+    Kind,
+    Kiss,
+    Least,
+    Never,
+    No,
+    Nor,
+    Of,
+    Or,
+    Right,
+    Shit,
+    So,
+    Sort,
+    Stop,
+    The,
+    This,
+    To,
+    Very,
+    Without,
+    Yeah,
+}
+
+const NAMED: [(&str, Word); 33] = [
+    ("ass", Word::Ass),
+    ("at", Word::At),
+    ("bad", Word::Bad),
+    ("beating", Word::Beating),
+    ("bomb", Word::Bomb),
+    ("bus", Word::Bus),
+    ("but", Word::But),
+    ("death", Word::Death),
+    ("die", Word::Die),
+    ("doubt", Word::Doubt),
+    ("enough", Word::Enough),
+    ("for", Word::For),
+    ("heart", Word::Heart),
+    ("just", Word::Just),
+    ("kind", Word::Kind),
+    ("kiss", Word::Kiss),
+    ("least", Word::Least),
+    ("never", Word::Never),
+    ("no", Word::No),
+    ("nor", Word::Nor),
+    ("of", Word::Of),
+    ("or", Word::Or),
+    ("right", Word::Right),
+    ("shit", Word::Shit),
+    ("so", Word::So),
+    ("sort", Word::Sort),
+    ("stop", Word::Stop),
+    ("the", Word::The),
+    ("this", Word::This),
+    ("to", Word::To),
+    ("very", Word::Very),
+    ("without", Word::Without),
+    ("yeah", Word::Yeah),
+];
+
+/// What is known of a word.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    /// How it was rated.
+    pub(super) valence: Option<f64>,
+    /// What it adds to the word after it: [`BOOST`], its opposite, or nothing.
+    pub(super) boost: f64,
+    pub(super) negates: bool,
+    pub(super) word: Word,
+}
+
+/// Where a word's entry is; a text may have a million words. [`UNKNOWN`] is that of all others.
+type Place = u16;
+const UNKNOWN: Place = 0;
+
+/// A word, emoticon or number of a text.
+#[derive(Clone, Copy)]
+pub(super) struct Token {
+    place: Place,
+    /// It is in capitals.
+    pub(super) upper: bool,
+    /// It has "n't" in it, which negates.
+    pub(super) nt: bool,
+}
+
+/// An emoji's name, such as "face with tears of joy", read before any text is.
+#[derive(Clone)]
+pub(super) struct Name {
+    /// All of its words but the last.
+    pub(super) words: Box<[Token]>,
+    pub(super) last: Token,
+    /// The last word as it is written: what comes right after an emoji is a part of it.
+    pub(super) last_text: &'static str,
+    /// How many exclamation and question marks are in it: "ON! arrow" has one.
+    pub(super) marks: (usize, usize),
+}
+
+/// Words, by their lower case, and emoji.
+#[derive(Clone)]
+pub(super) struct Lexicon {
+    entries: Vec<Entry>,
+    places: HashMap<Box<[u8]>, Place, BuildHasherDefault<Fnv>>,
+    names: HashMap<char, Name, BuildHasherDefault<Fnv>>,
+}
+
+impl Lexicon {
+    pub(super) fn new() -> Lexicon {
+        let mut lexicon = Lexicon {
+            entries: vec![Entry::default()],
+            places: HashMap::default(),
+            names: HashMap::default(),
+        };
+        for (word, valence) in LEXICON.iter() {
+            // Texts are looked up in lower case, so an entry in upper case is never found.
+            if word.to_lowercase() == **word {
+                lexicon.entry(word).valence = Some(*valence);
+            }
+        }
+        for (word, valence) in NEWER {
+            lexicon.entry(word).valence = Some(valence);
+        }
+        for word in BOOSTERS.split_whitespace() {
+            lexicon.entry(word).boost = BOOST;
+        }
+        for word in DAMPENERS.split_whitespace() {
+            lexicon.entry(word).boost = -BOOST;
+        }
+        for word in NEGATIONS.split_whitespace() {
+            lexicon.entry(word).negates = true;
+        }
+        for (word, named) in NAMED {
+            lexicon.entry(word).word = named;
+        }
+        lexicon.read_names();
+        lexicon
+    }
+
+    fn entry(&mut self, word: &str) -> &mut Entry {
+        let next = self.entries.len();
+        let place = match self.places.get(word.as_bytes()) {
+            Some(place) => usize::from(*place),
+            // There are 7,600 words, and a person adds some.
+            None => match Place::try_from(next) {
+                Ok(place) => {
+                    self.entries.push(Entry::default());
+                    self.places.insert(word.as_bytes().into(), place);
+                    next
+                }
+                Err(_) => usize::from(UNKNOWN),
+            },
+        };
+        &mut self.entries[place]
+    }
+
+    /// Whether another word has room.
+    pub(super) fn has_room(&self) -> bool {
+        self.entries.len() <= usize::from(Place::MAX)
+    }
+
+    /// Gives words other ratings, or first ones.
+    pub(super) fn rate(&mut self, word: &str, valence: f64) {
+        self.entry(word).valence = Some(valence);
+    }
+
+    /// Reads the names of emoji; after words were added, anew.
+    pub(super) fn read_names(&mut self) {
+        let mut names = HashMap::default();
+        for (emoji, name) in EMOJI_LEXICON.iter() {
+            // A sequence of several characters is read as its parts.
+            let mut characters = emoji.chars();
+            let (Some(character), None) = (characters.next(), characters.next()) else {
+                continue;
+            };
+            let tokens: Vec<Token> = words(name).map(|word| self.token(word)).collect();
+            if let Some((last, rest)) = tokens.split_last() {
+                let last_text = name.rsplit(is_space).next().unwrap_or(name);
+                let name = Name {
+                    words: rest.into(),
+                    last: *last,
+                    last_text,
+                    marks: marks(name),
+                };
+                names.insert(character, name);
+            }
+        }
+        self.names = names;
+    }
+
+    /// A word of a text, looked up.
+    pub(super) fn token(&self, word: &str) -> Token {
+        let mut buffer = [0; LONGEST_WORD];
+        let place = lower(word, &mut buffer).and_then(|lower| self.places.get(lower));
+        Token {
+            place: place.copied().unwrap_or(UNKNOWN),
+            upper: is_upper(word),
+            nt: has_nt(word.as_bytes()),
+        }
+    }
+
+    pub(super) fn get(&self, token: Token) -> &Entry {
+        &self.entries[usize::from(token.place)]
+    }
+
+    pub(super) fn name(&self, character: char) -> Option<&Name> {
+        self.names.get(&character)
+    }
+}
+
+/// How many exclamation and question marks are in a text.
+pub(super) fn marks(text: &str) -> (usize, usize) {
+    let mut marks = (0, 0);
+    for byte in text.bytes() {
+        marks.0 += usize::from(byte == b'!');
+        marks.1 += usize::from(byte == b'?');
+    }
+    marks
+}
+
+/// White space as Python has it: the separators of ASCII are, and to Unicode they are not.
+pub(super) fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
+}
+
+/// A text's words, without punctuation around them.
+pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(is_space)
+        .filter(|word| !word.is_empty())
+        .map(bare)
+}
+
+/// A word without punctuation around it; but one of which two characters or fewer would be left is
+/// kept whole, since it is likely an emoticon.
+pub(super) fn bare(word: &str) -> &str {
+    let bare = word.trim_matches(|c: char| c.is_ascii_punctuation());
+    if bare.chars().nth(2).is_some() {
+        bare
+    } else {
+        word
+    }
+}
+
+/// The word in lower case, if that may be a known one: those are of ASCII, and not long.
+pub(super) fn lower<'b>(word: &str, buffer: &'b mut [u8; LONGEST_WORD]) -> Option<&'b [u8]> {
+    let mut length = 0;
+    for character in word.chars() {
+        // The one character beyond ASCII whose lower case is in it.
+        let character = if character == '\u{212a}' {
+            'k'
+        } else {
+            character
+        };
+        if !character.is_ascii() || length == buffer.len() {
+            return None;
+        }
+        buffer[length] = character.to_ascii_lowercase() as u8;
+        length += 1;
+    }
+    Some(&buffer[..length])
+}
+
+/// Whether there is an "n't" in it, as in "isn't".
+fn has_nt(word: &[u8]) -> bool {
+    word.windows(3)
+        .any(|part| part[1] == b'\'' && part.eq_ignore_ascii_case(b"n't"))
+}
+
+/// As Python has it: a letter in upper case, and none in lower or title case.
+fn is_upper(word: &str) -> bool {
+    let title = |c: char| {
+        matches!(c, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}'
+            | '\u{1f98}'..='\u{1f9f}' | '\u{1fa8}'..='\u{1faf}' | '\u{1fbc}' | '\u{1fcc}' | '\u{1ffc}')
+    };
+    let mut upper = false;
+    for character in word.chars() {
+        if character.is_lowercase() || title(character) {
+            return false;
+        }
+        upper |= character.is_uppercase();
+    }
+    upper
+}
+
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>), for keys that are in the program and
+/// short: no stranger can choose them, which is what a slower hash guards against.
+#[derive(Clone, Copy)]
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,93 @@
+"""Our scores beside those of the authors' own program, vaderSentiment 3.3.2: on real tweets that
+people rated, and on generated texts that lean on every rule."""
+
+import itertools
+import json
+import random
+import statistics
+import subprocess
+
+import pytest
+from conftest import EXAMPLES, ROOT
+from vaderSentiment import vaderSentiment as reference
+
+TWEETS = ROOT.parent / "shared" / "data" / "tweets_icwsm2014.tsv"
+GENERATED = 200_000
+ENOUGH = 0.999
+
+
+def ours(texts):
+    lines = "".join(json.dumps(text) + "\n" for text in texts)
+    done = subprocess.run([EXAMPLES / "score"], input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def compared(texts):
+    """The share of texts with equal scores; the others are printed."""
+    analyzer = reference.SentimentIntensityAnalyzer()
+    theirs = [analyzer.polarity_scores(text) for text in texts]
+    mine = ours(texts)
+    assert len(mine) == len(texts)
+    different = [(text, a, b) for text, a, b in zip(texts, theirs, mine) if a != b]
+    for text, a, b in different[:20]:
+        print(f"{text[:200]!r}\n  reference {a}\n  ours      {b}")
+    print(f"{len(texts)} texts, {len(different)} differ")
+    return 1 - len(different) / len(texts)
+
+
+@pytest.fixture(scope="module")
+def tweets():
+    if not TWEETS.exists():
+        pytest.skip("the 4,200 real tweets are not here (../shared/data)")
+    rows = [line.split("\t", 2) for line in TWEETS.read_text(encoding="utf-8").splitlines()]
+    return [(float(rating), text) for _, rating, text in rows]
+
+
+def test_real_tweets_score_as_the_reference_has_it(tweets):
+    assert len(tweets) == 4200
+    assert compared([text for _, text in tweets]) >= ENOUGH
+
+
+def test_real_tweets_score_as_people_feel(tweets):
+    scores = [score["compound"] for score in ours([text for _, text in tweets])]
+    assert statistics.correlation(scores, [rating for rating, _ in tweets]) >= 0.872
+
+
+RULES = """never so without doubt never this at least very least no nor or but BUT not NOT isn't isn’t ISN'T
+    can't cannot kind of sort of just enough the shit the bomb bad ass badass bus stop yeah right
+    kiss of death to die for beating heart kind-of uh-uh ain't so this least without doubt""".split()
+GLUE = ["", " ", "  ", "\n", "\t", "\u00a0", "\u3000", ",", ".", "!", "?", "...", "!!!", "???", "!?", "-", "’", "'", '"', "(", ")", "/"]
+SCRIPTS = ["größe", "ÜBER", "дом", "ДОМ", "漢字", "مرحبا", "ǅ", "ß", "ϒ", "K", "İ", "Σίσυφος", "ＬＯＶＥ", "e\u0301", "\u200d", "🏽"]
+
+
+def generated():
+    chance = random.Random(3)
+    analyzer = reference.SentimentIntensityAnalyzer()
+    rated = sorted(analyzer.lexicon)
+    emoji = sorted(analyzer.emojis)
+    boosters = sorted(reference.BOOSTER_DICT)
+    negations = sorted(reference.NEGATE)
+    neutral = "the a chair is was it of to and bitcoin price today we you table went 42 3.14 @user #tag http://x.y/z".split()
+    pools = [rated, rated, neutral, neutral, boosters, negations, RULES, RULES, emoji, SCRIPTS]
+    cases = [str, str, str, str.upper, str.capitalize, str.swapcase]
+    for _ in range(GENERATED):
+        parts = []
+        for _ in range(int(chance.expovariate(1 / 9))):
+            word = chance.choice(cases)(chance.choice(chance.choice(pools)))
+            if chance.random() < 0.15:
+                word = chance.choice(GLUE) + word
+            parts.append(word + (" " if chance.random() < 0.8 else chance.choice(GLUE)))
+        text = "".join(parts)
+        yield text * 40 if chance.random() < 0.002 else text
+
+
+def test_generated_texts_score_as_the_reference_has_it():
+    assert compared(list(generated())) >= ENOUGH
+
+
+def test_each_word_emoji_and_idiom_scores_as_the_reference_has_it():
+    analyzer = reference.SentimentIntensityAnalyzer()
+    words = [*analyzer.lexicon, *analyzer.emojis, *reference.SPECIAL_CASES, *reference.BOOSTER_DICT, *reference.NEGATE]
+    frames = ["{}", "{}!", "what {} good", "one two three {} four", "a b {} c d GOOD", "no {} or good", "{}{}"]
+    texts = [frame.format(word, word) for word, frame in itertools.product(words, frames)]
+    assert compared(texts) == 1
