@@ -219,6 +219,7 @@ mod tests {
             (text.subjectivity() - (1.0 - text.neu)).abs() < 1e-12 && text.subjectivity() > 0.5
         );
         assert_eq!(analyzer.score("").subjectivity(), 0.0);
+        assert!(analyzer.score("good").neg.is_sign_positive());
     }
 
     #[test]

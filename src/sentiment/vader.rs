@@ -386,12 +386,14 @@ fn add_up(valences: &[f64], emphasis: f64) -> Sentiment {
     } else if pos < -neg {
         neg -= emphasis;
     }
-    let total = pos + -neg + neu;
+    // Not `-neg`: no share is minus zero.
+    let neg = neg.abs();
+    let total = pos + neg + neu;
     Sentiment {
         compound: rounded(sum / (sum * sum + NORMAL).sqrt(), 4),
         pos: rounded(pos / total, 3),
         neu: rounded(neu / total, 3),
-        neg: rounded(-neg / total, 3),
+        neg: rounded(neg / total, 3),
     }
 }
 
