@@ -91,29 +91,6 @@ fn a_scorer_counts_what_is_no_tweet_and_goes_on_where_another_has_ended() {
 }
 
 #[test]
-fn a_scorer_survives_the_brokers_death() {
-    let Some(apache) = Apache::start(&[]) else {
-        return;
-    };
-    let kafka = apache.kafka();
-    topic(&kafka, 2);
-    let scoring = Scorer::new(&kafka, "tweets", "scores").start().unwrap();
-    let listening = Listener::scored(&kafka, "scores").start(None).unwrap();
-    let story = Story::of(12_000, Duration::from_secs(24));
-    let streaming = Streamer::new(&kafka, "tweets")
-        .start(story.replay())
-        .unwrap();
-    until("some scores", || listening.summary().total.heard > 500);
-    apache.signal(0, "-KILL");
-    until("tweets that wait", || streaming.status().in_flight > 500);
-    apache.begin(0);
-    assert!(streaming.wait_for(LIMIT));
-    story.until_heard(&listening);
-    assert_eq!(listening.summary().duplicate, 0);
-    assert_eq!(scoring.stop().scored, story.count);
-}
-
-#[test]
 fn what_cannot_be_meant_is_refused() {
     let kafka = broker();
     let error = Scorer::new(&kafka, "tweets", "tweets")
