@@ -12,7 +12,7 @@
 //! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
 //! A scorer that was killed leaves an open transaction, which Kafka ends after
 //! [`TRANSACTION_LIMIT`], before the group gives its partitions to another after
-//! [`SESSION_LIMIT`].
+//! [`SESSION_LIMIT`]. A scorer that goes on ends what it left open itself.
 //!
 //! A message of scores is the tweet's with one field more:
 //!
@@ -29,7 +29,7 @@ use crate::{Error, Result, Tweet};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use serde::Deserialize;
@@ -141,7 +141,9 @@ impl Scorer {
             });
         }
         let shared = Arc::new(Shared::default());
+        let now = jiff::Timestamp::now().as_nanosecond();
         let worker = Worker {
+            id: format!("{}-{}-{now}", self.group, std::process::id()),
             scorer: self,
             analyzer: Analyzer::new(),
             shared: shared.clone(),
@@ -176,14 +178,22 @@ impl ConsumerContext for Changes {
 /// What the scoring thread owns.
 struct Worker {
     scorer: Scorer,
+    /// Names its transactions: no two scorers have one name, wherever they run.
+    id: String,
     analyzer: Analyzer,
     shared: Arc<Shared>,
 }
 
+/// With a thread of its own that takes in what became of each message: aborting a transaction
+/// waits for that, and does not see to it.
+type Transactions = ThreadedProducer<DefaultProducerContext>;
+
 /// A member of the group.
 struct Member {
     consumer: BaseConsumer<Changes>,
-    producer: BaseProducer,
+    producer: Transactions,
+    /// How many partitions the topic of scores has.
+    partitions: usize,
     /// Whether a score goes to the partition of its tweet: the topics are cut alike.
     alike: bool,
 }
@@ -234,7 +244,8 @@ impl Worker {
         } = &self.scorer;
         let shape = kafka.cluster()?.shape(from)?;
         kafka.make_topic(to, &shape)?;
-        let alike = kafka.partitions(to)? == kafka.partitions(from)?;
+        let partitions = kafka.partitions(to)?;
+        let alike = partitions == kafka.partitions(from)?;
         let failed = |error: KafkaError| self.failed("joined the scorers", &error);
         let consumer: BaseConsumer<Changes> = kafka
             .client()
@@ -247,12 +258,9 @@ impl Worker {
             .set("queued.max.messages.kbytes", "32768")
             .create_with_context(Changes::default())
             .map_err(failed)?;
-        // No two scorers have one, wherever they run.
-        let now = jiff::Timestamp::now().as_nanosecond();
-        let name = format!("{group}-{}-{now}", std::process::id());
-        let producer: BaseProducer = kafka
+        let producer: Transactions = kafka
             .client()
-            .set("transactional.id", name)
+            .set("transactional.id", &self.id)
             .set(
                 "transaction.timeout.ms",
                 TRANSACTION_LIMIT.as_millis().to_string(),
@@ -268,12 +276,15 @@ impl Worker {
             .create()
             .map_err(failed)?;
         producer.init_transactions(STEP).map_err(failed)?;
-        consumer.subscribe(&[from]).map_err(failed)?;
-        Ok(Member {
+        let member = Member {
             consumer,
             producer,
+            partitions,
             alike,
-        })
+        };
+        self.clear(&member).map_err(failed)?;
+        member.consumer.subscribe(&[from]).map_err(failed)?;
+        Ok(member)
     }
 
     fn work(&self, member: &Member) -> KafkaResult<()> {
@@ -296,10 +307,37 @@ impl Worker {
                 });
                 drop(batch);
                 member.producer.abort_transaction(STEP)?;
+                self.clear(member)?;
                 rewind(&member.consumer)?;
             }
         }
         Ok(())
+    }
+
+    /// Ends what an earlier transaction of this scorer may have left open, by one that is aborted in
+    /// each partition that it may have been in.
+    ///
+    /// Apache Kafka 4.3.0 takes a partition that has no leader, as each has while its only broker
+    /// starts, for a deleted one, and leaves it out when it ends a transaction
+    /// (<https://github.com/apache/kafka/pull/22680>). Nobody would ever read beyond.
+    fn clear(&self, member: &Member) -> KafkaResult<()> {
+        let Member {
+            consumer, producer, ..
+        } = member;
+        producer.begin_transaction()?;
+        for partition in (0..).take(member.partitions) {
+            let record: BaseRecord<'_, (), ()> =
+                BaseRecord::to(&self.scorer.to).partition(partition);
+            producer.send(record).map_err(|(error, _)| error)?;
+        }
+        producer.flush(STEP)?;
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.scorer.from, 0, Offset::Offset(0))?;
+        let group = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
+        // The group's partition of offsets is in the transaction from here on, whether or not it
+        // takes one now.
+        let _ = producer.send_offsets_to_transaction(&offsets, &group, STEP);
+        producer.abort_transaction(STEP)
     }
 
     /// Scores a batch, and writes the scores and how far it was read in one transaction.
@@ -308,6 +346,7 @@ impl Worker {
             consumer,
             producer,
             alike,
+            ..
         } = member;
         producer.begin_transaction()?;
         let mut skipped: BTreeMap<Skip, u64> = BTreeMap::new();
@@ -344,7 +383,7 @@ impl Worker {
 
     fn send(
         &self,
-        producer: &BaseProducer,
+        producer: &Transactions,
         tweet: &BorrowedMessage<'_>,
         alike: bool,
         score: &[u8],
@@ -362,7 +401,7 @@ impl Worker {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    producer.poll(Duration::from_millis(5));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(error),
             }

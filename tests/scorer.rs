@@ -6,8 +6,11 @@ use common::apache::Apache;
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::tweet::Skip;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A scorer in a process of its own; it is ended with its test.
 struct Process(Child);
@@ -88,6 +91,56 @@ fn a_scorer_counts_what_is_no_tweet_and_goes_on_where_another_has_ended() {
     until("the reasons", || {
         wrong.summary().skipped.get(&Skip::NoScore) == Some(&2)
     });
+}
+
+#[test]
+fn a_scorer_survives_the_brokers_death() {
+    // So soon the broker ends the old transaction before its partitions have leaders, and leaves it
+    // open there: the scorer must end it.
+    let soon = (
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        "1000",
+    );
+    let Some(apache) = Apache::start(&[soon]) else {
+        return;
+    };
+    let kafka = apache.kafka();
+    topic(&kafka, 2);
+    let scoring = Scorer::new(&kafka, "tweets", "scores").start().unwrap();
+    let listening = Listener::scored(&kafka, "scores").start(None).unwrap();
+    let story = Story::of(12_000, Duration::from_secs(1));
+    let back = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // So slowly that there is always something to score, until the broker is back.
+        scope.spawn(|| feed(&kafka, &story, &back));
+        until("some scores", || listening.summary().total.heard > 500);
+        apache.signal(0, "-KILL");
+        apache.begin(0);
+        apache.until_started(0);
+        back.store(true, Ordering::Relaxed);
+        story.until_heard(&listening);
+    });
+    assert_eq!(listening.summary().duplicate, 0);
+    assert_eq!(scoring.stop().scored, story.count);
+}
+
+/// Writes a story into the topic, a few tweets at a time until there is hurry.
+fn feed(kafka: &Kafka, story: &Story, hurry: &AtomicBool) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("enable.idempotence", "true")
+        .create()
+        .unwrap();
+    let lines = std::fs::read_to_string(story.file.path()).unwrap();
+    for (number, line) in (0..).zip(lines.lines()) {
+        let key = format!("{}", number % 50);
+        let record = BaseRecord::to("tweets").key(&key).payload(line);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        if number % 10 == 0 && !hurry.load(Ordering::Relaxed) {
+            producer.poll(Duration::from_millis(20));
+        }
+    }
+    producer.flush(LIMIT).unwrap();
 }
 
 #[test]
