@@ -43,6 +43,14 @@ def cargo_home():
     return real, ours
 
 
+def cargo(home):
+    """The real one; rustup's stand-in would decide anew at each call which that is."""
+    try:
+        return subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return shutil.which("cargo") or str(home / "bin" / "cargo")
+
+
 def link(path, target):
     """Like `ln -sfn`, also when two kernels start at once."""
     if not path.is_symlink() or Path(os.readlink(path)) != target:
@@ -54,11 +62,15 @@ def link(path, target):
 def environment(tmpdir):
     """The variables that make evcxr use our settings and nobody else's."""
     real, ours = cargo_home()
+    path = os.environ.get("PATH", "")
     return {
         **os.environ,
+        "PATH": f"{ROOT / 'kernel' / 'locked'}{os.pathsep}{path}",
+        "LIVE_SENTIMENT_PATH": path,
+        "LIVE_SENTIMENT_LOCK": str(ROOT / "Cargo.lock"),
         "CARGO_HOME": str(ours),
         "LIVE_SENTIMENT_CARGO_HOME": str(real),
-        "LIVE_SENTIMENT_CARGO": shutil.which("cargo") or str(real / "bin" / "cargo"),
+        "LIVE_SENTIMENT_CARGO": cargo(real),
         "EVCXR_TMPDIR": str(tmpdir),
         "RUST_SRC_PATH": str(STD),
         "EVCXR_CONFIG_DIR": str(HOME),

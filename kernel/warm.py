@@ -48,7 +48,7 @@ def fingerprint():
     digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG).encode())
     files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
-    for file in [*files, *sorted((ROOT / "src").rglob("*"))]:
+    for file in [*files, *sorted((ROOT / "kernel" / "locked").iterdir()), *sorted((ROOT / "src").rglob("*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
@@ -80,6 +80,8 @@ def main():
     began = time.monotonic()
     STAMP.unlink(missing_ok=True)
     WARM.mkdir(parents=True, exist_ok=True)
+    # Resolved anew, to the versions of the tests: see locked/cargo.
+    (WARM / "Cargo.lock").unlink(missing_ok=True)
     copy_standard_library()
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)

@@ -121,6 +121,15 @@ def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(kernel, kill):
     until("nothing to be left", no_kernel_is_left)
 
 
+def test_a_kernel_takes_the_versions_that_were_tested(kernel):
+    def packages(lock):
+        return set(re.findall(r'name = "(.+)"\nversion = "(.+)"', lock.read_text()))
+
+    (own,) = KERNELS.glob("kernel-*")
+    news = packages(own / "Cargo.lock") - packages(ROOT / "Cargo.lock")
+    assert news == {("ctx", "1.0.0")}, "the crate that evcxr makes of the cells, and nothing else, is not ours"
+
+
 def test_an_interrupted_cell_leaves_nothing_and_the_kernel_goes_on(kernel):
     manager, client, run = kernel
     starts_kafka(run)
