@@ -1,8 +1,9 @@
 # What a person types. Everything is below the repository: .venv (Python tools, the broker) and
 # target (the Rust kernel, compiled crates, the demo's notebooks).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check record lock kafka-start kafka-stop kafka-status stop clean
+.PHONY: help setup demo lab test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
 JUPYTER := .venv/bin/jupyter
+COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,12 +33,21 @@ check: ## the quick loop: format, clippy, unit tests
 	cargo clippy --all-targets -- -D warnings
 	cargo test --lib
 
+bench: ## this beside what people would use instead, 15 minutes; writes docs/benchmarks.md
+	@kernel/setup browser
+	@benches/run
+
+bench-quick: ## its two most important tables, 2 minutes
+	@kernel/setup
+	@benches/run quick
+
 record: setup ## runs both notebooks and keeps their outputs, and the picture in the README
 	@kernel/setup browser
 	@.venv/bin/python kernel/record.py
 
-lock: ## makes requirements-dev.txt anew from kernel/requirements.in
-	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate kernel/requirements.in -o requirements-dev.txt
+lock: ## makes both requirements.txt anew from their requirements.in
+	$(COMPILE) kernel/requirements.in -o requirements-dev.txt
+	$(COMPILE) benches/peers/requirements.in -o benches/peers/requirements.txt
 
 kafka-start: ## Apache Kafka itself on 127.0.0.1:9092, instead of the embedded broker; needs Java and Maven
 	@kafka/start

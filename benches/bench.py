@@ -1,0 +1,79 @@
+"""`make bench`: measures this project beside what people would use instead, prints the tables and
+writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, and
+writes nothing.
+
+Each figure is the median of five runs, in turn with its peers, with the least and the most behind it,
+unless the table says otherwise."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+
+import growth
+import latency
+import notebook
+import scoring
+import throughput
+from machine import ROOT, Apache, Embedded, say
+
+TURNS = 5
+
+
+def first(command):
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    memory = int(open("/proc/meminfo").readline().split()[1]) / 1e6
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    packages = "kafka-python textblob numpy confluent-kafka vaderSentiment quixstreams bytewax dash plotly".split()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return (
+        f"{datetime.date.today()}, {os.cpu_count()} cores ({model}), {memory:.0f} GB, load before {load}; "
+        f"{first(['rustc', '--version'])}, Python {platform.python_version()}, {versions}."
+    )
+
+
+INTRODUCTION = """# Benchmarks
+
+Made by `make bench` (`benches/`): each figure is the median of {turns} runs, in turn with its peers, and
+in parentheses the least and the most; where it is less, the table says so. Ratios come first: absolute
+figures drift with the machine, and these machines stall. The peers are in `benches/peers/`, written as
+their documentation shows.
+
+{machine}
+"""
+
+
+def main(quick):
+    began = time.monotonic()
+    about = machine()
+    parts = []
+
+    def part(title, words):
+        parts.append(f"## {title}\n\n{words}\n")
+        print(f"\n{parts[-1]}", flush=True)
+
+    kinds = [Embedded, Apache] if Apache.is_there() else [Embedded]
+    if quick:
+        part("Tweets a second", throughput.ABOUT + throughput.tables(kinds[:1], throughput.QUICK, 3))
+        part("Scoring", scoring.tables(3))
+        return
+    part("Tweets a second", throughput.ABOUT + throughput.tables(kinds, throughput.ALL, TURNS))
+    part("From a tweet's making to the screen", latency.tables(kinds[-1], TURNS))
+    part("Growth", growth.tables(kinds[-1]))
+    part("Scoring", scoring.tables(TURNS))
+    part("Notebooks", notebook.tables(TURNS))
+    if len(kinds) == 1:
+        parts.append("Java or Maven is missing: nothing here was measured on Apache Kafka.\n")
+    head = INTRODUCTION.format(turns=TURNS, machine=about)
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join([head, *parts]))
+    say(f"docs/benchmarks.md is written, after {(time.monotonic() - began) / 60:.1f} minutes")
+
+
+main("quick" in sys.argv[1:])

@@ -1,0 +1,181 @@
+"""What the benchmarks share: programs that are measured from outside, brokers that end with us, and
+the words for a table.
+
+A program's rate is what it does between two sizes: (tweets − 1) / (time for all − time for one), so
+that neither its start nor Python's imports count, and no program is asked for its own opinion."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOME = ROOT / "target" / "bench"
+EXAMPLES = ROOT / "target" / "release" / "examples"
+PEERS = ROOT / "benches" / "peers"
+
+
+class Measured:
+    def __init__(self, seconds, cpu, memory, said):
+        self.seconds, self.cpu, self.memory, self.said = seconds, cpu, memory, said
+
+
+class Program:
+    """A child process. `end` waits for it and says what it took; leaving the block ends it."""
+
+    def __init__(self, *command, limit=300, **options):
+        self.began = time.perf_counter()
+        self.limit = limit
+        HOME.mkdir(parents=True, exist_ok=True)
+        self.said = open(HOME / f"said-{os.getpid()}-{time.monotonic_ns()}", "w+")
+        self.process = subprocess.Popen(
+            [str(part) for part in command], cwd=HOME, stdin=subprocess.DEVNULL, stdout=self.said,
+            stderr=subprocess.PIPE if options.pop("stderr", False) else subprocess.DEVNULL, text=True, **options,
+        )
+        self.over = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self.said.close()
+        Path(self.said.name).unlink(missing_ok=True)
+
+    def kill(self, sign=signal.SIGKILL):
+        if not self.over:
+            self.process.send_signal(sign)
+            self.process.wait()
+            self.over = True
+
+    def memory(self, which="VmHWM"):
+        """Megabytes: the most so far, or `VmRSS`, what it has now. (What `wait4` says begins with ours.)"""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(which)), 0)
+
+    def end(self):
+        most = 0
+        while True:
+            most = max(most, self.memory())
+            done, status, used = os.wait4(self.process.pid, os.WNOHANG)
+            if done:
+                break
+            if time.perf_counter() - self.began > self.limit:
+                self.process.kill()
+            time.sleep(0.005)
+        seconds = time.perf_counter() - self.began
+        self.over = True
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.said.seek(0)
+        said = self.said.read().strip()
+        if self.process.returncode != 0:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.returncode} after {seconds:.0f} s: {said}")
+        last = said.splitlines()[-1] if said else "null"
+        return Measured(seconds, used.ru_utime + used.ru_stime, most, json.loads(last))
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def until(done, what, limit=120, pause=0.05):
+    end = time.monotonic() + limit
+    while not (result := done()):
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {limit} s for {what}")
+        time.sleep(pause)
+    return result
+
+
+def listens(port):
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Embedded:
+    name = "embedded broker"
+
+    def __enter__(self):
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        url = f"tcp://{self.address}"
+        self.program = Program(ROOT / ".venv/bin/tansu", "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent")
+        until(lambda: listens(port), "the embedded broker")
+        return self
+
+    def __exit__(self, *_):
+        self.program.__exit__()
+
+
+class Apache:
+    name = "Apache Kafka 4.3.0"
+
+    @staticmethod
+    def is_there():
+        return subprocess.run([ROOT / "kafka/prepare"], stdout=subprocess.DEVNULL).returncode == 0
+
+    def __enter__(self):
+        port, controller = free_port(), free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.data = HOME / f"kafka-{port}"
+        HOME.mkdir(parents=True, exist_ok=True)
+        properties = (ROOT / "kafka/server.properties").read_text().replace(":9092", f":{port}").replace(":9093", f":{controller}")
+        file = HOME / f"kafka-{port}.properties"
+        file.write_text(properties.replace("log.dirs=target/kafka/data", f"log.dirs={self.data}"))
+        self.program = Program(ROOT / "kafka/run", file)
+        until(lambda: listens(port) and "Kafka Server started" in Path(self.program.said.name).read_text(), "Apache Kafka")
+        return self
+
+    def __exit__(self, *_):
+        self.program.__exit__()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+_topics = 0
+
+
+def topic(broker):
+    """A fresh topic."""
+    global _topics
+    _topics += 1
+    name = f"tweets-{_topics}"
+    with Program(EXAMPLES / "streamer", "--bootstrap", broker.address, "--topic", name, "--rate", 0, "--count", 0, "--json") as made:
+        made.end()
+    return name
+
+
+def peer(name, what, broker, topic, count, *file):
+    return [sys.executable, PEERS / f"{name}.py", what, broker.address, topic, count, *file]
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def thousands(number):
+    """To three digits: what a noisy machine can tell apart."""
+    if number <= 0:
+        return "0"
+    digits = 3 - len(str(int(number)))
+    return f"{round(number, digits):,.0f}" if digits <= 0 else f"{number:.{min(digits, 2)}f}"
+
+
+def spread(values, form=thousands):
+    return f"{form(median(values))} ({form(min(values))}–{form(max(values))})"
+
+
+def say(words):
+    print(f"bench: {words}", flush=True)

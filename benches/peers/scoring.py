@@ -1,0 +1,25 @@
+"""Scores each line of standard input, a text as a JSON string, with what a Python user would take,
+and prints for each the scores and the microseconds that a text took.
+
+    python scoring.py vader|textblob
+"""
+
+import json
+import sys
+import time
+
+texts = [json.loads(line) for line in sys.stdin]
+if sys.argv[1] == "vader":
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    analyzer = SentimentIntensityAnalyzer()
+    score = lambda text: analyzer.polarity_scores(text)["compound"]
+else:
+    from textblob import TextBlob
+
+    score = lambda text: TextBlob(text).sentiment.polarity
+score("warm")
+began = time.perf_counter()
+scores = [score(text) for text in texts]
+took = time.perf_counter() - began
+print(json.dumps({"micros": took / len(texts) * 1e6, "scores": scores}))

@@ -1,0 +1,172 @@
+"""Tweets a second of streamer, listener and both, CPU and memory: the same tweets, one partition, the
+same broker, the same sum at the end, for us and for what a user would take instead."""
+
+import json
+import math
+
+from machine import EXAMPLES, HOME, Embedded, Program, median, peer, say, spread, table, thousands, topic
+
+BASE = 20_000
+
+
+class Ours:
+    """Sizes: how many tweets a run has, so that it takes a second or more; streaming alone is quicker
+    than listening."""
+
+    name, size, stream_size = "live_sentiment", 400_000, 1_000_000
+
+    @staticmethod
+    def stream(broker, name, count):
+        return [EXAMPLES / "streamer", "--bootstrap", broker.address, "--topic", name, "--join", "--source", "replay",
+                "--file", file_of(count), "--rate", 0, "--json"]
+
+    @staticmethod
+    def listen(broker, name, count):
+        return [EXAMPLES / "listener", "--bootstrap", broker.address, "--topic", name, "--count", count, "--figure-port", 0, "--json"]
+
+
+class Peer:
+    def __init__(self, name, key, size, stream_size):
+        self.name, self.key, self.size, self.stream_size = name, key, size, stream_size
+
+    def stream(self, broker, name, count):
+        return peer(self.key, "stream", broker, name, count, file_of(count))
+
+    def listen(self, broker, name, count):
+        return peer(self.key, "listen", broker, name, count)
+
+
+ORIGINAL = Peer("kafka-python + TextBlob (the original)", "original", 8_000, 16_000)
+PLAIN = Peer("confluent-kafka + vaderSentiment", "plain", 30_000, 200_000)
+QUIX = Peer("Quix Streams + vaderSentiment", "quix", 16_000, 80_000)
+WAX = Peer("Bytewax + vaderSentiment", "wax", 16_000, 100_000)
+ALL = [Ours, ORIGINAL, PLAIN, QUIX, WAX]
+QUICK = [Ours, ORIGINAL, PLAIN]
+ABOUT = """The same tweets from the same file as JSON, through a topic of one partition, added up to the same
+sum (checked). A program's rate is what it does between one tweet and all of them, so that no start
+counts. Memory is the peak of streamer and listener.
+
+"""
+
+
+def file_of(count):
+    return HOME / f"tweets-{count}.jsonl"
+
+
+def make_files(sizes):
+    """The same 20,000 demo tweets for all, again and again with other ids where more are asked for."""
+    base = HOME / "base.jsonl"
+    base.unlink(missing_ok=True)
+    with Embedded() as broker:
+        command = [EXAMPLES / "streamer", "--bootstrap", broker.address, "--rate", 0, "--count", BASE, "--save-to", base, "--json"]
+        with Program(*command) as made:
+            made.end()
+    tweets = [json.loads(line) for line in base.read_text().splitlines()]
+    for size in sizes:
+        with open(file_of(size), "w") as file:
+            for number in range(size):
+                file.write(json.dumps(tweets[number % BASE] | {"id": str(number)}, ensure_ascii=False) + "\n")
+    return tweets
+
+
+def sums(tweets):
+    """What must come out, computed without a broker: how much after each tweet of the base."""
+    from textblob import TextBlob
+    from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+    vader = SentimentIntensityAnalyzer()
+    found = {"vader": [0.0], "textblob": [0.0]}
+    for tweet in tweets:
+        weight = math.log(tweet["followers"] + 1)
+        found["vader"].append(found["vader"][-1] + vader.polarity_scores(tweet["text"])["compound"] * weight)
+        found["textblob"].append(found["textblob"][-1] + TextBlob(tweet["text"]).sentiment.polarity * weight)
+    return found
+
+
+def expected(sums, program, count):
+    prefix = sums["textblob" if program is ORIGINAL else "vader"]
+    return prefix[-1] * (count // BASE) + prefix[count % BASE]
+
+
+class Result:
+    """What a program took in each run, by what it did (stream, listen, both) and with how many."""
+
+    def __init__(self):
+        self.seconds, self.cpu, self.memory = {}, {}, {}
+
+    def add(self, what, count, seconds, measured):
+        self.seconds.setdefault((what, count), []).append(seconds)
+        self.cpu.setdefault((what, count), []).append(sum(one.cpu for one in measured))
+        self.memory.setdefault((what, count), []).append(max(one.memory for one in measured))
+
+    def rates(self, what, size):
+        start = median(self.seconds[what, 1])
+        return [(size - 1) / (seconds - start) for seconds in self.seconds[what, size]]
+
+    def cpu_a_million(self, what, size):
+        return (median(self.cpu[what, size]) - median(self.cpu[what, 1])) / (size - 1) * 1e6
+
+
+def stream(program, broker, count, result):
+    with Program(*program.stream(broker, topic(broker), count)) as streamer:
+        streamed = streamer.end()
+    result.add("stream", count, streamed.seconds, [streamed])
+
+
+def both(program, broker, count, result, sums):
+    name = topic(broker)
+    with Program(*program.listen(broker, name, count)) as listener, Program(*program.stream(broker, name, count)) as streamer:
+        streamed, heard = streamer.end(), listener.end()
+    check(program, count, heard, sums)
+    result.add("both", count, max(streamed.seconds, heard.seconds), [streamed, heard])
+    # What is in the topic now is listened to once more, alone.
+    with Program(*program.listen(broker, name, count)) as listener:
+        heard = listener.end()
+    check(program, count, heard, sums)
+    result.add("listen", count, heard.seconds, [heard])
+
+
+def check(program, count, measured, sums):
+    right, said = expected(sums, program, count), measured.said
+    assert said["heard"] == count, f"{program.name}: {said}"
+    assert abs(said["sum"] - right) < 1e-6 * max(1, abs(right)), f"{program.name}: {said['sum']} is not {right}"
+
+
+def on(kind, programs, turns, sums):
+    results = {program: Result() for program in programs}
+    with kind() as broker:
+        # A Java broker is slow at first, for whoever comes first.
+        both(Ours, broker, Ours.size, Result(), sums)
+        for turn in range(turns):
+            for program in programs:
+                for count in (1, program.stream_size):
+                    stream(program, broker, count, results[program])
+                for count in (1, program.size):
+                    both(program, broker, count, results[program], sums)
+            say(f"throughput on the {kind.name}: turn {turn + 1} of {turns}")
+    return results
+
+
+def tables(kinds, programs, turns):
+    tweets = make_files({1} | {size for program in programs for size in (program.size, program.stream_size)})
+    right = sums(tweets)
+    return "\n\n".join(one_table(kind, programs, on(kind, programs, turns, right)) for kind in kinds)
+
+
+def one_table(kind, programs, results):
+    def rates(program, what):
+        return results[program].rates(what, program.stream_size if what == "stream" else program.size)
+
+    def once(program):
+        result = results[program]
+        return [
+            "1" if program is Ours else f"**{median(rates(Ours, 'both')) / median(rates(program, 'both')):.0f} times**",
+            *(spread(rates(program, what)) for what in ("both", "stream", "listen")),
+            thousands(result.cpu_a_million("stream", program.stream_size)),
+            thousands(result.cpu_a_million("listen", program.size)),
+            f"{median(result.memory['stream', program.stream_size]):.0f} / {median(result.memory['listen', program.size]):.0f}",
+        ]
+
+    head = ["", "we are faster by", "both, tweets/s", "streamer alone", "listener alone",
+            "CPU s a million: streamer", "listener", "memory, MB: streamer / listener"]
+    return f"**{kind.name}**\n\n" + table(head, [[program.name, *once(program)] for program in programs])
