@@ -33,6 +33,12 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 
 /// At most `limit` characters of `text`, on one line, with `…` where something was cut.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
+    // Nearly every tweet stays as it is, and a listener shortens each: a control character is a low
+    // byte, or two bytes that begin so.
+    let is_plain = |byte: u8| byte >= b' ' && byte != 0x7f && byte != 0xc2;
+    if text.len() <= limit && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let mut short: String = text.chars().take(limit).map(plain).collect();
     if text.chars().nth(limit).is_some() {

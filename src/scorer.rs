@@ -256,6 +256,8 @@ impl Worker {
             .set("heartbeat.interval.ms", "1000")
             .set("fetch.message.max.bytes", "4194304")
             .set("queued.max.messages.kbytes", "32768")
+            // As for a listener: or it would wait a second where it has enough.
+            .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Changes::default())
             .map_err(failed)?;
         let producer: Transactions = kafka

@@ -5,7 +5,7 @@
 
 use crate::Tweet;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// How many ids are remembered; the oldest is forgotten first.
 pub const REMEMBERED: usize = 900_000;
@@ -17,17 +17,35 @@ pub const REMEMBERED: usize = 900_000;
 /// leak for hours.
 pub(crate) struct Seen {
     hasher: RandomState,
-    known: HashSet<u64>,
+    known: HashSet<u64, BuildHasherDefault<Hashed>>,
     order: Box<[u64]>,
     /// The place of the oldest one, which the next one takes.
     next: usize,
+}
+
+/// What is hashed already is not hashed again.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only a u64 is hashed");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Default for Seen {
     fn default() -> Self {
         Seen {
             hasher: RandomState::new(),
-            known: HashSet::with_capacity(REMEMBERED),
+            known: HashSet::with_capacity_and_hasher(REMEMBERED, Default::default()),
             // No zeros: those the system would only promise.
             order: vec![u64::MAX; REMEMBERED].into(),
             next: 0,

@@ -234,7 +234,10 @@ impl Reader {
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", self.wait_ms.to_string())
             .set("fetch.message.max.bytes", "4194304")
-            .set("queued.max.messages.kbytes", "32768");
+            .set("queued.max.messages.kbytes", "32768")
+            // Once it has enough it looks again so soon; with the default of a second it would have
+            // nothing for most of that.
+            .set("fetch.queue.backoff.ms", "5");
         if self.alone {
             // Longer than this thread ever takes to see that the connection broke: the consumer
             // must be given up before it reconnects, see the module's words.
