@@ -35,8 +35,10 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     // Nearly every tweet stays as it is, and a listener shortens each: a control character is a low
     // byte, or two bytes that begin so.
-    let is_plain = |byte: u8| byte >= b' ' && byte != 0x7f && byte != 0xc2;
-    if text.len() <= limit && text.bytes().all(is_plain) {
+    let is_special = |byte: u8| (byte < b' ') | (byte == 0x7f) | (byte == 0xc2);
+    // Without an early end the compiler looks at many bytes at once.
+    let looked_at = |found, byte| found | is_special(byte);
+    if text.len() <= limit && !text.bytes().fold(false, looked_at) {
         return text.to_owned();
     }
     let plain = |c: char| if c.is_control() { ' ' } else { c };

@@ -45,7 +45,7 @@ impl Default for Seen {
     fn default() -> Self {
         Seen {
             hasher: RandomState::new(),
-            known: HashSet::with_capacity_and_hasher(REMEMBERED, Default::default()),
+            known: HashSet::with_capacity_and_hasher(REMEMBERED + 1, Default::default()),
             // No zeros: those the system would only promise.
             order: vec![u64::MAX; REMEMBERED].into(),
             next: 0,
@@ -60,12 +60,11 @@ impl Seen {
             return true;
         }
         let hash = self.hasher.hash_one((&tweet.source, &tweet.id));
-        if self.known.contains(&hash) {
+        if !self.known.insert(hash) {
             return false;
         }
         // At first it is what the places were filled with, which is no id's.
         self.known.remove(&self.order[self.next]);
-        self.known.insert(hash);
         self.order[self.next] = hash;
         self.next = (self.next + 1) % REMEMBERED;
         true

@@ -2,9 +2,24 @@
 //!
 //! VADER (Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
 //! Social Media Text", ICWSM 2014) looks each word up in a lexicon that people rated
-//! (`lexicon.rs`), and corrects the sum for what stands around it (`vader.rs`): negations, boosters
-//! such as "very", capitals, exclamation marks, "but". It is written for posts: it knows emoticons,
-//! emoji, slang and shouting, and needs no training and no more than a microsecond.
+//! (`lexicon.rs`), from -4 to 4, and corrects each rating for what stands around the word
+//! (`vader.rs`). It is written for posts: it knows emoticons, emoji, slang and shouting, and needs
+//! no training and no more than a microsecond. The rules:
+//!
+//! | rule | example |
+//! | --- | --- |
+//! | **capitals**: a word in capitals counts 0.733 more, if not all are | "this is GREAT" |
+//! | **boosters** before it count 0.293 more, dampeners less; 95 % and 90 % of it from two and three words away | "very good", "slightly bad" |
+//! | **negation** in the three words before it turns it round, to 74 % | "not good", "isn't very good" |
+//! | "never so" and "never this" strengthen instead, to 125 %; "without doubt" does nothing | "never so happy" |
+//! | **"no"** before another rated word negates that, and counts nothing itself | "no fun" |
+//! | **"least"** negates, unless it is "at least" or "very least" | "least happy" |
+//! | **idioms** have a rating of their own | "yeah right", "kiss of death" |
+//! | **"but"**: what is before it counts half, what is after it half as much again | "good, but slow" |
+//!
+//! The sum gets 0.292 for each of up to four exclamation marks and 0.18 for each of two or three
+//! question marks (0.96 for more), in its own direction, and is mapped to (-1, 1) by
+//! `x / sqrt(x² + 15)`.
 //!
 //! Where it fails, and one should know when looking at the figure: *sarcasm* is scored by its words
 //! ("great, another crash" is positive); *other languages* than English have no words in the

@@ -1,24 +1,8 @@
 //! VADER's rules: what a text's words add up to.
 //!
-//! As published (Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis
-//! of Social Media Text", ICWSM 2014) and as the authors' own program, `vaderSentiment` 3.3.2,
-//! has it, to the last digit: where that program does something that nobody would expect, so does
-//! this one, and says so. For each word that people rated:
-//!
-//! | rule | example |
-//! | --- | --- |
-//! | **capitals**: a word in capitals counts 0.733 more, if not all are | "this is GREAT" |
-//! | **boosters** before it count 0.293 more, dampeners less; 95 % and 90 % of it from two and three words away | "very good", "slightly bad" |
-//! | **negation** in the three words before it turns it round, to 74 % | "not good", "isn't very good" |
-//! | "never so" and "never this" strengthen instead, to 125 %; "without doubt" does nothing | "never so happy" |
-//! | **"no"** before another rated word negates that, and counts nothing itself | "no fun" |
-//! | **"least"** negates, unless it is "at least" or "very least" | "least happy" |
-//! | **idioms** have a rating of their own | "yeah right", "kiss of death" |
-//! | **"but"**: what is before it counts half, what is after it half as much again | "good, but slow" |
-//!
-//! The sum gets 0.292 for each of up to four exclamation marks and 0.18 for each of two or three
-//! question marks (0.96 for more), in its own direction, and is mapped to (-1, 1) by
-//! `x / sqrt(x² + 15)`.
+//! The rules stand in the parent module's words. This is them as the authors' own program,
+//! `vaderSentiment` 3.3.2, has them, to the last digit: where that program does something that
+//! nobody would expect, so does this one, and says so.
 
 use super::Sentiment;
 use super::lexicon::{

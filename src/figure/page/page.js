@@ -5,7 +5,8 @@
 const byId = (id) => document.getElementById(id);
 const figure = byId("figure");
 const ROWS = 20;
-const REDRAW_MS = 50;
+// Half of the time between two events, so that none waits for the next.
+const REDRAW_MS = 25;
 const TABLE_MS = 400;
 
 let template = null;
