@@ -14,7 +14,7 @@ import growth
 from machine import EXAMPLES, HOME, PEERS, Program, free_port, listens, median, say, table, topic, until
 
 RATES = (20, 200, 2_000)
-SECONDS = 5
+SECONDS = 4
 # How many tweets are drawn: the page's own count, or the points of Dash's line.
 OURS = "() => Number(document.getElementById('heard').textContent.replaceAll(',', ''))"
 DASH = "() => (document.querySelector('.js-plotly-plot')?.data?.[0]?.y?.length ?? 0)"

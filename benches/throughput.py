@@ -13,7 +13,7 @@ class Ours:
     """Sizes: how many tweets a run has, so that it takes a second or more; streaming alone is quicker
     than listening."""
 
-    name, size, stream_size = "live_sentiment", 400_000, 1_000_000
+    name, size, stream_size = "live_sentiment", 300_000, 600_000
 
     @staticmethod
     def stream(broker, name, count):
@@ -36,10 +36,10 @@ class Peer:
         return peer(self.key, "listen", broker, name, count)
 
 
-ORIGINAL = Peer("kafka-python + TextBlob (the original)", "original", 8_000, 16_000)
-PLAIN = Peer("confluent-kafka + vaderSentiment", "plain", 30_000, 200_000)
-QUIX = Peer("Quix Streams + vaderSentiment", "quix", 16_000, 80_000)
-WAX = Peer("Bytewax + vaderSentiment", "wax", 16_000, 100_000)
+ORIGINAL = Peer("kafka-python + TextBlob (the original)", "original", 6_000, 12_000)
+PLAIN = Peer("confluent-kafka + vaderSentiment", "plain", 20_000, 150_000)
+QUIX = Peer("Quix Streams + vaderSentiment", "quix", 12_000, 80_000)
+WAX = Peer("Bytewax + vaderSentiment", "wax", 12_000, 50_000)
 ALL = [Ours, ORIGINAL, PLAIN, QUIX, WAX]
 # On the embedded broker, which is for a first look, frameworks join for longer than they work.
 PROGRAMS = {Apache: ALL, Embedded: [Ours, ORIGINAL, PLAIN]}

@@ -23,7 +23,7 @@ const DEFAULT_PORT: u16 = 8050;
 /// How many ports are tried from the wanted one on.
 const PORTS: u16 = 20;
 /// The shortest time between two updates of a page.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(40);
 /// How many updates a page may be behind before it is dropped, to come back by itself.
 const BEHIND: usize = 32;
 

@@ -39,7 +39,7 @@ fn trace(
         .name(escape(name))
         .mode(Mode::LinesMarkers)
         .line(Line::new().color(colour).width(width))
-        .marker(Marker::new().color(colour).size(5))
+        .marker(Marker::new().color(colour).size(6))
         .hover_text_array(hover)
         .hover_info(HoverInfo::Text)
 }
