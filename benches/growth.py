@@ -47,7 +47,7 @@ def tables(kind):
                 rows.append([f"{mark:,}", f"{micros:.1f}", f"{listener.memory('VmRSS'):.0f}", f"{listener.memory():.0f}", f"{size / 1000:.0f}"])
                 last = now
     head = ["tweets", "µs a tweet since the row above", "listener, MB now", "most so far", "a page that opens now gets, kB"]
-    note = f"One run, on the {kind.name}, while a listener goes through a topic that is full. The first row has the start in it.\n\n"
+    note = f"One run, on {kind.name}, while a listener goes through a topic that is full. The first row has the start in it.\n\n"
     return note + table(head, rows)
 
 

@@ -146,7 +146,7 @@ def on(kind, programs, turns, sums):
                     stream(program, broker, count, results[program])
                 for count in (*ones, program.size):
                     both(program, broker, count, results[program], sums)
-            say(f"throughput on the {kind.name}: turn {turn + 1} of {turns}")
+            say(f"throughput on {kind.name}: turn {turn + 1} of {turns}")
     return results
 
 
@@ -172,4 +172,4 @@ def one_table(kind, results):
 
     head = ["", "we are faster by", "both, tweets/s", "streamer alone", "listener alone",
             "CPU s a million: streamer", "listener", "memory, MB: streamer / listener"]
-    return f"**{kind.name}**\n\n" + table(head, [[program.name, *once(program)] for program in results])
+    return f"**On {kind.name}**\n\n" + table(head, [[program.name, *once(program)] for program in results])
