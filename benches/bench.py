@@ -1,5 +1,5 @@
 """`make bench`: measures this project beside what people would use instead, prints the tables and
-writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, and
+writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, of two runs each, and
 writes nothing.
 
 Each figure is the median of five runs, in turn with its peers, with the least and the most behind it,
@@ -63,8 +63,8 @@ def main(quick):
         notebook.measure_plain()
     kinds = [Embedded, Apache] if Apache.is_there() else [Embedded]
     if quick:
-        part("Tweets a second", throughput.ABOUT + throughput.tables(kinds[:1], 3))
-        part("Scoring", scoring.tables(3))
+        part("Tweets a second", throughput.ABOUT + throughput.tables(kinds[:1], 2))
+        part("Scoring", scoring.tables(2))
         return
     part("Tweets a second", throughput.ABOUT + throughput.tables(kinds, TURNS))
     part("From a tweet's making to the screen", latency.tables(kinds[-1], TURNS))
