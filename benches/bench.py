@@ -1,6 +1,6 @@
 """`make bench`: measures this project beside what people would use instead, prints the tables and
-writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, of two runs each, and
-writes nothing.
+writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, of
+two runs each, and writes nothing.
 
 Each figure is the median of five runs, in turn with its peers, with the least and the most behind it,
 unless the table says otherwise."""
