@@ -59,13 +59,13 @@ def main(quick):
         parts.append(f"## {title}\n\n{words}\n")
         print(f"\n{parts[-1]}", flush=True)
 
-    if not quick and not notebook.PLAIN.exists():
-        notebook.measure_plain()
-    kinds = [Embedded, Apache] if Apache.is_there() else [Embedded]
     if quick:
-        part("Tweets a second", throughput.ABOUT + throughput.tables(kinds[:1], 2))
+        part("Tweets a second", throughput.ABOUT + throughput.tables([Embedded], 2))
         part("Scoring", scoring.tables(2))
         return
+    if not notebook.PLAIN.exists():
+        notebook.measure_plain()
+    kinds = [Embedded, Apache] if Apache.is_there() else [Embedded]
     part("Tweets a second", throughput.ABOUT + throughput.tables(kinds, TURNS))
     part("From a tweet's making to the screen", latency.tables(kinds[-1], TURNS))
     part("Growth", growth.tables(kinds[-1]))

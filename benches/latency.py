@@ -6,12 +6,10 @@ import datetime
 import json
 import shutil
 import sys
-import time
 
 from playwright.sync_api import sync_playwright
 
-import growth
-from machine import EXAMPLES, HOME, PEERS, Program, free_port, listens, median, say, table, topic, until
+from machine import EXAMPLES, HOME, PEERS, Program, figure_address, free_port, listens, median, say, table, topic, until
 
 RATES = (20, 200, 2_000)
 SECONDS = 4
@@ -54,7 +52,7 @@ def tables(kind, turns):
             listen = [EXAMPLES / "listener", "--bootstrap", broker.address, "--topic", names["ours"], "--figure-port", 0]
             dash = [sys.executable, PEERS / "dash_page.py", broker.address, names["dash"], port]
             with Program(*listen, stderr=True) as listener, Program(*dash):
-                address = growth.address_of(listener)
+                address = figure_address(listener)
                 until(lambda: listens(port), "Dash")
                 pages = {"ours": (address, OURS), "dash": (f"http://127.0.0.1:{port}/", DASH)}
                 counts = dict.fromkeys(found, 0)

@@ -12,8 +12,9 @@ import signal
 import socket
 import statistics
 import subprocess
-import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,9 +55,9 @@ class Program:
         self.said.close()
         Path(self.said.name).unlink(missing_ok=True)
 
-    def kill(self, sign=signal.SIGKILL):
+    def kill(self):
         if not self.over:
-            self.process.send_signal(sign)
+            self.process.kill()
             self.process.wait()
             self.over = True
 
@@ -158,8 +159,20 @@ def topic(broker):
     return name
 
 
-def peer(name, what, broker, topic, count, *file):
-    return [sys.executable, PEERS / f"{name}.py", what, broker.address, topic, count, *file]
+def figure_address(listener):
+    """Where a listener program serves its figure; what else it says is read, so that it never waits."""
+    for line in listener.process.stderr:
+        if "the live figure is at " in line:
+            threading.Thread(target=listener.process.stderr.read, daemon=True).start()
+            return line.split("the live figure is at ")[1].strip()
+
+
+def reached(address, heard):
+    """What a page gets that opens now, in bytes and as read; none before so many are heard."""
+    with urllib.request.urlopen(address + "events", timeout=60) as events:
+        event = next(line for line in events if line.startswith(b"data:"))
+    seen = json.loads(event[5:])
+    return (len(event), seen) if seen["heard"] >= heard else None
 
 
 def median(values):

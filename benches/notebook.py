@@ -17,8 +17,7 @@ import nbformat
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-import growth
-from machine import EXAMPLES, HOME, ROOT, Embedded, Program, median, say, spread, table, until
+from machine import EXAMPLES, HOME, ROOT, Embedded, Program, median, reached, say, spread, table, until
 
 TOOLS = ROOT / "target" / "tools" / "bin"
 SETUP = ROOT / "target" / "setup.seconds"
@@ -67,7 +66,7 @@ def run(kernel, broker):
 
         def look():
             address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", "".join(said)), "the figure's address", limit=600)[0]
-            until(lambda: growth.reached(address, 1), "the first point", limit=600)
+            until(lambda: reached(address, 1), "the first point", limit=600)
             point.append(time.monotonic())
             first.set()
 

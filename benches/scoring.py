@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from machine import EXAMPLES, PEERS, ROOT, median, say, spread, table
-from throughput import make_files
+from throughput import demo_tweets
 
 TEXTS = 2_000
 RATED = ROOT.parent / "shared" / "data" / "tweets_icwsm2014.tsv"
@@ -51,7 +51,7 @@ def agreements():
 
 
 def tables(turns):
-    texts = [tweet["text"] for tweet in make_files(())[:TEXTS]]
+    texts = [tweet["text"] for tweet in demo_tweets()[:TEXTS]]
     measures = [
         ("live_sentiment", lambda: in_rust(OURS)),
         (f"the crate {CRATE}", lambda: in_rust(CRATE)),

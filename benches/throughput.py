@@ -1,10 +1,12 @@
 """Tweets a second of streamer, listener and both, CPU and memory: the same tweets, one partition, the
 same broker, the same sum at the end, for us and for what a user would take instead."""
 
+import functools
 import json
 import math
+import sys
 
-from machine import EXAMPLES, HOME, Apache, Embedded, Program, median, peer, say, spread, table, thousands, topic
+from machine import EXAMPLES, HOME, PEERS, Apache, Embedded, Program, median, say, spread, table, thousands, topic
 
 BASE = 20_000
 
@@ -30,10 +32,13 @@ class Peer:
         self.name, self.key, self.size, self.stream_size = name, key, size, stream_size
 
     def stream(self, broker, name, count):
-        return peer(self.key, "stream", broker, name, count, file_of(count))
+        return self.program("stream", broker, name, count, file_of(count))
 
     def listen(self, broker, name, count):
-        return peer(self.key, "listen", broker, name, count)
+        return self.program("listen", broker, name, count)
+
+    def program(self, what, broker, *more):
+        return [sys.executable, PEERS / f"{self.key}.py", what, broker.address, *more]
 
 
 ORIGINAL = Peer("kafka-python + TextBlob (the original)", "original", 6_000, 12_000)
@@ -54,20 +59,25 @@ def file_of(count):
     return HOME / f"tweets-{count}.jsonl"
 
 
-def make_files(sizes):
-    """The same 20,000 demo tweets for all, again and again with other ids where more are asked for."""
+@functools.cache
+def demo_tweets():
+    """The 20,000 that all of it is made of."""
     base = HOME / "base.jsonl"
     base.unlink(missing_ok=True)
     with Embedded() as broker:
         command = [EXAMPLES / "streamer", "--bootstrap", broker.address, "--rate", 0, "--count", BASE, "--save-to", base, "--json"]
         with Program(*command) as made:
             made.end()
-    tweets = [json.loads(line) for line in base.read_text().splitlines()]
+    return [json.loads(line) for line in base.read_text().splitlines()]
+
+
+def make_files(sizes):
+    """The same tweets for all, again and again with other ids where more are asked for."""
+    tweets = demo_tweets()
     for size in sizes:
         with open(file_of(size), "w") as file:
             for number in range(size):
                 file.write(json.dumps(tweets[number % BASE] | {"id": str(number)}, ensure_ascii=False) + "\n")
-    return tweets
 
 
 def sums(tweets):
@@ -151,8 +161,9 @@ def on(kind, programs, turns, sums):
 
 
 def tables(kinds, turns):
-    tweets = make_files({1} | {size for program in ALL for size in (program.size, program.stream_size)})
-    right = sums(tweets)
+    programs = {program for kind in kinds for program in PROGRAMS[kind]}
+    make_files({1} | {size for program in programs for size in (program.size, program.stream_size)})
+    right = sums(demo_tweets())
     return "\n\n".join(one_table(kind, on(kind, PROGRAMS[kind], turns, right)) for kind in kinds)
 
 

@@ -43,13 +43,10 @@ impl Hasher for Hashed {
 
 impl Default for Seen {
     fn default() -> Self {
-        // Each place is written once: memory that was only asked for, the system only promises.
-        let mut known = HashSet::with_capacity_and_hasher(REMEMBERED + 1, Default::default());
-        known.extend(0..REMEMBERED as u64);
-        known.clear();
         Seen {
             hasher: RandomState::new(),
-            known,
+            known: HashSet::with_capacity_and_hasher(REMEMBERED + 1, Default::default()),
+            // No zeros: those the system would only promise.
             order: vec![u64::MAX; REMEMBERED].into(),
             next: 0,
         }
