@@ -5,7 +5,7 @@
 //! shown in an iframe under the cell; it follows a stream of Server-Sent Events.
 //!
 //! The listener never waits for a page. It changes the trajectory and rings a bell; a task of the
-//! figure's own looks at the trajectory 20 times a second at most and tells all pages what is new.
+//! figure's own looks at the trajectory 33 times a second at most and tells all pages what is new.
 
 mod plot;
 mod server;
@@ -23,7 +23,7 @@ const DEFAULT_PORT: u16 = 8050;
 /// How many ports are tried from the wanted one on.
 const PORTS: u16 = 20;
 /// The shortest time between two updates of a page.
-const TICK: Duration = Duration::from_millis(40);
+const TICK: Duration = Duration::from_millis(30);
 /// How many updates a page may be behind before it is dropped, to come back by itself.
 const BEHIND: usize = 32;
 

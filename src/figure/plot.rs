@@ -17,9 +17,12 @@ const COLOURS: [&str; 7] = [
 pub(super) fn plot(trajectory: &Trajectory) -> Plot {
     let mut plot = Plot::new();
     for (place, (name, points)) in trajectory.lines().enumerate() {
-        let x = points.iter().map(|point| point.at).collect();
+        let x = points.iter().map(|point| point.tweet.at).collect();
         let y = points.iter().map(|point| point.sum).collect();
-        let text = points.iter().map(|point| point.brief.hover()).collect();
+        let text = points
+            .iter()
+            .map(|point| point.tweet.hover.to_string())
+            .collect();
         plot.add_trace(trace(place, name, x, y, text));
     }
     plot.set_layout(layout());
@@ -58,7 +61,7 @@ fn layout() -> Layout {
                 .y_anchor(Anchor::Bottom)
                 .y(1.01),
         )
-        .margin(Margin::new().left(60).right(20).top(40).bottom(60))
+        .margin(Margin::new().left(60).right(40).top(40).bottom(60))
         .x_axis(
             axis()
                 .type_(AxisType::Date)

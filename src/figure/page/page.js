@@ -10,6 +10,7 @@ const REDRAW_MS = 25;
 const TABLE_MS = 400;
 
 let template = null;
+let layout = null;
 let run = null;
 let lines = [];
 let newest = 0;
@@ -35,21 +36,29 @@ function trace(line, place) {
   return { ...look, mode, name: line.name, x: line.x, y: line.y, hovertext: line.text };
 }
 
+// Made anew for another run, size or colour scheme only. Plotly writes into it how far the user has
+// zoomed.
+function makeLayout() {
+  layout = structuredClone(template.layout);
+  layout.font.color = ink();
+  layout.uirevision = run;
+  layout.autosize = true;
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)" };
+  // To hide labels at the edge Plotly would measure all of them, which is two fifths of a drawing.
+  layout.xaxis.ticklabeloverflow = layout.yaxis.ticklabeloverflow = "allow";
+  if (figure.clientWidth < 600) {
+    Object.assign(layout.margin, { l: 42, r: 30 });
+    layout.xaxis.nticks = 4;
+    delete layout.yaxis.title;
+  }
+}
+
 // Plotly draws what the line arrays hold; `datarevision` tells it that they have changed.
 function draw(now) {
   drawn = now;
   dirty = false;
-  const layout = structuredClone(template.layout);
-  layout.font = { ...layout.font, color: ink() };
+  if (layout === null) makeLayout();
   layout.datarevision = now;
-  layout.uirevision = run;
-  layout.autosize = true;
-  layout.modebar = { bgcolor: "rgba(0,0,0,0)" };
-  if (figure.clientWidth < 600) {
-    layout.margin = { ...layout.margin, l: 42, r: 8 };
-    layout.xaxis = { ...layout.xaxis, nticks: 4 };
-    layout.yaxis = { ...layout.yaxis, title: undefined };
-  }
   Plotly.react(figure, lines.map(trace), layout, { responsive: true, displaylogo: false });
 }
 
@@ -61,6 +70,7 @@ function frame(now) {
 function merge(update) {
   if (run !== update.run) {
     run = update.run;
+    layout = null;
     lines = [];
     newest = 0;
     waitingRows = [];
@@ -198,7 +208,12 @@ function follow() {
 async function start() {
   template = await (await fetch("figure.json")).json();
   draw(0);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
+  const anew = () => {
+    layout = null;
+    dirty = true;
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
+  addEventListener("resize", anew);
   setInterval(showRows, TABLE_MS);
   setInterval(showStreamer, 1000);
   requestAnimationFrame(frame);
