@@ -9,6 +9,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 const PROGRAM: &str = "tansu";
+/// What it calls its cluster, if it is told no other name.
+pub(super) const CLUSTER: &str = "tansu_cluster";
 
 /// Starts it on `port` of 127.0.0.1; port 0 takes a free one.
 pub(super) fn start(port: u16) -> Result<Broker> {

@@ -95,6 +95,8 @@ struct Shared {
 pub(crate) struct Cluster {
     /// How many brokers it has.
     pub(crate) brokers: usize,
+    /// Whether its broker is the embedded one, whoever has started it.
+    pub(crate) is_embedded: bool,
     topics: HashMap<String, Shape>,
     address: String,
 }
@@ -416,6 +418,7 @@ impl Kafka {
         let topics = metadata.topics().iter();
         Ok(Cluster {
             brokers: metadata.brokers().len(),
+            is_embedded: admin.fetch_cluster_id(limit).as_deref() == Some(embedded::CLUSTER),
             topics: topics
                 .map(|topic| {
                     let partitions = topic.partitions();

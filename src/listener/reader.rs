@@ -41,9 +41,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long after a failed one the next attempt to connect comes.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How long the broker waits for messages before it answers that there are none, at first: the
-/// embedded one answers after half of it, also where a message has come in between.
-const FIRST_WAIT_MS: u32 = 10;
+/// How long the broker waits for messages before it answers that there are none, at first. Apache
+/// Kafka answers as soon as one comes, and each answer costs it; the embedded broker answers after
+/// half of the time, also where one has come in between.
+const FIRST_WAIT_MS: u32 = 100;
+const FIRST_EMBEDDED_WAIT_MS: u32 = 10;
 /// What it is multiplied by where the broker is too slow for it, and the longest.
 const WAIT_GROWTH: u32 = 8;
 const LONGEST_WAIT_MS: u32 = 5_120;
@@ -112,7 +114,7 @@ impl Reader {
             alone: true,
             connected: Instant::now(),
             idle: Duration::ZERO,
-            wait_ms: FIRST_WAIT_MS,
+            wait_ms: 0,
             run: None,
             deadline: listener.time_span.map(|span| Instant::now() + span),
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
@@ -219,6 +221,10 @@ impl Reader {
         let cluster = kafka.cluster()?;
         let count = cluster.partitions(topic)?;
         self.alone = cluster.brokers == 1;
+        self.wait_ms = self.wait_ms.max(match cluster.is_embedded {
+            true => FIRST_EMBEDDED_WAIT_MS,
+            false => FIRST_WAIT_MS,
+        });
         let failed = |error: KafkaError| Error::Kafka {
             tried: format!("read the topic {topic:?}"),
             reason: error.to_string(),
@@ -491,21 +497,27 @@ impl Reader {
 
     /// Scores a batch, on all cores if it is large; the order stays.
     fn score(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
-        let one = |(_, message): &(usize, BorrowedMessage<'_>)| self.outcome(message);
-        if batch.len() < SHARED_BATCH || self.cores == 1 {
-            return batch.iter().map(one).collect();
-        }
-        let share = batch.len().div_ceil(self.cores);
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = batch
-                .chunks(share)
-                .map(|part| scope.spawn(move || part.iter().map(one).collect::<Vec<_>>()))
-                .collect();
-            // A worker cannot panic: what can is caught where it is called.
-            workers
-                .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_default())
+        let all = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
+            part.iter()
+                .map(|(_, message)| self.outcome(message))
                 .collect()
+        };
+        if batch.len() < SHARED_BATCH || self.cores == 1 {
+            return all(batch);
+        }
+        // This thread does the first share itself.
+        let (first, rest) = batch.split_at(batch.len().div_ceil(self.cores));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = rest
+                .chunks(first.len())
+                .map(|part| scope.spawn(move || all(part)))
+                .collect();
+            let mut outcomes = all(first);
+            for worker in workers {
+                // A worker cannot panic: what can is caught where it is called.
+                outcomes.extend(worker.join().unwrap_or_default());
+            }
+            outcomes
         })
     }
 
@@ -530,11 +542,11 @@ impl Reader {
         let value = catch_unwind(AssertUnwindSafe(|| metric(&tweet, &sentiment)));
         IN_METRIC.set(false);
         match value {
-            Ok(metric) if metric.is_finite() => Ok(Scored {
+            Ok(metric) if metric.is_finite() => Ok(Arc::new(Scored {
                 tweet,
                 sentiment,
                 metric,
-            }),
+            })),
             Ok(_) => Err(Skip::MetricNotFinite),
             Err(_) => Err(Skip::MetricPanicked),
         }
