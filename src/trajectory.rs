@@ -60,9 +60,9 @@ pub struct Trajectory {
     duplicate: u64,
     missed: u64,
     earlier_runs: u64,
-    most_positive: Option<Scored>,
-    most_negative: Option<Scored>,
-    latest: VecDeque<(u64, Arc<Brief>)>,
+    most_positive: Option<Arc<Scored>>,
+    most_negative: Option<Arc<Scored>>,
+    latest: VecDeque<(u64, Arc<Scored>)>,
     seconds: VecDeque<(u64, u64)>,
     born: Instant,
     state: State,
@@ -76,62 +76,79 @@ struct Line {
     name: String,
     sum: Sum,
     closed: Vec<Point>,
-    bucket: Bucket,
-    last: Option<Point>,
+    bucket: Bucket<Arc<Scored>>,
+    last: Option<Point<Arc<Scored>>>,
     stride: u64,
     /// Changes whenever closed points do.
     generation: u64,
 }
 
-/// A point of a line: the sum after a tweet.
+/// A point of a line: the sum after a tweet. In an open bucket it holds the tweet itself, because
+/// most of them give way to the next one; those that stay keep what is shown of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Point {
-    /// In milliseconds since 1970.
-    pub(crate) at: i64,
+pub(crate) struct Point<T = Shown> {
+    /// Of which tweet of the line, from 1.
+    number: u64,
     pub(crate) sum: f64,
-    pub(crate) brief: Arc<Brief>,
+    pub(crate) tweet: T,
 }
 
-/// The part of a tweet that the figure shows, cut to size.
-#[derive(Debug, Serialize)]
-pub(crate) struct Brief {
-    at: i64,
-    user: String,
-    followers: Option<u64>,
-    compound: f64,
-    metric: f64,
-    text: String,
-    topics: Vec<String>,
+/// What a point shows of its tweet.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// When it was sent, in milliseconds since 1970.
+    pub(crate) at: i64,
+    /// What stands beside the pointer, as HTML.
+    pub(crate) hover: Arc<str>,
 }
 
-#[derive(Debug, Default)]
-struct Bucket {
-    count: u64,
-    low: Option<(u64, Point)>,
-    high: Option<(u64, Point)>,
-}
-
-impl Bucket {
-    fn add(&mut self, point: Point) {
-        if self.low.as_ref().is_none_or(|(_, low)| point.sum < low.sum) {
-            self.low = Some((self.count, point.clone()));
+impl Point<Arc<Scored>> {
+    fn shown(&self) -> Point {
+        Point {
+            number: self.number,
+            sum: self.sum,
+            tweet: Shown {
+                at: self.tweet.tweet.created_at.as_millisecond(),
+                hover: hover(&self.tweet).into(),
+            },
         }
-        if self
-            .high
-            .as_ref()
-            .is_none_or(|(_, high)| point.sum > high.sum)
-        {
-            self.high = Some((self.count, point));
+    }
+}
+
+#[derive(Debug)]
+struct Bucket<T> {
+    count: u64,
+    low: Option<Point<T>>,
+    high: Option<Point<T>>,
+}
+
+impl<T> Default for Bucket<T> {
+    fn default() -> Self {
+        Bucket {
+            count: 0,
+            low: None,
+            high: None,
+        }
+    }
+}
+
+impl<T: Clone> Bucket<T> {
+    fn add(&mut self, point: &Point<T>) {
+        if self.low.as_ref().is_none_or(|low| point.sum < low.sum) {
+            self.low = Some(point.clone());
+        }
+        if self.high.as_ref().is_none_or(|high| point.sum > high.sum) {
+            self.high = Some(point.clone());
         }
         self.count += 1;
     }
 
     /// The lowest and the highest point in the order in which they came; one if they are the same.
-    fn extremes(&self) -> impl Iterator<Item = &Point> {
+    fn extremes(&self) -> impl Iterator<Item = &Point<T>> {
         let (first, second) = match (&self.low, &self.high) {
-            (Some((l, low)), Some((h, high))) if l < h => (Some(low), Some(high)),
-            (Some((l, low)), Some((h, high))) if h < l => (Some(high), Some(low)),
-            (low, _) => (low.as_ref().map(|(_, point)| point), None),
+            (Some(low), Some(high)) if low.number < high.number => (Some(low), Some(high)),
+            (Some(low), Some(high)) if high.number < low.number => (Some(high), Some(low)),
+            (low, _) => (low.as_ref(), None),
         };
         first.into_iter().chain(second)
     }
@@ -150,19 +167,19 @@ impl Line {
         }
     }
 
-    fn add(&mut self, metric: f64, brief: &Arc<Brief>, limit: usize) {
+    fn add(&mut self, scored: &Arc<Scored>, limit: usize) {
         self.sum.heard += 1;
-        self.sum.sum += metric;
+        self.sum.sum += scored.metric;
         let point = Point {
-            at: brief.at,
+            number: self.sum.heard,
             sum: self.sum.sum,
-            brief: brief.clone(),
+            tweet: scored.clone(),
         };
-        self.bucket.add(point.clone());
+        self.bucket.add(&point);
         self.last = Some(point);
         if self.bucket.count == self.stride {
             let bucket = std::mem::take(&mut self.bucket);
-            self.closed.extend(bucket.extremes().cloned());
+            self.closed.extend(bucket.extremes().map(Point::shown));
             // The open bucket adds three points at most.
             while self.closed.len() + 3 > limit {
                 self.halve();
@@ -175,7 +192,7 @@ impl Line {
         let before = std::mem::take(&mut self.closed);
         for four in before.chunks(4) {
             let mut bucket = Bucket::default();
-            four.iter().for_each(|point| bucket.add(point.clone()));
+            four.iter().for_each(|point| bucket.add(point));
             self.closed.extend(bucket.extremes().cloned());
         }
         self.stride *= 2;
@@ -183,13 +200,16 @@ impl Line {
     }
 
     /// The points from the `keep`th on, the open bucket's and the last one among them.
-    fn points(&self, keep: usize) -> Vec<&Point> {
-        let mut points: Vec<&Point> = self.closed.iter().skip(keep).collect();
-        points.extend(self.bucket.extremes());
-        let newest = self.bucket.extremes().last().or(self.closed.last());
-        let is_last =
-            |last: &&Point| newest.is_none_or(|new| !Arc::ptr_eq(&new.brief, &last.brief));
-        points.extend(self.last.as_ref().filter(is_last));
+    fn points(&self, keep: usize) -> Vec<Point> {
+        let mut points: Vec<Point> = self.closed.iter().skip(keep).cloned().collect();
+        points.extend(self.bucket.extremes().map(Point::shown));
+        let newest = points.last().or(self.closed.last());
+        let newest = newest.map(|point| point.number);
+        let last = self.last.as_ref();
+        points.extend(
+            last.filter(|last| Some(last.number) != newest)
+                .map(Point::shown),
+        );
         points
     }
 }
@@ -229,14 +249,17 @@ struct LineUpdate {
     keep: usize,
     x: Vec<i64>,
     y: Vec<f64>,
-    text: Vec<String>,
+    text: Vec<Arc<str>>,
 }
 
+/// A row of the page's table: the part of a tweet that it shows, cut to size.
 #[derive(Debug, Serialize)]
 struct LatestUpdate {
     number: u64,
-    #[serde(flatten)]
-    tweet: Arc<Brief>,
+    user: String,
+    followers: Option<u64>,
+    compound: f64,
+    text: String,
 }
 
 impl Trajectory {
@@ -299,26 +322,11 @@ impl Trajectory {
         self.missed += messages;
     }
 
-    pub(crate) fn add(&mut self, scored: &Scored) {
-        let tweet = &scored.tweet;
-        let brief = Arc::new(Brief {
-            at: tweet.created_at.as_millisecond(),
-            user: shorten(&tweet.user, 24),
-            followers: tweet.followers,
-            compound: scored.sentiment.compound,
-            metric: scored.metric,
-            text: shorten(&tweet.text, 300),
-            topics: tweet
-                .topics
-                .iter()
-                .take(4)
-                .map(|topic| shorten(topic, 32))
-                .collect(),
-        });
+    pub(crate) fn add(&mut self, scored: &Arc<Scored>) {
         let limit = MAX_POINTS / (self.topics.len() + 1).max(4);
-        self.total.add(scored.metric, &brief, limit);
-        for topic in &tweet.topics {
-            self.line_of(topic).add(scored.metric, &brief, limit);
+        self.total.add(scored, limit);
+        for topic in &scored.tweet.topics {
+            self.line_of(topic).add(scored, limit);
         }
         self.compounds += scored.sentiment.compound;
         self.shares[match scored.sentiment.polarity() {
@@ -341,7 +349,8 @@ impl Trajectory {
         {
             self.most_negative = Some(scored.clone());
         }
-        self.latest.push_back((self.total.sum.heard, brief));
+        self.latest
+            .push_back((self.total.sum.heard, scored.clone()));
         if self.latest.len() > LATEST {
             self.latest.pop_front();
         }
@@ -418,7 +427,9 @@ impl Trajectory {
 
     /// The most positive and the most negative tweet, by compound; the first of equals.
     pub fn extremes(&self) -> Option<(&Scored, &Scored)> {
-        self.most_positive.as_ref().zip(self.most_negative.as_ref())
+        self.most_positive
+            .as_deref()
+            .zip(self.most_negative.as_deref())
     }
 
     /// What the listener is doing.
@@ -439,7 +450,7 @@ impl Trajectory {
     }
 
     /// The lines as they are drawn: name and points, all topics first.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, Vec<&Point>)> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, Vec<Point>)> {
         std::iter::once(&self.total)
             .chain(&self.topics)
             .map(|line| (line.name.as_str(), line.points(0)))
@@ -465,12 +476,12 @@ impl Trajectory {
                 name: line.name.clone(),
                 heard: line.sum.heard,
                 keep,
-                x: points.iter().map(|point| point.at).collect(),
+                x: points.iter().map(|point| point.tweet.at).collect(),
                 y: points
                     .iter()
                     .map(|point| (point.sum * 1e3).round() / 1e3)
                     .collect(),
-                text: points.iter().map(|point| point.brief.hover()).collect(),
+                text: points.into_iter().map(|point| point.tweet.hover).collect(),
             });
             let now = (line.generation, line.closed.len());
             match cursor.lines.get_mut(place) {
@@ -483,9 +494,12 @@ impl Trajectory {
             .iter()
             .filter(|(number, _)| *number > cursor.tweets);
         let latest = fresh
-            .map(|(number, tweet)| LatestUpdate {
+            .map(|(number, scored)| LatestUpdate {
                 number: *number,
-                tweet: tweet.clone(),
+                user: shorten(&scored.tweet.user, 24),
+                followers: scored.tweet.followers,
+                compound: scored.sentiment.compound,
+                text: shorten(&scored.tweet.text, 300),
             })
             .collect();
         cursor.tweets = self.total.sum.heard;
@@ -510,22 +524,23 @@ impl Trajectory {
     }
 }
 
-impl Brief {
-    /// What stands beside the pointer. Plotly reads a few HTML tags in it, so the tweet's own text
-    /// is escaped.
-    pub(crate) fn hover(&self) -> String {
-        let followers = match self.followers {
-            Some(1) => "1 follower".to_owned(),
-            Some(count) => format!("{} followers", thousands(count)),
-            None => "followers unknown".to_owned(),
-        };
-        format!(
-            "<b>{}</b>, {followers}, {:+.2}<br>{}",
-            escape(&self.user),
-            self.compound,
-            escape(&shorten(&self.text, 48))
-        )
-    }
+/// What stands beside the pointer. Plotly reads a few HTML tags in it, so the tweet's own text is
+/// escaped.
+fn hover(scored: &Scored) -> String {
+    let Scored {
+        tweet, sentiment, ..
+    } = scored;
+    let followers = match tweet.followers {
+        Some(1) => "1 follower".to_owned(),
+        Some(count) => format!("{} followers", thousands(count)),
+        None => "followers unknown".to_owned(),
+    };
+    format!(
+        "<b>{}</b>, {followers}, {:+.2}<br>{}",
+        escape(&shorten(&tweet.user, 24)),
+        sentiment.compound,
+        escape(&shorten(&tweet.text, 48))
+    )
 }
 
 #[cfg(test)]
@@ -535,7 +550,7 @@ mod tests {
     use crate::tweet::Tweet;
     use proptest::prelude::*;
 
-    fn scored(number: u64, metric: f64, topics: &[&str]) -> Scored {
+    fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         let mut tweet =
             Tweet::decode(br#"{"text":"<script>\"\u0000 words words","user":"u"}"#).unwrap();
         tweet.created_at = jiff::Timestamp::from_millisecond(number as i64).unwrap();
@@ -544,11 +559,11 @@ mod tests {
             compound: metric.clamp(-1.0, 1.0),
             ..Sentiment::default()
         };
-        Scored {
+        Arc::new(Scored {
             tweet,
             sentiment,
             metric,
-        }
+        })
     }
 
     #[test]
@@ -664,9 +679,7 @@ mod tests {
             let mut line = Line::new("x");
             let (mut sum, mut low, mut high) = (0.0, f64::MAX, f64::MIN);
             for metric in &metrics {
-                let brief = Arc::new(Brief { at: 0, user: String::new(), followers: None, compound: 0.0,
-                    metric: 0.0, text: String::new(), topics: Vec::new() });
-                line.add(f64::from(*metric), &brief, 100);
+                line.add(&scored(0, f64::from(*metric), &[]), 100);
                 sum += f64::from(*metric);
                 low = sum.min(low);
                 high = sum.max(high);

@@ -226,7 +226,7 @@ impl Listening {
         Ok(())
     }
 
-    fn next_printable(&self) -> Option<Scored> {
+    fn next_printable(&self) -> Option<Arc<Scored>> {
         let mut said = false;
         let begun = Instant::now();
         let mut printable = locked(&self.shared.printable);

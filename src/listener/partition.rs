@@ -10,6 +10,7 @@ use crate::sentiment::Scored;
 use crate::tweet::Skip;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a partition that is behind may hold the others up. Its broker may be gone; then this
@@ -34,7 +35,7 @@ impl Place {
 }
 
 /// A message, decoded and scored.
-pub(super) type Outcome = Result<Scored, Skip>;
+pub(super) type Outcome = Result<Arc<Scored>, Skip>;
 
 /// A message that waits to be counted.
 pub(super) struct Heard {

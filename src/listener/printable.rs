@@ -5,16 +5,20 @@ use crate::notebook::{shorten, thousands};
 use crate::sentiment::Scored;
 use crate::streamer::Report;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many tweets are kept for [`print_tweets`](super::Listening::print_tweets).
+/// How many tweets are kept for [`print_tweets`](super::Listening::print_tweets), and how much of
+/// what they say, in bytes.
 const PRINTABLE: usize = 1_000;
+const PRINTABLE_TEXT: usize = 4 * 1024 * 1024;
 /// A streamer that has not reported for so long is not counted on.
 const SILENT_STREAMER: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Printable {
-    tweets: VecDeque<(u64, Scored)>,
+    tweets: VecDeque<Arc<Scored>>,
+    text: usize,
     /// How many tweets have come.
     pub(super) number: u64,
     printed: u64,
@@ -25,23 +29,23 @@ pub(super) struct Printable {
 }
 
 impl Printable {
-    pub(super) fn add(&mut self, scored: Scored) {
+    pub(super) fn add(&mut self, scored: Arc<Scored>) {
         self.number += 1;
-        self.tweets.push_back((self.number, scored));
-        if self.tweets.len() > PRINTABLE {
-            self.tweets.pop_front();
+        self.text += scored.tweet.text.len();
+        self.tweets.push_back(scored);
+        while self.tweets.len() > PRINTABLE || self.text > PRINTABLE_TEXT {
+            let oldest = self.tweets.pop_front();
+            self.text -= oldest.map_or(0, |oldest| oldest.tweet.text.len());
         }
     }
 
     /// The oldest that was not taken yet.
-    pub(super) fn take(&mut self) -> Option<Scored> {
-        let next = self
-            .tweets
-            .iter()
-            .find(|(number, _)| *number > self.printed);
-        let (number, scored) = next.cloned()?;
-        self.printed = number;
-        Some(scored)
+    pub(super) fn take(&mut self) -> Option<Arc<Scored>> {
+        let gone = self.number - self.tweets.len() as u64;
+        let next = self.printed.max(gone);
+        let scored = self.tweets.get((next - gone) as usize)?;
+        self.printed = next + 1;
+        Some(scored.clone())
     }
 
     /// Begins anew, as for a new run; who streams stays known.
@@ -94,4 +98,44 @@ pub(super) fn line(scored: &Scored) -> String {
         sentiment.compound,
         shorten(&tweet.text, 90)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tweet, sentiment::Sentiment};
+
+    fn scored(text: String) -> Arc<Scored> {
+        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
+        tweet.text = text;
+        Arc::new(Scored {
+            tweet,
+            sentiment: Sentiment::default(),
+            metric: 0.0,
+        })
+    }
+
+    #[test]
+    fn each_tweet_is_taken_once_and_the_oldest_give_way() {
+        let mut printable = Printable::default();
+        assert!(printable.take().is_none());
+        for number in 0..PRINTABLE + 2 {
+            printable.add(scored(number.to_string()));
+        }
+        let mut taken = || Some(printable.take()?.tweet.text.clone());
+        assert_eq!(taken().as_deref(), Some("2"));
+        assert_eq!(taken().as_deref(), Some("3"));
+        printable.add(scored("new".into()));
+        let rest = std::iter::from_fn(|| printable.take()).count();
+        assert_eq!(rest, PRINTABLE - 1);
+    }
+
+    #[test]
+    fn large_tweets_are_not_kept_by_the_thousand() {
+        let mut printable = Printable::default();
+        for _ in 0..100 {
+            printable.add(scored("x".repeat(PRINTABLE_TEXT / 4)));
+        }
+        assert_eq!(std::iter::from_fn(|| printable.take()).count(), 4);
+    }
 }
