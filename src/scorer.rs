@@ -254,8 +254,7 @@ impl Worker {
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", SESSION_LIMIT.as_millis().to_string())
             .set("heartbeat.interval.ms", "1000")
-            .set("fetch.message.max.bytes", "4194304")
-            .set("queued.max.messages.kbytes", "32768")
+            .set("queued.max.messages.kbytes", "8192")
             // As for a listener: or it would wait a second where it has enough.
             .set("fetch.queue.backoff.ms", "5")
             .create_with_context(Changes::default())

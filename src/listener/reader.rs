@@ -239,8 +239,7 @@ impl Reader {
             // What was removed before it was read is counted, not passed over.
             .set("auto.offset.reset", "error")
             .set("fetch.wait.max.ms", self.wait_ms.to_string())
-            .set("fetch.message.max.bytes", "4194304")
-            .set("queued.max.messages.kbytes", "32768")
+            .set("queued.max.messages.kbytes", "8192")
             // Once it has enough it looks again so soon; with the default of a second it would have
             // nothing for most of that.
             .set("fetch.queue.backoff.ms", "5");
