@@ -111,6 +111,17 @@ const NAMED: [(&str, Word); 33] = [
     ("yeah", Word::Yeah),
 ];
 
+impl Word {
+    /// Whether an idiom may begin with it.
+    pub(super) fn begins_idiom(self) -> bool {
+        use Word::{Bad, Beating, Bus, Just, Kind, Kiss, Sort, The, To, Yeah};
+        matches!(
+            self,
+            The | Bad | Bus | Yeah | Beating | Kiss | To | Just | Kind | Sort
+        )
+    }
+}
+
 /// What is known of a word.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Entry {
@@ -120,6 +131,17 @@ pub(super) struct Entry {
     pub(super) boost: f64,
     pub(super) negates: bool,
     pub(super) word: Word,
+}
+
+impl Entry {
+    /// Whether it may change what one of the three words after it counts, alone or with others.
+    fn alters(&self) -> bool {
+        use Word::{Least, Never, No, So, This, Without};
+        self.boost != 0.0
+            || self.negates
+            || self.word.begins_idiom()
+            || matches!(self.word, Least | Never | No | So | This | Without)
+    }
 }
 
 /// Where a word's entry is; a text may have a million words. [`UNKNOWN`] is that of all others.
@@ -134,6 +156,8 @@ pub(super) struct Token {
     pub(super) upper: bool,
     /// It has "n't" in it, which negates.
     pub(super) nt: bool,
+    /// It may change what one of the three words after it counts.
+    pub(super) alters: bool,
 }
 
 /// An emoji's name, such as "face with tears of joy", read before any text is.
@@ -243,10 +267,13 @@ impl Lexicon {
     pub(super) fn token(&self, word: &str) -> Token {
         let mut buffer = [0; LONGEST_WORD];
         let place = lower(word, &mut buffer).and_then(|lower| self.places.get(lower));
+        let place = place.copied().unwrap_or(UNKNOWN);
+        let nt = has_nt(word.as_bytes());
         Token {
-            place: place.copied().unwrap_or(UNKNOWN),
+            place,
             upper: is_upper(word),
-            nt: has_nt(word.as_bytes()),
+            nt,
+            alters: nt || self.entries[usize::from(place)].alters(),
         }
     }
 

@@ -42,7 +42,7 @@ thread_local! {
 pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
     SCRATCH.with_borrow_mut(|scratch| {
         let sentiment = scratch.score(lexicon, text);
-        if scratch.valences.capacity() + scratch.glued.capacity() > KEPT {
+        if scratch.size() > KEPT {
             *scratch = Scratch::default();
         }
         sentiment
@@ -50,6 +50,13 @@ pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
 }
 
 impl Scratch {
+    /// How much memory it has, in bytes.
+    fn size(&self) -> usize {
+        self.tokens.capacity() * size_of::<Token>()
+            + self.valences.capacity() * size_of::<f64>()
+            + self.glued.capacity()
+    }
+
     fn score(&mut self, lexicon: &Lexicon, text: &str) -> Sentiment {
         self.tokens.clear();
         let mut marks = marks(text);
@@ -68,14 +75,15 @@ impl Scratch {
             tokens: &self.tokens,
             mixed,
         };
-        self.valences.clear();
-        self.valences
-            .extend((0..self.tokens.len()).map(|index| sentence.valence(index)));
+        let valences = (0..self.tokens.len()).map(|index| sentence.valence(index));
         let but = (0..self.tokens.len()).find(|index| sentence.word(*index) == Word::But);
-        if let Some(but) = but {
-            weigh_but(&mut self.valences, but);
-        }
-        add_up(&self.valences, emphasis(marks))
+        let Some(but) = but else {
+            return add_up(valences, emphasis(marks));
+        };
+        self.valences.clear();
+        self.valences.extend(valences);
+        weigh_but(&mut self.valences, but);
+        add_up(self.valences.iter().copied(), emphasis(marks))
     }
 
     /// Reads a text with the names of emoji in their place. A name is apart from what is before it,
@@ -168,6 +176,11 @@ impl Sentence<'_> {
         if self.tokens[index].upper && self.mixed {
             valence += if valence > 0.0 { CAPITALS } else { -CAPITALS };
         }
+        // So it is with most words, and spares them all the rules below.
+        let before = &self.tokens[index.saturating_sub(3)..index];
+        if !entry.word.begins_idiom() && !before.iter().any(|token| token.alters) {
+            return valence;
+        }
         for distance in 1..=3.min(index) {
             if self.is_rated(index - distance) {
                 continue;
@@ -239,10 +252,6 @@ impl Sentence<'_> {
 
     /// Idioms around the word, which has three words before it.
     fn idiom(&self, index: usize, mut valence: f64) -> f64 {
-        // Most words stand in none, and looking for each costs more than all other rules.
-        if !(index - 3..=index).any(|place| begins_idiom(self.word(place))) {
-            return valence;
-        }
         let find = |range: Range<usize>| {
             let third = (range.len() > 2).then(|| self.word(range.start + 2));
             idiom(self.word(range.start), self.word(range.start + 1), third)
@@ -280,15 +289,6 @@ impl Sentence<'_> {
         }
         valence * NEGATION
     }
-}
-
-/// Whether an idiom may begin with it.
-fn begins_idiom(word: Word) -> bool {
-    use Word::{Bad, Beating, Bus, Just, Kind, Kiss, Sort, The, To, Yeah};
-    matches!(
-        word,
-        The | Bad | Bus | Yeah | Beating | Kiss | To | Just | Kind | Sort
-    )
 }
 
 /// The rating of two or three words that mean together what none of them means.
@@ -357,12 +357,12 @@ fn emphasis((exclamations, questions): (usize, usize)) -> f64 {
     exclamation + question
 }
 
-fn add_up(valences: &[f64], emphasis: f64) -> Sentiment {
-    if valences.is_empty() {
+fn add_up(valences: impl ExactSizeIterator<Item = f64>, emphasis: f64) -> Sentiment {
+    if valences.len() == 0 {
         return Sentiment::default();
     }
     let (mut sum, mut pos, mut neg, mut neu) = (0.0, 0.0, 0.0, 0.0);
-    for &valence in valences {
+    for valence in valences {
         sum += valence;
         // One more, because each neutral word counts one.
         if valence > 0.0 {
