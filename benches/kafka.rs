@@ -310,9 +310,14 @@ fn memory(kafka: &Kafka, tweets: u64) {
     // The streamer is done long before the scorer.
     let streamer = &programs[3].1;
     let mut sizes = Vec::new();
-    while streamer.megabytes() > 0 {
-        sizes.push(streamer.megabytes());
-        std::thread::sleep(Duration::from_millis(500));
+    loop {
+        match streamer.megabytes() {
+            // It has not begun yet, or is over.
+            0 if !sizes.is_empty() => break,
+            0 => {}
+            size => sizes.push(size),
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
     let tenth = sizes.get(sizes.len() / 10).copied().unwrap_or(0);
     let last = sizes.iter().rev().nth(1).copied().unwrap_or(0);
