@@ -37,9 +37,7 @@ fn killed_and_started_again_both_sides_go_on() {
     // It goes on for longer than the broker is away, and ten seconds for the flush.
     let story = Story::of(12_000, Duration::from_secs(24));
     let kafka = apache.kafka();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    make_topic(&kafka);
     let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
     let streaming = stream(&kafka, &story);
     until("some", || listening.summary().total.heard > 500);
@@ -65,9 +63,7 @@ fn stopped_for_thirty_seconds_it_goes_on() {
     };
     let story = Story::of(12_000, Duration::from_secs(36));
     let kafka = apache.kafka();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    make_topic(&kafka);
     let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
     let streaming = stream(&kafka, &story);
     until("some", || listening.summary().total.heard > 500);
@@ -161,9 +157,7 @@ fn connections_are_cut_again_and_again() {
     let address = format!("127.0.0.1:{proxy}");
     until("the proxy", || Kafka::at(&address).is_ok());
     let kafka = Kafka::at(&address).unwrap();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    make_topic(&kafka);
     let story = Story::of(8_000, Duration::from_secs(12));
     let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
     let streaming = stream(&kafka, &story);
@@ -292,9 +286,7 @@ fn a_listener_that_was_killed_has_the_same_trajectory_when_it_is_started_anew() 
     };
     let story = Story::of(5_000, Duration::from_secs(5));
     let kafka = apache.kafka();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    make_topic(&kafka);
     let streaming = stream(&kafka, &story);
     let first = Program::start("listener", &kafka, &["--figure-port", "0"]);
     until("half of it", || messages(&kafka, "tweets") > 2_500);

@@ -47,14 +47,6 @@ fn posts(count: u64, authors: u64) -> Vec<Event> {
         .collect()
 }
 
-fn topic() -> Kafka {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
-    kafka
-}
-
 /// The next tweets that the source judges to be about bitcoin.
 async fn chosen(source: &mut Bluesky, count: usize) -> Vec<Tweet> {
     let mut chosen = Vec::new();
@@ -115,7 +107,7 @@ fn every_post_arrives_once_however_often_the_stream_is_cut() {
             cut_after: Some(100),
             ..Jetstream::default()
         });
-        let kafka = topic();
+        let kafka = broker_with_topic();
         let streaming = Streamer::new(&kafka, "tweets")
             .track(["bitcoin"])
             .languages(["en"])
@@ -149,7 +141,7 @@ fn ten_thousand_events_a_second_pass() {
         log: posts(POSTS, 2_000),
         ..Jetstream::default()
     });
-    let kafka = topic();
+    let kafka = broker_with_topic();
     let begun = Instant::now();
     // No track: every post, each of which wants its author's profile.
     let streaming = Streamer::new(&kafka, "tweets")
@@ -176,7 +168,7 @@ fn it_does_not_matter_how_the_network_cuts_the_bytes() {
         ..Jetstream::default()
     });
     let (base, split) = runtime.block_on(splitting(&base));
-    let kafka = topic();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .start(Bluesky::at(&split).profiles_at(&base))
@@ -260,7 +252,7 @@ fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
         log,
         ..Jetstream::default()
     });
-    let kafka = topic();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .languages(["en"])
@@ -349,7 +341,7 @@ fn a_quiet_stream_that_answers_pings_is_kept() {
 
 #[test]
 fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
-    let kafka = topic();
+    let kafka = broker_with_topic();
     for answers in [vec![503; 100], vec![]] {
         let (_runtime, _jetstream, base) = server(Jetstream {
             answers,
@@ -370,7 +362,7 @@ fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
 
 #[test]
 fn an_address_that_cannot_be_meant_is_refused() {
-    let kafka = topic();
+    let kafka = broker_with_topic();
     for address in [
         "http://jetstream.example",
         "jetstream",

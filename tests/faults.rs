@@ -63,9 +63,7 @@ fn a_listener_survives_the_brokers_end_and_hears_the_next_run() {
     let kafka = broker();
     let port = kafka.address().rsplit(':').next().unwrap().parse().unwrap();
     let run = |kafka: &Kafka, count| {
-        kafka
-            .create_topic("tweets", TopicConfig::default())
-            .unwrap();
+        make_topic(kafka);
         let demo = Demo::default().as_fast_as_possible().count(count);
         Streamer::new(kafka, "tweets")
             .start(demo)
@@ -123,10 +121,7 @@ impl Source for Gated {
 
 #[test]
 fn a_broker_that_stops_answering_holds_the_source_back() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let process = broker_process(kafka.address());
     let count = 160_000;
     let (open, opened) = tokio::sync::watch::channel(false);
@@ -156,10 +151,7 @@ fn a_broker_that_stops_answering_holds_the_source_back() {
 
 #[test]
 fn a_broker_that_is_gone_at_the_end_is_reported() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let process = broker_process(kafka.address());
     let streaming = Streamer::new(&kafka, "tweets")
         .start(Demo::default().rate(200.0).unwrap())
@@ -206,10 +198,7 @@ fn the_broker_dies_with_its_owner() {
 #[test]
 fn a_log_of_many_small_batches_is_heard_to_its_end() {
     const TWEETS: u64 = 25_000;
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     write_one_by_one(&kafka, "tweets", br#"{"text":"I love it"}"#, TWEETS);
     let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
     until_heard(&listening, TWEETS);

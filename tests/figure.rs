@@ -42,9 +42,7 @@ fn update(events: &mut impl BufRead) -> serde_json::Value {
 }
 
 fn streamed(kafka: &Kafka, count: u64) -> u64 {
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    make_topic(kafka);
     let demo = Demo::default().as_fast_as_possible().count(count);
     let streamer = Streamer::new(kafka, "tweets").track(["bitcoin", "ethereum", "dogecoin"]);
     streamer.start(demo).unwrap().wait().sent

@@ -180,10 +180,7 @@ fn every_tweet_arrives_once_however_often_the_stream_is_cut() {
     plans.push(tweets(TWEETS..TWEETS + 1, End::Silence));
     let (_runtime, _api, base) = server(plans);
 
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let saved = tempfile::NamedTempFile::new().unwrap();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
@@ -230,10 +227,7 @@ fn junk_is_counted_and_strangers_rules_tweets_are_filtered_out() {
     chunks.push(Bytes::from_static(b"\xff\xfe\r\n"));
     chunks.push(chunk(line(1, "I love bitcoin", "bitcoin")));
     let (_runtime, _api, base) = server([Plan::Stream(chunks, End::Silence)]);
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .start(x(&base))
@@ -257,10 +251,7 @@ fn a_compressed_stream_is_read_as_it_comes() {
     let chunks = vec![Bytes::from(packed.get_ref().clone())];
     let (_runtime, api, base) = server([Plan::Stream(chunks, End::Silence)]);
     api.lock().unwrap().encoding = Some("gzip");
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .start(x(&base))
@@ -272,10 +263,7 @@ fn a_compressed_stream_is_read_as_it_comes() {
 fn it_does_not_matter_how_the_network_cuts_the_bytes() {
     let (runtime, _api, base) = server([tweets(0..100, End::Silence)]);
     let (_, split) = runtime.block_on(splitting(&base));
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .start(x(&split))
@@ -292,10 +280,7 @@ fn our_rules_are_made_the_ones_that_are_wanted() {
         json!({"id": "2", "value": "old lang:en", "tag": "live-sentiment: old"}),
         json!({"id": "3", "value": "cats", "tag": "cats"}),
     ];
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let start = || {
         Streamer::new(&kafka, "tweets")
             .track(["bitcoin", "doge moon"])
@@ -347,10 +332,7 @@ fn our_rules_are_made_the_ones_that_are_wanted() {
 
 #[test]
 fn what_cannot_be_is_refused_with_what_to_check_and_without_the_secret() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let error = |api: &Shared, base: &str, plan: Option<Plan>| {
         api.lock().unwrap().plans = plan.into_iter().collect();
         let begun = Instant::now();
@@ -392,10 +374,7 @@ fn what_cannot_be_is_refused_with_what_to_check_and_without_the_secret() {
 #[test]
 fn a_refusal_in_the_middle_ends_the_stream_and_says_why() {
     let (_runtime, _api, base) = server([tweets(0..5, End::Clean), answer(403)]);
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let streaming = Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
         .start(x(&base))
@@ -409,10 +388,7 @@ fn a_refusal_in_the_middle_ends_the_stream_and_says_why() {
 #[test]
 fn a_key_and_its_secret_fetch_the_token() {
     let (_runtime, api, base) = server([]);
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let source = X::at(&base, Credentials::key("the-key", "the-secret").unwrap()).unwrap();
     Streamer::new(&kafka, "tweets")
         .track(["bitcoin"])
@@ -433,10 +409,7 @@ fn a_key_and_its_secret_fetch_the_token() {
 
 #[test]
 fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     for plan in [answer(503), tweets(0..1, End::Silence)] {
         let (_runtime, _api, base) = server([plan]);
         let streaming = Streamer::new(&kafka, "tweets")
@@ -455,10 +428,7 @@ fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
 
 #[test]
 fn nobody_there_is_told_while_it_is_tried_again() {
-    let kafka = broker();
-    kafka
-        .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+    let kafka = broker_with_topic();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);

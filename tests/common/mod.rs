@@ -24,6 +24,19 @@ pub fn broker() -> Kafka {
     Kafka::embedded(0).unwrap()
 }
 
+/// The topic that the programs use by default.
+pub fn make_topic(kafka: &Kafka) {
+    kafka
+        .create_topic("tweets", TopicConfig::default())
+        .unwrap();
+}
+
+pub fn broker_with_topic() -> Kafka {
+    let kafka = broker();
+    make_topic(&kafka);
+    kafka
+}
+
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
