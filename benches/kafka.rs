@@ -48,7 +48,7 @@ fn fill(kafka: &Kafka, topic: &str, tweets: u64) {
     let demo = Demo::default().as_fast_as_possible().count(tweets);
     let streaming = Streamer::new(kafka, topic).start(demo).unwrap();
     while !streaming.wait_for(Duration::from_secs(60)) {}
-    assert_eq!(streaming.status().sent, tweets);
+    assert_eq!(streaming.status().counts.sent, tweets);
 }
 
 fn throughput(kafka: &Kafka, tweets: u64) {
@@ -71,10 +71,7 @@ fn throughput(kafka: &Kafka, tweets: u64) {
         fill(kafka, &topic, tweets);
         let streamed = tweets as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        let listening = Listener::new(kafka, &topic)
-            .count(tweets)
-            .start(None)
-            .unwrap();
+        let listening = Listener::new(kafka, &topic).count(tweets).start().unwrap();
         while !listening.wait_for(Duration::from_secs(60)) {}
         let heard = tweets as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
@@ -99,14 +96,14 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
             sender.send(age.as_secs_f64() * 1e3).unwrap();
             0.0
         })
-        .start(None)
+        .start()
         .unwrap();
     let streaming = Streamer::new(kafka, &topic)
         .time_span(Duration::from_secs(seconds))
         .start(Demo::default().rate(rate as f64).unwrap())
         .unwrap();
     while !streaming.wait_for(Duration::from_secs(60)) {}
-    while listening.summary().total.heard < streaming.status().sent {
+    while listening.summary().total.counted < streaming.status().counts.sent {
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut all: Vec<f64> = latencies.try_iter().collect();
@@ -188,12 +185,9 @@ fn scorers(kafka: &Kafka, tweets: u64) {
                 )
             })
             .collect();
-        let listening = Listener::scored(kafka, &to)
-            .count(tweets)
-            .start(None)
-            .unwrap();
+        let listening = Listener::scored(kafka, &to).count(tweets).start().unwrap();
         // Joining the group is not scoring.
-        while listening.summary().total.heard == 0 {
+        while listening.summary().total.counted == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
         let joined = begun.elapsed();
@@ -205,7 +199,7 @@ fn scorers(kafka: &Kafka, tweets: u64) {
             tweets as f64 / seconds,
             cpu * 1e6 / tweets as f64,
             joined.as_secs_f64(),
-            listening.summary().duplicate
+            listening.summary().uncounted.duplicate
         );
     }
 }
@@ -221,13 +215,13 @@ fn takeover(kafka: &Kafka) {
         )
     };
     let mut programs = vec![start(), start(), start()];
-    let listening = Listener::scored(kafka, &to).start(None).unwrap();
+    let listening = Listener::scored(kafka, &to).start().unwrap();
     let streaming = Streamer::new(kafka, &topic)
         .start(Demo::default().rate(2_000.0).unwrap())
         .unwrap();
     let behind = || {
-        let sent = streaming.status().sent;
-        sent.saturating_sub(listening.summary().total.heard)
+        let sent = streaming.status().counts.sent;
+        sent.saturating_sub(listening.summary().total.counted)
     };
     let settle = || {
         std::thread::sleep(Duration::from_secs(10));
@@ -254,14 +248,14 @@ fn takeover(kafka: &Kafka) {
         settle();
     }
     let status = streaming.stop();
-    while listening.summary().total.heard < status.sent {
+    while listening.summary().total.counted < status.counts.sent {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!(
         "sent {}, scored {}, duplicates {}",
-        status.sent,
-        listening.summary().total.heard,
-        listening.summary().duplicate
+        status.counts.sent,
+        listening.summary().total.counted,
+        listening.summary().uncounted.duplicate
     );
 }
 
@@ -303,10 +297,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
             ),
         ),
     ];
-    let watch = Listener::scored(kafka, &to)
-        .count(tweets)
-        .start(None)
-        .unwrap();
+    let watch = Listener::scored(kafka, &to).count(tweets).start().unwrap();
     // The streamer is done long before the scorer.
     let streamer = &programs[3].1;
     let mut sizes = Vec::new();
@@ -324,7 +315,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
     println!("streamer: {tenth} MB after a tenth, {last} MB at the end");
     for part in [10, 5, 2, 1] {
         let goal = tweets / part * 99 / 100;
-        while watch.summary().total.heard < goal {
+        while watch.summary().total.counted < goal {
             std::thread::sleep(Duration::from_millis(20));
         }
         let sizes: Vec<String> = programs
@@ -333,7 +324,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
             .collect();
         println!(
             "after {} tweets: {}",
-            watch.summary().total.heard,
+            watch.summary().total.counted,
             sizes.join(", ")
         );
     }

@@ -1,39 +1,40 @@
 //! The Listener notebook as a program: `cargo run --release --example listener -- --help`.
 
+mod common;
+
 use clap::{Parser, ValueEnum};
-use live_sentiment::listener::{Listening, Summary};
+use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
 use std::error::Error;
-use std::io::IsTerminal;
 
+/// Score the tweets of a Kafka topic, and draw the running sum
 #[derive(Parser)]
-#[command(about = "Score the tweets of a Kafka topic, and draw how the mood moves")]
 struct Arguments {
-    /// Print the first N tweets as they come.
-    #[arg(long, default_value_t = 0)]
+    /// Print the first N tweets as they come
+    #[arg(long, default_value_t = 0, value_name = "N")]
     print: usize,
-    /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any.
+    /// Serve the live figure on this port of 127.0.0.1 or the next free one; 0 takes any
     #[arg(long, default_value_t = 8050)]
     figure_port: u16,
-    /// The topic holds scores, which scorers have written: score nothing, only add up.
+    /// Read a topic of scores from the scorer program, and only add them up
     #[arg(long)]
     scored: bool,
-    /// Where in the topic to begin.
+    /// Where in the topic to start
     #[arg(long, value_enum, default_value_t = From::Earliest)]
     from: From,
-    /// End after this many tweets.
+    /// End after this many tweets
     #[arg(long)]
     count: Option<u64>,
-    /// The broker, as host:port; without it, as `Kafka::connect` finds it.
+    /// Address of the broker, as host:port [default: KAFKA_BOOTSTRAP_SERVERS or 127.0.0.1:9092]
     #[arg(long)]
     bootstrap: Option<String>,
-    /// The topic; it is waited for.
+    /// Topic to read; if it does not exist, wait for it
     #[arg(long, default_value = "tweets")]
     topic: String,
-    /// Seconds to listen; without it, until --count or Ctrl-C.
+    /// Seconds to listen [default: until --count or Ctrl-C]
     #[arg(long)]
     time_span: Option<f64>,
-    /// End with one line of JSON.
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -45,14 +46,9 @@ enum From {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    common::log_to_stderr();
     let arguments = Arguments::parse();
-    let kafka = match &arguments.bootstrap {
-        Some(address) => Kafka::at(address)?,
-        None => Kafka::connect()?,
-    };
+    let kafka = common::connect(arguments.bootstrap.as_deref())?;
     let figure = LiveFigure::serve_on(arguments.figure_port)?;
     eprintln!("the live figure is at {}", figure.url());
     let listener = match arguments.scored {
@@ -69,26 +65,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(seconds) = arguments.time_span {
         listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
     }
-    let listening = listener.start(&figure)?;
+    let listening = listener.start()?;
+    figure.show(&listening);
     listening.print_tweets(arguments.print)?;
-    let summary = follow(&listening);
+    common::show_progress(|limit| listening.wait_for(limit), || listening.summary());
+    let summary = listening.summary();
     if arguments.json {
         println!("{}", summary.to_json());
     } else {
         println!("{summary}");
     }
-    Ok(())
-}
-
-fn follow(listening: &Listening) -> Summary {
-    let bar = indicatif::ProgressBar::new_spinner();
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    match summary.state {
+        State::Failed(error) => Err(error.into()),
+        _ => Ok(()),
     }
-    while !listening.wait_for(Duration::from_millis(200)) {
-        bar.set_message(listening.summary().to_string());
-        bar.tick();
-    }
-    bar.finish_and_clear();
-    listening.summary()
 }

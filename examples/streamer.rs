@@ -1,88 +1,90 @@
 //! The Streamer notebook as a program: `cargo run --release --example streamer -- --help`.
 
+mod common;
+
 use clap::{Parser, ValueEnum};
 use live_sentiment::prelude::*;
-use live_sentiment::streamer::{Ended, StreamerStatus, Streaming};
+use live_sentiment::streamer::EndReason;
 use std::error::Error;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
+/// Stream tweets into a Kafka topic
 #[derive(Parser)]
-#[command(about = "Stream tweets into a Kafka topic")]
 struct Arguments {
-    /// Where tweets come from.
+    /// Where the tweets come from
     #[arg(long, value_enum, default_value_t = Origin::Demo)]
     source: Origin,
-    /// The file to replay.
+    /// File to replay
     #[arg(long, required_if_eq("source", "replay"))]
     file: Option<PathBuf>,
-    /// Demo: tweets a second. Replay: times the tweets' own pace. 0: as fast as possible.
+    /// Demo: tweets per second. Replay: speed, where 1 is the tweets' own pace. 0: no waiting
     #[arg(long)]
     rate: Option<f64>,
-    /// Demo: another seed gives other tweets.
+    /// Demo: seed of the generated tweets
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Demo: end after this many tweets.
+    /// Demo: end after this many tweets
     #[arg(long)]
     count: Option<u64>,
-    /// A phrase to stream; may be repeated. None: every tweet.
+    /// Phrase to track; may be repeated [default: every tweet]
     #[arg(long)]
     track: Vec<String>,
-    /// A language to stream; may be repeated. None: every language.
+    /// Language to stream, such as en; may be repeated [default: every language]
     #[arg(long)]
     language: Vec<String>,
-    /// Also append the streamed tweets to this file.
+    /// Also append the streamed tweets to this file
     #[arg(long)]
     save_to: Option<PathBuf>,
-    /// The broker, as host:port; without it, as `Kafka::start` finds or starts one.
+    /// Address of the broker, as host:port [default: KAFKA_BOOTSTRAP_SERVERS or 127.0.0.1:9092; a
+    /// broker is started if none runs there]
     #[arg(long)]
     bootstrap: Option<String>,
-    /// Which broker to start if none is there.
+    /// Which broker to start if none runs
     #[arg(long, value_enum, default_value_t = Start::Embedded)]
     engine: Start,
-    /// The topic; it is made if it is not there.
+    /// Topic to write to; created if it does not exist
     #[arg(long, default_value = "tweets")]
     topic: String,
-    /// How many partitions the topic is made with: as many scorers can share the work.
+    /// Partition count of a new topic: as many scorers can share the work
     #[arg(long, default_value_t = 1)]
     partitions: i32,
-    /// On how many brokers of a cluster each tweet is kept.
+    /// Replica count of a new topic, at most the number of brokers
     #[arg(long, default_value_t = 1)]
     replication: i32,
-    /// Add to the run that is in the topic, as a second streamer does, or one that was killed; the
-    /// topic must be there.
+    /// Join the newest run in the topic instead of starting a new one, as a second streamer does, or
+    /// one that continues after a crash; the topic must exist
     #[arg(long)]
     join: bool,
-    /// Seconds to stream; without it, until the source ends.
+    /// Seconds to stream [default: until the source ends]
     #[arg(long)]
     time_span: Option<f64>,
-    /// End with one line of JSON.
+    /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Start {
-    /// In memory, there at once.
+    /// In memory, starts at once
     Embedded,
-    /// Apache Kafka, on disk; needs Java, and Maven the first time.
+    /// Apache Kafka, on disk; needs Java, and Maven for the first start
     Apache,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Origin {
+    /// Generated tweets
     Demo,
+    /// A file of tweets
     Replay,
-    /// X's filtered stream; credentials from the environment or credentials.toml.
+    /// X's filtered stream; needs credentials in the environment or in credentials.toml
     X,
-    /// Bluesky's public posts; no account needed.
+    /// Bluesky's public posts; needs no account
     Bluesky,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    common::log_to_stderr();
     let arguments = Arguments::parse();
     let kafka = match &arguments.bootstrap {
         Some(address) => Kafka::at(address)?,
@@ -91,15 +93,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             Start::Apache => Engine::Apache,
         })?,
     };
-    if !arguments.join {
+    let topic = if arguments.join {
+        kafka.open_topic(&arguments.topic)?
+    } else {
         let config = TopicConfig {
             partitions: arguments.partitions,
             replication: arguments.replication,
             ..TopicConfig::default()
         };
-        kafka.create_topic(&arguments.topic, config)?;
-    }
-    let mut streamer = Streamer::new(&kafka, &arguments.topic)
+        kafka.create_topic(&arguments.topic, config)?
+    };
+    let mut streamer = Streamer::new(&topic)
         .track(&arguments.track)
         .languages(&arguments.language);
     if let Some(seconds) = arguments.time_span {
@@ -114,16 +118,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         Origin::X => streamer.start(X::from_env()?)?,
         Origin::Bluesky => streamer.start(Bluesky::new())?,
     };
-    let status = follow(&streaming);
+    common::show_progress(|limit| streaming.wait_for(limit), || streaming.status());
+    let status = streaming.status();
     if arguments.json {
         println!("{}", status.to_json());
     } else {
         println!("{status}");
     }
-    match (status.ended, status.last_trouble) {
-        (Some(Ended::Failed), trouble) => Err(trouble.unwrap_or_default().into()),
-        (_, Some(trouble)) => {
-            eprintln!("last trouble: {trouble}");
+    match (status.ended, status.last_error) {
+        (Some(EndReason::Failed), error) => Err(error.unwrap_or_default().into()),
+        (_, Some(error)) => {
+            eprintln!("last error: {error}");
             Ok(())
         }
         _ => Ok(()),
@@ -153,17 +158,4 @@ fn replay(arguments: &Arguments) -> Result<Replay, Box<dyn Error>> {
         Some(0.0) => Ok(replay.as_fast_as_possible()),
         Some(times) => Ok(replay.speed(times)?),
     }
-}
-
-fn follow(streaming: &Streaming) -> StreamerStatus {
-    let bar = indicatif::ProgressBar::new_spinner();
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
-    while !streaming.wait_for(Duration::from_millis(200)) {
-        bar.set_message(streaming.status().to_string());
-        bar.tick();
-    }
-    bar.finish_and_clear();
-    streaming.status()
 }

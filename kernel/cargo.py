@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Cargo, as the Rust kernel's rust-analyzer sees it.
+"""The `cargo` of the rust-analyzer in the Rust kernel.
 
-Before the first cell, evcxr has rust-analyzer read the sources of every crate behind the notebook,
-to learn the types of variables. For ours that are a hundred crates and 17 seconds, of which a
-notebook needs two: this library, and the standard library. So `cargo metadata`, which is where
-rust-analyzer learns what there is, leaves out what stands behind this library. The compiler sees
-everything, and a crate that a notebook adds by `:dep` is read as ever.
+Before the first cell, rust-analyzer reads the sources of every crate that the notebook depends on, to
+infer the types of variables. For this library these are a hundred crates and 17 seconds; a notebook
+needs only this library and the standard library. rust-analyzer gets the list of crates from `cargo
+metadata`, so this script removes the dependencies of this library from that list. The compiler still
+uses all crates, and a crate that a notebook adds with `:dep` stays in the list.
 
-rust-analyzer looks for cargo in CARGO_HOME/bin first, and start.py puts this file there. Whatever
-is asked of it but metadata goes to the real cargo.
+rust-analyzer looks for cargo in CARGO_HOME/bin first, where start.py puts a link to this file. Every
+command other than `metadata` is passed to the real cargo.
 """
 
 import json
@@ -19,7 +19,7 @@ import sys
 LIBRARY = "live_sentiment"
 
 
-def without_what_is_behind_the_library(metadata):
+def without_dependencies_of_the_library(metadata):
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     for package in metadata["packages"]:
         if package["name"] == LIBRARY and package["source"] is None:
@@ -47,7 +47,7 @@ def main():
     if answer.returncode == 0:
         metadata = json.loads(answer.stdout)
         if metadata.get("resolve"):
-            metadata = without_what_is_behind_the_library(metadata)
+            metadata = without_dependencies_of_the_library(metadata)
         json.dump(metadata, sys.stdout)
     sys.exit(answer.returncode)
 

@@ -1,8 +1,13 @@
-"""`make demo`: both notebooks in parallel, each in a real Rust kernel, with the live figure.
+"""`make demo`: runs both notebooks in parallel, each in a real Rust kernel, with the live figure.
 
-TIME_SPAN (seconds), SOURCE (`demo`, `replay:FILE`, `bluesky` or `x`), RATE (tweets a second; of a replay: times
-its own pace; 0: as fast as possible) and KAFKA (`embedded`, `apache`) change the cells that are
-tagged `parameters`. KAFKA=host:port names a Kafka that runs. The executed notebooks go to target/demo.
+Environment variables replace the cells that are tagged `parameters`:
+
+TIME_SPAN  seconds
+SOURCE     `demo`, `replay:FILE`, `bluesky` or `x`
+RATE       tweets per second; for a replay, the speed, where 1 is the tweets' own pace; 0: no waiting
+KAFKA      `embedded` or `apache`, or host:port of a running broker
+
+The executed notebooks are written to target/demo.
 """
 
 import os
@@ -17,7 +22,7 @@ from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "application/vnd.live-sentiment+json"
-SILENCE = 5.0
+QUIET = 5.0
 LIVE = {"bluesky": "Bluesky::new()", "x": "X::from_env()?"}
 
 
@@ -27,7 +32,7 @@ def number(name, default):
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        sys.exit(f"demo: {name}={os.environ[name]!r} is no number from 0 up; give one such as {name}={default}")
+        sys.exit(f"demo: invalid {name}={os.environ[name]!r}: it is not a number from 0 up\nhint: give a number such as {name}={default}")
     return value
 
 
@@ -41,49 +46,49 @@ def source(text, rate):
     if kind == "replay" and file:
         path = Path(file).resolve()
         if not path.is_file():
-            sys.exit(f"demo: opened the replay file {path}: there is none. Give SOURCE=replay:FILE.")
+            sys.exit(f"demo: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
         pace = f".speed({rate})?" if rate else ".as_fast_as_possible()"
         quoted = str(path).replace("\\", "\\\\").replace('"', '\\"')
         return f'Replay::open("{quoted}")?{pace}'
-    sys.exit(f"demo: SOURCE={text!r} is none; give SOURCE=demo, replay:FILE, bluesky or x")
+    sys.exit(f"demo: invalid SOURCE={text!r}\nhint: give SOURCE=demo, replay:FILE, bluesky or x")
 
 
 def engine(kafka):
-    """The engine that the notebook is to start; an address is for both kernels' environment."""
+    """Returns the engine for the notebook to start. An address goes to the environment of both kernels."""
     if kafka in ("embedded", "apache"):
         return f"Engine::{kafka.capitalize()}"
     if not re.fullmatch(r"[^\s,:]+:\d+(,[^\s,:]+:\d+)*", kafka):
-        sys.exit(f"demo: KAFKA={kafka!r} is none; give KAFKA=embedded, apache or host:port")
+        sys.exit(f"demo: invalid KAFKA={kafka!r}\nhint: give KAFKA=embedded, apache or host:port")
     os.environ["KAFKA_BOOTSTRAP_SERVERS"] = kafka
     return "Engine::Embedded"
 
 
 class CellFailed(Exception):
-    """An error left a cell through `?`. evcxr prints it and calls the cell a success all the same."""
+    """An error left a cell through `?`. evcxr prints it, but reports the cell as successful."""
 
 
 def check(cell):
-    said = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
-    if said:
-        raise CellFailed("a cell failed:\n" + cell.source + "\n\n" + "".join(said))
+    errors = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
+    if errors:
+        raise CellFailed("a cell failed:\n" + cell.source + "\n\n" + "".join(errors))
 
 
 class Run(threading.Thread):
-    """One notebook, executed cell by cell; its words are printed as they come."""
+    """One notebook, executed cell by cell."""
 
     def __init__(self, name, parameters, timeout, others):
         super().__init__(name=name, daemon=True)
-        # Kernels end together: with the Streamer's, the embedded broker ends.
-        self.together = others
+        # Both kernels end together, because the embedded broker ends with the Streamer's kernel.
+        self.barrier = others
         self.path = ROOT / "notebooks" / f"{name}.ipynb"
         self.notebook = nbformat.read(self.path, as_version=4)
         for cell in self.notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = []
-        place = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
+        index = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
         if parameters:
             injected = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
-            self.notebook.cells.insert(place + 1, injected)
+            self.notebook.cells.insert(index + 1, injected)
         self.timeout = timeout
         self.error = None
 
@@ -102,17 +107,17 @@ class Run(threading.Thread):
                     for index, cell in enumerate(self.notebook.cells):
                         client.execute_cell(cell, index)
                         check(cell)
-                    self.together.wait()
+                    self.barrier.wait()
                 except BaseException:
-                    self.together.abort()
+                    self.barrier.abort()
                     raise
         except threading.BrokenBarrierError:
-            pass  # the other notebook has failed, and says why
+            pass  # the other notebook has failed and reports the error
         except CellExecutionError as error:
             self.error = f"a cell failed:\n{error}"
         except CellFailed as error:
             self.error = str(error)
-        except Exception as error:  # whatever ends a kernel ends the demo with its reason
+        except Exception as error:  # any other error of a kernel ends the demo too
             self.error = f"{type(error).__name__}: {error}"
         finally:
             folder = ROOT / "target" / "demo"
@@ -128,7 +133,7 @@ class Run(threading.Thread):
         print(f"demo: {self.name}: {first[:70]}", flush=True)
 
     def result(self):
-        """What the cell tagged `result` has returned, as numbers."""
+        """Returns the numbers of the cell that is tagged `result`."""
         for cell in self.notebook.cells:
             if "result" in cell.metadata.get("tags", []):
                 for output in cell.outputs:
@@ -141,26 +146,26 @@ def main():
     time_span = number("TIME_SPAN", 60)
     rate = number("RATE", 1 if os.environ.get("SOURCE", "").startswith("replay") else 20)
     if time_span == 0:
-        sys.exit("demo: TIME_SPAN=0: nothing can be streamed in no time; give one such as TIME_SPAN=60")
+        sys.exit("demo: invalid TIME_SPAN=0: it ends before it starts\nhint: give a time span such as TIME_SPAN=60")
     chosen = source(os.environ.get("SOURCE") or "demo", rate)
     broker = engine(os.environ.get("KAFKA") or "embedded")
-    timeout = int(time_span + SILENCE + 600)
-    together = threading.Barrier(2)
-    streamer = f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};\nlet engine = {broker};"
-    runs = [Run("Streamer", streamer, timeout, together), Run("Listener", "", timeout, together)]
+    timeout = int(time_span + QUIET + 600)
+    barrier = threading.Barrier(2)
+    parameters = f"let time_span = Duration::from_secs_f64({time_span:.3f});\nlet source = {chosen};\nlet engine = {broker};"
+    runs = [Run("Streamer", parameters, timeout, barrier), Run("Listener", "", timeout, barrier)]
     print("demo: two Rust kernels are starting …", flush=True)
     for run in runs:
         run.start()
     for run in runs:
         run.join()
     failed = [f"demo: {run.name}: {run.error}" for run in runs if run.error]
-    streamed, heard = (run.result() for run in runs)
-    if failed or streamed is None or heard is None:
-        sys.exit("\n".join(failed) or "demo: a notebook has shown no result; see target/demo")
-    sent, got = streamed["sent"], heard["heard"]
-    skipped = sum(heard["skipped"].values())
-    print(f"demo: streamed {sent}, heard {got}, lost {sent - got}, skipped {skipped}, sentiment {heard['sum']:+.2f}")
-    sys.exit(sent != got)
+    streamer_result, listener_result = (run.result() for run in runs)
+    if failed or streamer_result is None or listener_result is None:
+        sys.exit("\n".join(failed) or "demo: a notebook displayed no result; see target/demo")
+    sent, counted = streamer_result["sent"], listener_result["counted"]
+    skipped, sentiment = sum(listener_result["skipped"].values()), listener_result["sum"]
+    print(f"demo: sent {sent}, counted {counted}, lost {sent - counted}, skipped {skipped}, sentiment {sentiment:+.2f}")
+    sys.exit(sent != counted)
 
 
 if __name__ == "__main__":

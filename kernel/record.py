@@ -1,7 +1,7 @@
-"""`make record`: runs both notebooks for real and keeps their outputs in notebooks/.
+"""`make record`: runs both notebooks and saves their outputs in notebooks/.
 
-Code-hosting pages show no Plotly figure, so its picture is put beside it, drawn by the same
-plotly.js in a real browser; and the live page is photographed for the README while it runs.
+Code hosts show no Plotly figure, so each figure is also saved as a picture, drawn by the same plotly.js
+in a real browser. The README's picture is a screenshot of the live page.
 """
 
 import json

@@ -1,13 +1,13 @@
 """Starts the Rust kernel of one notebook, in a working directory of its own.
 
-evcxr compiles each cell in a working directory, and two kernels must not share one. An empty one
-would have to compile every dependency first, which takes minutes. So `make setup` prepares one
-directory, and each kernel gets a copy of it: what no kernel changes (the compiled dependencies) as
-links, the rest as files of its own.
+evcxr compiles each cell in a working directory, which two kernels must not share. In an empty directory
+it would first compile every dependency, which takes minutes. So `make setup` prepares one directory, and
+each kernel gets a copy: links to what no kernel changes (the compiled dependencies), and files of its
+own for the rest.
 
-A kernel may be killed at any time, so it cannot be trusted to clean up, and a program that starts
-kernels may be killed too. A second process, in a session of its own, waits for the end of either,
-stops what is left running, and removes the copy.
+A kernel may be killed at any time, so it cannot clean up reliably. A program that starts kernels may be
+killed too. So a second process, the keeper, waits in a session of its own for the end of either. It then
+stops what is still running, and removes the copy.
 """
 
 import json
@@ -25,14 +25,13 @@ HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
 PROGRAM = ROOT / "target" / "tools" / "bin" / "evcxr_jupyter"
-# What may be shared is all in these folders of cargo's, but for what is compiled anew, or changed,
-# in a kernel's life.
+# The files in these folders of cargo are shared, except those that a kernel compiles or changes.
 UNCHANGING = ("deps", "build", ".fingerprint")
 CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
 def cargo_home():
-    """A CARGO_HOME that is the person's own, but for the `cargo` in it: see cargo.py."""
+    """Returns the user's CARGO_HOME, and ours: the same with another `cargo` in it, see cargo.py."""
     real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     ours = HOME / "cargo-home"
     (ours / "bin").mkdir(parents=True, exist_ok=True)
@@ -44,7 +43,7 @@ def cargo_home():
 
 
 def cargo(home):
-    """The real one; rustup's stand-in would decide anew at each call which that is."""
+    """Returns the real cargo. rustup's proxy would look it up again at each call."""
     try:
         return subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
     except (OSError, subprocess.CalledProcessError):
@@ -60,7 +59,7 @@ def link(path, target):
 
 
 def environment(tmpdir):
-    """The variables that make evcxr use our settings and nobody else's."""
+    """Returns the environment in which evcxr uses our settings only."""
     real, ours = cargo_home()
     path = os.environ.get("PATH", "")
     return {
@@ -74,15 +73,15 @@ def environment(tmpdir):
         "EVCXR_TMPDIR": str(tmpdir),
         "RUST_SRC_PATH": str(STD),
         "EVCXR_CONFIG_DIR": str(HOME),
-        # evcxr looks below this for its own kernelspec, to bring it up to date. Ours is not its
-        # own, and a person's plain evcxr elsewhere is not ours to change.
+        # evcxr updates its own kernelspec in this path. It must not change a kernelspec that the user
+        # has installed elsewhere.
         "JUPYTER_PATH": str(HOME),
     }
 
 
 def copy(source, target):
-    """Copies a directory, and shares what no kernel changes. Making a file costs a millisecond on
-    some disks, and there are thousands: a link to one, or to a whole directory, costs a fiftieth."""
+    """Copies a directory, with links to what no kernel changes. Creating one of the thousands of files
+    takes a millisecond on some disks; a link to it, or to a whole folder, takes a fiftieth of that."""
     target.mkdir()
     for entry in os.scandir(source):
         new = target / entry.name
@@ -95,12 +94,12 @@ def copy(source, target):
             copy(Path(entry.path), new)
         else:
             shutil.copy2(entry.path, new, follow_symlinks=False)
-    # Cargo compares times: with others it would compile everything anew.
+    # Cargo compares modification times. With other times it would compile everything again.
     shutil.copystat(source, target)
 
 
-def remove_what_was_left():
-    """Removes copies whose kernel and keeper were both killed, by a power cut for example."""
+def remove_leftovers():
+    """Removes copies whose kernel and keeper were both killed, for example by a power failure."""
     for left in HOME.glob("kernel-*"):
         if not Path("/proc", left.name.split("-")[1]).exists():
             shutil.rmtree(left, ignore_errors=True)
@@ -108,8 +107,8 @@ def remove_what_was_left():
 
 def start(connection_file):
     if not PROGRAM.exists() or not WARM.exists():
-        sys.exit("The Rust kernel is not set up. Run `make setup` in the repository first.")
-    remove_what_was_left()
+        sys.exit("The Rust kernel is not set up.\nhint: run `make setup` in the repository")
+    remove_leftovers()
     own = HOME / f"kernel-{os.getpid()}"
     copy(WARM, own)
     subprocess.Popen(
@@ -123,8 +122,8 @@ def start(connection_file):
 
 
 def keep(own, kernel, parent):
-    """Waits for the end of the kernel, or of the program that started it, whose kernel must not
-    outlive it; then stops whatever belongs to the kernel and removes its directory."""
+    """Waits for the end of the kernel, or of the program that started it. Then it stops every process
+    of the kernel, and removes its directory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     watched = []
     for process in filter(None, (kernel, parent)):

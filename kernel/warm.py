@@ -1,7 +1,7 @@
-"""Prepares the working directory that every kernel gets a copy of: see start.py.
+"""Prepares the working directory of which every kernel gets a copy, see start.py.
 
-It runs a real kernel on it and one cell of a notebook, so that all that cell needs is compiled.
-Nothing is done when nothing has changed since.
+It runs a real kernel in the directory and executes one cell, so that everything which the cell needs is
+compiled. If nothing has changed since the last time, it does nothing.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from start import HOME, PROGRAM, ROOT, STD, WARM, environment
 STAMP = HOME / "warm.stamp"
 CONFIG = f"""# Made by `make setup`.
 [evcxr]
-# Cells compile faster so, and what is fast or slow is in the library: see CARGO_CONFIG.
+# Cells compile faster without optimisation. The library is optimised, see CARGO_CONFIG.
 opt_level = "0"
-# The first variable of a kernel makes rust-analyzer read the standard library: better now than in
-# the reader's first cell.
+# rust-analyzer reads the standard library for the first variable of a kernel. It does so at the start
+# of the kernel, and not in the first cell of the user.
 prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new();"
 
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}
 """
-# What every tweet goes through is compiled to be fast; to do that with all of it would take set-up
-# two minutes more, most of them for macros.
+# The crates that process every tweet are optimised. Optimising all crates would take two more minutes
+# of set-up, most of them for macros.
 HOT = "live_sentiment vader_sentiment unicase serde_core serde_json itoa memchr jiff rand rand_core tokio rdkafka".split()
-# A cell is linked with the library's shared object, and not with a copy of all that is behind it:
-# that is a third of what a cell takes.
+# A cell is linked with the library's shared object, and not with copies of all its dependencies, which
+# would take a third of the time of a cell.
 CARGO_CONFIG = """# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
 [build]
 rustflags = ["-Cprefer-dynamic"]
@@ -44,7 +44,7 @@ CELL = 'let warm = Analyzer::new().score("warm"); println!("warm");'
 
 
 def fingerprint():
-    """Changes with whatever a kernel compiles."""
+    """Returns a hash that changes with everything that a kernel compiles."""
     digest = hashlib.sha256(subprocess.check_output(["rustc", "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG).encode())
     files = [ROOT / "Cargo.toml", ROOT / "Cargo.lock", *sorted((ROOT / "kernel").glob("*.py"))]
@@ -55,9 +55,9 @@ def fingerprint():
 
 
 def copy_standard_library():
-    """The sources from which rust-analyzer learns the standard library's types: the four crates
-    that a cell can name. The rest, above all each processor's own instructions, is three quarters
-    of it, and costs every kernel five seconds."""
+    """Copies the sources from which rust-analyzer infers types of the standard library: the four crates
+    that a cell can name. The rest, mostly the instructions of each processor, is three quarters of the
+    sources, and would take five seconds at each start of a kernel."""
     sysroot = Path(subprocess.check_output(["rustc", "--print", "sysroot"], text=True).strip())
     library = sysroot / "lib" / "rustlib" / "src" / "rust" / "library"
     shutil.rmtree(STD, ignore_errors=True)
@@ -65,8 +65,8 @@ def copy_standard_library():
         shutil.copytree(library / crate / "src", STD / crate / "src")
 
 
-def forget_the_unneeded():
-    """What an earlier state of the library left, and what only a change of the library could use."""
+def remove_incremental_state():
+    """Removes what only a change of the library could use."""
     for folder in WARM.glob("target/*/debug/incremental/live_sentiment-*"):
         shutil.rmtree(folder)
 
@@ -76,11 +76,11 @@ def main():
     if WARM.exists() and STAMP.exists() and STAMP.read_text() == now:
         print("kernel: warm")
         return
-    print("kernel: compiling what the notebooks use, so that they need not (2 to 4 minutes the first time) …", flush=True)
+    print("kernel: compiling the library for the notebooks (2 to 4 minutes the first time) …", flush=True)
     began = time.monotonic()
     STAMP.unlink(missing_ok=True)
     WARM.mkdir(parents=True, exist_ok=True)
-    # Resolved anew, to the versions of the tests: see locked/cargo.
+    # Cargo resolves the versions again, to those of our lock file, see locked/cargo.
     (WARM / "Cargo.lock").unlink(missing_ok=True)
     copy_standard_library()
     (HOME / "evcxr.toml").write_text(CONFIG)
@@ -96,16 +96,16 @@ def main():
     client.start_channels()
     try:
         client.wait_for_ready(timeout=1500)
-        said = []
+        output = []
         reply = client.execute_interactive(
-            CELL, timeout=900, output_hook=lambda message: said.append(str(message["content"]))
+            CELL, timeout=900, output_hook=lambda message: output.append(str(message["content"]))
         )
-        if reply["content"]["status"] != "ok" or "warm" not in "".join(said):
-            sys.exit("kernel: the first cell failed:\n" + "\n".join(said))
+        if reply["content"]["status"] != "ok" or "warm" not in "".join(output):
+            sys.exit("kernel: the first cell failed:\n" + "\n".join(output))
     finally:
         client.stop_channels()
         manager.shutdown_kernel()
-    forget_the_unneeded()
+    remove_incremental_state()
     STAMP.write_text(now)
     print(f"kernel: warm after {time.monotonic() - began:.0f} s", flush=True)
 

@@ -1,153 +1,174 @@
-//! What can go wrong, told so that the reader can go on.
+//! The error type of the crate.
 //!
-//! Each message says what was tried, what happened and what to do next. `Debug` prints the same
-//! words as `Display`, because a notebook shows an error that left a cell through `?` by `Debug`.
+//! Each message says what failed and why. A second line, which starts with `hint:`, says what to do
+//! next. `Debug` prints the same text as `Display`, because a notebook shows an error that leaves a
+//! cell through `?` by its `Debug` form.
 
+use crate::tweet::Skip;
 use std::path::PathBuf;
 use std::{fmt, io};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of this crate; see the module's words on how it reads.
+/// An error of this crate. The module documentation describes the form of its messages.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// Nothing listens at the address.
     #[error(
-        "looked for Kafka at {address}: {reason}.\nStart one: `Kafka::start()?` in the Streamer \
-         notebook (or `cargo run --example streamer`) starts the embedded broker; or set \
-         KAFKA_BOOTSTRAP_SERVERS to the address of a Kafka that runs."
+        "failed to connect to Kafka at {address}: {reason}\nhint: start a broker with \
+         `Kafka::start()?` in the Streamer notebook (or `cargo run --example streamer`), or set \
+         KAFKA_BOOTSTRAP_SERVERS to the address of a running one"
     )]
     NoBroker {
-        /// `host:port` that was tried.
+        /// The address, as `host:port`.
         address: String,
-        /// What happened.
+        /// The operating system's reason.
         reason: String,
     },
-    /// Something listens at the address, but it does not speak Kafka's protocol.
+    /// A program listens at the address, but it does not answer in Kafka's protocol.
     #[error(
-        "asked {address} for its topics: something listens there, but it did not answer as Kafka \
-         within {seconds} s to {protocol}.\nIf it is a Kafka, it may want encryption or a password: \
-         set KAFKA_SECURITY_PROTOCOL (docs/kafka.md). Else stop that program, or set \
-         KAFKA_BOOTSTRAP_SERVERS to the address of a Kafka."
+        "failed to connect to Kafka at {address}: a program listens there, but it did not answer \
+         within {seconds} s in the protocol {protocol}\nhint: if it is a Kafka broker, it may \
+         require encryption or a password: set KAFKA_SECURITY_PROTOCOL (see docs/kafka.md). \
+         Otherwise stop that program, or set KAFKA_BOOTSTRAP_SERVERS to the address of a broker"
     )]
     NotKafka {
-        /// `host:port` that was tried.
+        /// The address, as `host:port`.
         address: String,
-        /// How long an answer was waited for.
+        /// The time-out, in seconds.
         seconds: u64,
-        /// The security protocol in which it was asked.
+        /// The security protocol of the request.
         protocol: String,
     },
-    /// The broker does not let us in.
-    #[error("asked {address} for its topics: it does not let us in: {reason}.\n{next}")]
-    Refused {
-        /// `host:port` that was tried.
+    /// The broker rejects the credentials or the certificate.
+    #[error("failed to connect to Kafka at {address}: access denied: {reason}\nhint: {hint}")]
+    AccessDenied {
+        /// The address, as `host:port`.
         address: String,
-        /// The client library's or the broker's reason.
+        /// The reason given by the client library or by the broker.
         reason: String,
-        /// Which setting to look at.
-        next: &'static str,
+        /// The setting to check.
+        hint: &'static str,
     },
     /// A broker could not be started.
-    #[error("started {engine}: {reason}.\n{next}")]
-    Broker {
-        /// Which one.
-        engine: crate::kafka::Engine,
-        /// What happened.
+    #[error("failed to start {broker}: {reason}\nhint: {hint}")]
+    BrokerStart {
+        /// The name of the broker program.
+        broker: String,
+        /// The cause.
         reason: String,
-        /// What to do about it.
-        next: String,
+        /// What to do next.
+        hint: String,
     },
     /// A request to the broker failed.
-    #[error("{tried}: Kafka said: {reason}.\n{next}")]
+    #[error("failed to {action}: {reason}\nhint: {hint}")]
     Kafka {
-        /// What was tried.
-        tried: String,
-        /// The broker's or the client library's reason.
+        /// The request, such as "create topic \"tweets\"".
+        action: String,
+        /// The reason given by the broker or by the client library.
         reason: String,
-        /// What to do about it.
-        next: &'static str,
+        /// What to do next.
+        hint: &'static str,
     },
-    /// The topic is not on the broker.
+    /// The topic does not exist on the broker.
     #[error(
-        "looked for the topic {topic:?} at {address}: it does not exist.\nRun the Streamer first \
-         (its `create_topic` makes it), or check the name."
+        "topic {topic:?} does not exist at {address}\nhint: run the Streamer first, whose \
+         `create_topic` call creates it, or check the name"
     )]
     NoTopic {
-        /// The topic's name.
+        /// The name of the topic.
         topic: String,
-        /// `host:port` of the broker.
+        /// The address of the broker, as `host:port`.
         address: String,
     },
-    /// A value that cannot be meant.
-    #[error("{what}: {reason}.\n{next}")]
-    Invalid {
-        /// The parameter and its value.
-        what: String,
-        /// Why it is refused.
+    /// An argument is out of range or malformed.
+    #[error("invalid {argument}: {reason}\nhint: {hint}")]
+    InvalidArgument {
+        /// The argument and its value.
+        argument: String,
+        /// Why the value is rejected.
         reason: &'static str,
-        /// What to give instead.
-        next: &'static str,
+        /// A valid value.
+        hint: &'static str,
     },
     /// A file could not be read or written.
-    #[error("{tried} {path}: {source}.\nCheck the path and its permissions.", path = path.display())]
+    #[error("failed to {action} {path}: {source}\nhint: check the path and its permissions", path = path.display())]
     File {
-        /// "read the replay file", "open the file for streamed tweets", …
-        tried: &'static str,
+        /// The operation, such as "open the replay file".
+        action: &'static str,
         /// The file.
         path: PathBuf,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// One line of a replay file is not a tweet; the lines after it are still read.
-    #[error("line {line} of {path} is no tweet ({reason}); it was skipped", path = path.display())]
-    Line {
+    /// A line of a replay file is not a tweet. The source continues with the next line.
+    #[error("line {line} of {path} is not a tweet ({reason}); skipped", path = path.display())]
+    InvalidLine {
         /// The file.
         path: PathBuf,
-        /// The line's number, from 1.
+        /// The number of the line, from 1.
         line: u64,
-        /// Why it is none.
-        reason: crate::tweet::Skip,
+        /// Why the line is not a tweet.
+        reason: Skip,
     },
-    /// There are no credentials for a source, or they cannot be such. It never holds any of them.
-    #[error("{reason}.\n{next}")]
+    /// The credentials of a source are missing or malformed. The message never contains them.
+    #[error("{reason}\nhint: {hint}")]
     Credentials {
-        /// Which ones, where they were looked for, and what is wrong.
+        /// Which credentials, where they were looked up, and what is wrong with them.
         reason: String,
-        /// What to do about it.
-        next: String,
+        /// What to do next.
+        hint: String,
     },
-    /// A live source cannot be streamed from, and trying again is of no use.
-    #[error("{source_name}: {reason}.\n{next}")]
+    /// A live source failed for good: a retry cannot succeed.
+    #[error("{name}: {reason}\nhint: {hint}")]
     Source {
-        /// What the source calls itself.
-        source_name: String,
-        /// What was tried and what the server said.
+        /// The name of the source.
+        name: String,
+        /// The request and the server's answer.
         reason: String,
         /// What to check.
-        next: String,
+        hint: String,
     },
-    /// One thing that a live source sent is no tweet; those after it are still read.
-    #[error("a message of {source_name} is no tweet ({reason}); it was skipped")]
-    Post {
-        /// What the source calls itself.
+    /// A message of a live source is not a tweet. The source continues with the next message.
+    #[error("a message of {source_name} is not a tweet ({reason}); skipped")]
+    InvalidMessage {
+        /// The name of the source.
         source_name: String,
-        /// Why it is none.
-        reason: crate::tweet::Skip,
+        /// Why the message is not a tweet.
+        reason: Skip,
     },
-    /// No port was free for the live figure.
+    /// No port is free for the live figure.
     #[error(
-        "opened ports {first} to {last} of 127.0.0.1 for the live figure: all are taken \
-         ({source}).\nGive another one: `LiveFigure::serve_on(port)?`."
+        "failed to serve the live figure on ports {first} to {last} of 127.0.0.1: {source}\n\
+         hint: choose another port: `LiveFigure::serve_on(port)?`"
     )]
-    Port {
+    NoPort {
         /// The first port that was tried.
         first: u16,
         /// The last port that was tried.
         last: u16,
-        /// The operating system's reason for the last one.
+        /// The operating system's reason for the last port.
         source: io::Error,
+    },
+    /// The operating system refused to start a thread.
+    #[error("failed to start the thread {name:?}: {source}\nhint: close other programs and retry")]
+    Thread {
+        /// The name of the thread.
+        name: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A background task or thread panicked.
+    #[error(
+        "the {task} panicked: {message}\nhint: start it again; if the panic is not in code of \
+         your own, report it as a bug"
+    )]
+    Panicked {
+        /// The task: "streamer", "listener", "scorer" or a source.
+        task: &'static str,
+        /// The message of the panic.
+        message: String,
     },
 }
 

@@ -1,16 +1,21 @@
-//! Which tweets pass: the phrases that are tracked, and the languages.
+//! The filter: which tweets pass, by tracked phrases and by language.
 //!
 //! The rules are those of Twitter's streaming API, which the original notebooks used
-//! (developer.x.com, "Standard stream parameters", `track`): phrases are OR-ed, the words of a
-//! phrase are AND-ed in any order, case is ignored, and a word matches whole words only, also as
-//! `#hashtag`, `$cashtag`, `@mention` or part of a URL. A word written with its sign, such as
-//! `#bitcoin`, matches only with that sign. Words are runs of Unicode letters, digits, marks
-//! and `_`; a word without any of these (an emoji) matches wherever it stands.
+//! (developer.x.com, "Standard stream parameters", `track`):
+//!
+//! - A tweet matches if it matches any of the phrases. It matches a phrase if it contains all words
+//!   of the phrase, in any order.
+//! - Case is ignored. A word matches whole words only, also as `#hashtag`, `$cashtag`, `@mention` or
+//!   as part of a URL. A word with a sign, such as `#bitcoin`, matches only with that sign.
+//! - A word is a run of Unicode letters, digits, marks and `_`. A phrase without any of these, such
+//!   as an emoji, matches anywhere in the text.
 
 use crate::{Error, Result, Tweet};
 
-/// Decides which tweets pass and what they are about. It keeps a scratch buffer, hence `&mut`.
+/// Decides which tweets pass, and sets their topics. Matching needs `&mut`, because the filter
+/// reuses a buffer.
 ///
+/// # Examples
 /// ```
 /// use live_sentiment::{Filter, Tweet};
 ///
@@ -22,7 +27,7 @@ use crate::{Error, Result, Tweet};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    judge: Judge,
+    owner: FilterOwner,
     tracks: Vec<Track>,
     words: Vec<Word>,
     languages: Vec<String>,
@@ -32,13 +37,13 @@ pub struct Filter {
     found: Vec<bool>,
 }
 
-/// Who decides.
+/// Who filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Judge {
-    /// This filter, by its tracks and languages.
+enum FilterOwner {
+    /// The streamer, by the tracks and languages of this filter.
     #[default]
-    Filter,
-    /// The source, which has put in the topics.
+    Streamer,
+    /// The source, which has set the topics.
     Source,
 }
 
@@ -62,11 +67,12 @@ enum WordKind {
 }
 
 impl Filter {
-    /// A filter that passes tweets which match one of `tracks` and are in one of `languages`.
-    /// No tracks: every tweet passes with the topics it has. No languages: every language.
+    /// Creates a filter that passes tweets which match one of `tracks` and are in one of
+    /// `languages`. Without tracks, every tweet passes and keeps its topics. Without languages,
+    /// every language passes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a track or a language without a word in it.
+    /// [`Error::InvalidArgument`] for a track or a language that contains no word.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,
@@ -82,10 +88,10 @@ impl Filter {
         for language in languages {
             let language = language.into().trim().to_lowercase();
             if language.is_empty() {
-                return Err(Error::Invalid {
-                    what: "language \"\"".into(),
-                    reason: "it is empty",
-                    next: "Give a tag such as \"en\", or no language for all of them.",
+                return Err(Error::InvalidArgument {
+                    argument: "language \"\"".into(),
+                    reason: "the tag is empty",
+                    hint: "give a tag such as \"en\", or no language to pass all of them",
                 });
             }
             filter.languages.push(language);
@@ -94,20 +100,20 @@ impl Filter {
         Ok(filter)
     }
 
-    /// For a source that judges by itself: passes the tweets to which it gave a topic.
+    /// Creates a filter for a source that filters by itself: it passes the tweets that have a topic.
     pub fn by_source() -> Filter {
         Filter {
-            judge: Judge::Source,
+            owner: FilterOwner::Source,
             ..Filter::default()
         }
     }
 
-    /// The phrases that are tracked.
+    /// Returns the tracked phrases.
     pub fn tracks(&self) -> impl Iterator<Item = &str> {
         self.tracks.iter().map(|track| track.name.as_str())
     }
 
-    /// The languages that pass, in small letters; none: all of them.
+    /// Returns the languages that pass, in lower case. An empty list means all languages.
     pub fn languages(&self) -> &[String] {
         &self.languages
     }
@@ -115,7 +121,7 @@ impl Filter {
     fn add_track(&mut self, name: String) -> Result<()> {
         let mut words = Vec::new();
         for word in name.split_whitespace() {
-            // "bitcoin-cash" is two words for the text, so it is two words for the track.
+            // "bitcoin-cash" in a text is two words, so it is two words in a track too.
             let parts: Vec<&str> = word
                 .split(|c| !in_word(c))
                 .filter(|p| !p.is_empty())
@@ -133,10 +139,10 @@ impl Filter {
             }
         }
         if words.is_empty() {
-            return Err(Error::Invalid {
-                what: format!("track {name:?}"),
-                reason: "there is no word in it",
-                next: "Give a word such as \"bitcoin\", or no track for every tweet.",
+            return Err(Error::InvalidArgument {
+                argument: format!("track {name:?}"),
+                reason: "it contains no word",
+                hint: "give a word such as \"bitcoin\", or no track to pass every tweet",
             });
         }
         self.tracks.push(Track {
@@ -164,28 +170,28 @@ impl Filter {
             })
     }
 
-    /// Whether `tweet` passes; if tracks are given, its `topics` become the tracks it matched.
+    /// Returns whether `tweet` passes. If the filter has tracks, it sets the tweet's `topics` to the
+    /// tracks that matched.
     ///
-    /// A tweet that names no language passes every choice of languages: there is nothing to
-    /// refuse it for.
+    /// A tweet without a language tag passes every choice of languages.
     pub fn admit(&mut self, tweet: &mut Tweet) -> bool {
         self.admit_with_links(tweet, [])
     }
 
-    /// The same, where the source tells apart from the text where the tweet's links lead: their
-    /// words count as the text's.
+    /// Like [`Filter::admit`], for a source that delivers the targets of links apart from the text.
+    /// The words of the links count as words of the text.
     pub fn admit_with_links<'a>(
         &mut self,
         tweet: &mut Tweet,
         links: impl IntoIterator<Item = &'a str>,
     ) -> bool {
-        if self.judge == Judge::Source {
+        if self.owner == FilterOwner::Source {
             return !tweet.topics.is_empty();
         }
         self.admits_language(&tweet.lang) && (self.tracks.is_empty() || self.matches(tweet, links))
     }
 
-    /// Whether tweets with this language tag pass; see [`Filter::admit`] for the empty tag.
+    /// Returns whether tweets with this language tag pass. The empty tag passes.
     pub fn admits_language(&self, tag: &str) -> bool {
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
         tag.is_empty()
@@ -254,8 +260,8 @@ fn is_sign(c: char) -> bool {
     matches!(c, '#' | '$' | '@' | '\u{ff03}' | '\u{ff20}')
 }
 
-/// Letters, digits and `_`; and the marks that are parts of letters in many scripts, which are
-/// neither to Rust: combining marks, and the vowel signs of Indic and other scripts.
+/// Returns true for letters, digits, `_`, and marks that are part of letters in many scripts:
+/// combining marks and the vowel signs of Indic and other scripts, which `is_alphanumeric` excludes.
 fn in_word(c: char) -> bool {
     c.is_alphanumeric()
         || c == '_'
@@ -278,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_matches_whole_words_in_every_dress() {
+    fn a_word_matches_whole_words_with_any_sign() {
         for text in [
             "Bitcoin",
             "BITCOIN!",
@@ -306,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn phrases_are_or_ed_and_their_words_and_ed_in_any_order() {
+    fn any_phrase_matches_by_all_of_its_words_in_any_order() {
         let tracks = ["doge moon", "ethereum"];
         assert_eq!(topics(&tracks, "moon? doge!"), ["doge moon"]);
         assert_eq!(
@@ -317,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_the_track_asks_for_that_sign() {
+    fn a_track_with_a_sign_matches_only_that_sign() {
         assert_eq!(topics(&["$eth"], "buy $ETH now"), ["$eth"]);
         assert!(topics(&["$eth"], "buy #eth and eth").is_empty());
         assert_eq!(
@@ -350,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_track_is_refused() {
+    fn an_empty_track_is_rejected() {
         for track in ["", "   "] {
             let error = Filter::new([track], [] as [&str; 0])
                 .unwrap_err()

@@ -1,38 +1,47 @@
 //! Live sentiment of a stream of tweets, for Rust notebooks.
 //!
-//! Two programs run side by side. The **Streamer** reads tweets about some topics and writes them
-//! to Apache Kafka; the **Listener** reads them, scores each, and draws how the mood moves while
-//! it moves. Data flows one way, and each stage is a module:
+//! Two programs run side by side. The **Streamer** reads tweets about some topics and writes them to
+//! Apache Kafka. The **Listener** reads them, scores each, and draws the running sum as it changes.
+//! Data flows in one direction, and each stage is a module:
 //!
 //! ```text
 //! source ──► streamer ──► Kafka topic `tweets` ──► listener ──► figure ──► notebook, browser
-//!  demo        filter        JSON, keyed             sentiment     server
-//!  replay      save          by author               trajectory    plot, page
-//!  X           report
-//!  Bluesky
 //! ```
 //!
-//! A type crosses a border between stages only as [`Tweet`] (before and inside Kafka), [`Scored`]
-//! (after scoring) and [`trajectory::Update`] (to the figure).
+//! | module | stage |
+//! | --- | --- |
+//! | [`source`] | where tweets come from: demo, replay, Bluesky, X |
+//! | [`streamer`] | filters, deduplicates, and writes to the topic |
+//! | [`kafka`] | finds or starts a broker, creates the topic |
+//! | [`listener`] | reads the topic, scores with [`sentiment`], adds up |
+//! | [`figure`] | serves the live page |
+//! | [`scorer`] | optional: scores one topic into another, on many machines |
 //!
-//! Every call blocks and is short: async code stays inside, on one runtime of the crate's own, so
-//! a notebook cell needs no `.await`. What runs for long is started by a `start` that returns a
-//! handle at once; dropping the handle stops it.
+//! Between the stages, the data is a [`Tweet`] (before and in Kafka) or a [`Scored`] tweet.
 //!
+//! # Blocking
+//! Every call blocks, so that a notebook cell needs no `.await`: async code runs inside the crate, on
+//! a runtime of its own. A `start` returns at once with a handle to what runs in the background;
+//! dropping the handle stops it. Inside async code, run the blocking calls with
+//! [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html). They also work
+//! directly in async code, but then block its thread.
+//!
+//! # Examples
 //! ```no_run
 //! use live_sentiment::prelude::*;
 //!
 //! # fn main() -> Result<()> {
 //! let kafka = Kafka::start()?;
-//! kafka.create_topic("tweets", TopicConfig::default())?;
-//! let streamer = Streamer::new(&kafka, "tweets")
+//! let topic = kafka.create_topic("tweets", TopicConfig::default())?;
+//! let streaming = Streamer::new(&topic)
 //!     .track(["bitcoin", "ethereum", "dogecoin"])
 //!     .languages(["en"])
 //!     .start(Demo::default())?;
 //!
 //! let figure = LiveFigure::serve()?;
-//! let listener = Listener::new(&kafka, "tweets").start(&figure)?;
-//! listener.print_tweets(20)?;
+//! let listening = Listener::new(&kafka, "tweets").start()?;
+//! figure.show(&listening);
+//! listening.print_tweets(20)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -40,36 +49,42 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used)]
 
+mod background;
+mod deduplicator;
+mod display;
 mod error;
 pub mod figure;
 mod filter;
 pub mod kafka;
 pub mod listener;
-pub mod notebook;
+mod log;
+mod permissions;
+mod queue;
+mod random;
 mod runtime;
 pub mod scorer;
-mod secret;
-mod seen;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
-pub mod trajectory;
+mod time_span;
+mod trajectory;
 pub mod tweet;
 
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use listener::Listener;
+pub use log::show_log;
 pub use sentiment::Scored;
 pub use tweet::Tweet;
 
-/// Everything a notebook uses: `use live_sentiment::prelude::*;`.
+/// Everything that a notebook uses: `use live_sentiment::prelude::*;`.
 pub mod prelude {
     pub use crate::figure::LiveFigure;
-    pub use crate::kafka::{Engine, Kafka, TopicConfig};
+    pub use crate::kafka::{Engine, Kafka, Topic, TopicConfig};
     pub use crate::listener::{Listener, StartFrom};
-    pub use crate::notebook::show_log;
     pub use crate::scorer::Scorer;
     pub use crate::sentiment::{Analyzer, Polarity, Sentiment};
+    pub use crate::show_log;
     pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;
     pub use crate::{Error, Result, Scored, Tweet};

@@ -1,11 +1,12 @@
-//! What the crate's threads have in common: the one tokio runtime, started on first use and kept
-//! for the life of the process, and how a lock is taken.
+//! The tokio runtime of the crate, and two helpers for its threads.
 //!
-//! A notebook cell is not async, and evcxr's own way to run async cells needs tokio as a
-//! dependency of the notebook. So the crate owns a runtime and its public functions block.
+//! A notebook cell is not async, and evcxr's own support for async cells needs tokio as a
+//! dependency of the notebook. The crate therefore owns one runtime, which starts on first use and
+//! lives as long as the process, and its public functions block.
 
+use std::panic::resume_unwind;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     Builder::new_multi_thread()
@@ -13,15 +14,47 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .thread_name("live-sentiment")
         .enable_all()
         .build()
-        // Only a process that may start no thread at all gets here, and it can do nothing else.
+        // This fails only in a process that may not start any thread, which cannot continue.
         .expect("the operating system refused to start a thread")
 });
 
+/// Returns the runtime of the crate.
 pub(crate) fn runtime() -> &'static Runtime {
     &RUNTIME
 }
 
-/// Locks. What a panicked thread has left is still counts and queues that a reader can use.
+/// Runs a future on the runtime of the crate and blocks until it is done.
+///
+/// It also works on a thread that already runs async code. tokio does not allow a second
+/// `block_on` there, so a helper thread waits instead, and the calling thread blocks on it.
+pub(crate) fn block_on<F>(future: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    if Handle::try_current().is_err() {
+        return runtime().block_on(future);
+    }
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| runtime().block_on(future));
+        waiting.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+/// Locks a mutex, also after a thread has panicked while it held the lock: the values behind the
+/// locks of this crate are counts and queues, which are valid after every single statement.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_on_works_inside_and_outside_of_a_runtime() {
+        assert_eq!(block_on(async { 1 }), 1);
+        let other = Builder::new_current_thread().build().unwrap();
+        assert_eq!(other.block_on(async { block_on(async { 2 }) }), 2);
+    }
 }

@@ -1,8 +1,8 @@
-//! The tweet, and the message that carries it through Kafka.
+//! The tweet, and the Kafka message that carries it.
 //!
-//! A message is UTF-8 JSON; only `text` must be there. What a stranger wrote into a topic is never
-//! trusted: a field of a wrong kind makes the message a [`Skip`], a number that makes no sense is
-//! read as "unknown", and nothing here panics.
+//! A message is UTF-8 JSON. Only the field `text` is required. Any program may write to a topic, so
+//! no message is trusted: a field of the wrong type makes the message a [`Skip`], a number out of
+//! range means "unknown", and decoding never panics.
 //!
 //! ```json
 //! {"id":"1","created_at":"2026-01-01T12:00:00Z","user":"ada","followers":1815,
@@ -12,80 +12,66 @@
 use jiff::Timestamp;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
-/// The largest message that is read, in bytes. Kafka's own default limit is the same.
+/// The largest accepted message, in bytes. It equals Kafka's default limit.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// One post, from any source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tweet {
-    /// Unique in its source; empty where the source has none.
+    /// The id, unique within the source; empty if the source has no ids.
     #[serde(default, deserialize_with = "text_or_number")]
     pub id: String,
-    /// When the author sent it.
+    /// When the author sent the tweet.
     #[serde(default = "unknown_time")]
     pub created_at: Timestamp,
-    /// The author's name, without `@`. It is the message's key, so that an author's tweets keep
-    /// their order.
+    /// The author's name, without `@`. It is the key of the message, so that the tweets of one
+    /// author go to one partition and keep their order.
     #[serde(default)]
     pub user: String,
-    /// How many follow the author; `None` if not known.
+    /// The number of the author's followers; `None` if unknown.
     #[serde(default, deserialize_with = "count")]
     pub followers: Option<u64>,
-    /// What they wrote.
+    /// The text.
     pub text: String,
-    /// A BCP 47 language tag such as `en`; empty if not known.
+    /// The BCP 47 language tag, such as `en`; empty if unknown.
     #[serde(default)]
     pub lang: String,
-    /// The tracks that it matched, see [`crate::Filter`].
+    /// The tracks that the tweet matched, see [`crate::Filter`].
     #[serde(default)]
     pub topics: Vec<String>,
-    /// The name of the source that it came from.
+    /// The name of the source.
     #[serde(default)]
     pub source: String,
 }
 
-/// Why a message is no tweet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The reason why a message is not counted as a tweet. In JSON it is a word such as `"not_json"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Skip {
-    /// It is larger than [`MAX_MESSAGE_BYTES`].
+    /// The message is larger than [`MAX_MESSAGE_BYTES`].
     TooLarge,
-    /// It is not UTF-8.
+    /// The message is not UTF-8.
     NotUtf8,
-    /// It is not JSON, or nested too deep.
+    /// The message is not JSON, or its JSON is nested too deeply.
     NotJson,
-    /// It is JSON without a `text`.
+    /// The JSON has no `text`.
     NoText,
-    /// It is JSON in which a field is of another type.
+    /// A field of the JSON has the wrong type.
     WrongType,
-    /// It has no score, where a topic of scores is read.
+    /// The message has no score, in a topic of scores.
     NoScore,
-    /// The metric was NaN or infinite for it.
+    /// The metric returned NaN or an infinite number.
     MetricNotFinite,
-    /// The metric panicked on it.
+    /// The metric panicked.
     MetricPanicked,
 }
 
-impl Skip {
-    /// The reason as one word, as it stands in the example programs' JSON.
-    ///
-    /// ```
-    /// assert_eq!(live_sentiment::tweet::Skip::NotJson.name(), "not_json");
-    /// ```
-    pub fn name(self) -> &'static str {
-        match self {
-            Skip::TooLarge => "too_large",
-            Skip::NotUtf8 => "not_utf8",
-            Skip::NotJson => "not_json",
-            Skip::NoText => "no_text",
-            Skip::WrongType => "wrong_type",
-            Skip::NoScore => "no_score",
-            Skip::MetricNotFinite => "metric_not_finite",
-            Skip::MetricPanicked => "metric_panicked",
-        }
-    }
-}
+/// The number of skipped messages for each reason, in the order of the reasons. The listener, the
+/// scorer and the page show it; in JSON it is an object such as `{"not_json": 2}`.
+pub type SkipCounts = BTreeMap<Skip, u64>;
 
 impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,20 +80,24 @@ impl fmt::Display for Skip {
             Skip::NotUtf8 => "not UTF-8",
             Skip::NotJson => "not JSON",
             Skip::NoText => "no text",
-            Skip::WrongType => "a field of a wrong type",
+            Skip::WrongType => "a field of the wrong type",
             Skip::NoScore => "no score",
-            Skip::MetricNotFinite => "the metric was not a finite number",
+            Skip::MetricNotFinite => "the metric is not a finite number",
             Skip::MetricPanicked => "the metric panicked",
         })
     }
 }
 
 impl Tweet {
-    /// Reads a message of the topic, or a line of a replay file.
+    /// Decodes a message of a topic, or a line of a replay file.
     ///
-    /// Fields it does not know are ignored, so the messages of the original notebooks (`user`,
-    /// `followers`, `text`, `sentiment`, `subjetivity`) are read too.
+    /// Unknown fields are ignored, so the messages of the original notebooks (`user`, `followers`,
+    /// `text`, `sentiment`, `subjetivity`) are accepted too.
     ///
+    /// # Errors
+    /// The [`Skip`] reason if the message is not a tweet.
+    ///
+    /// # Examples
     /// ```
     /// use live_sentiment::{Tweet, tweet::Skip};
     ///
@@ -127,20 +117,22 @@ impl Tweet {
         })
     }
 
-    /// Writes the message into `buffer`, which is cleared first and keeps its memory.
+    /// Encodes the tweet as a message into `buffer`. The buffer is cleared first and keeps its
+    /// capacity.
     pub fn encode_into(&self, buffer: &mut Vec<u8>) {
         buffer.clear();
-        // A `Vec` takes every byte, and no field has a form that JSON lacks.
+        // Writing to a `Vec` cannot fail, and every field has a JSON form.
         serde_json::to_writer(buffer, self).expect("a tweet is always JSON");
     }
 
-    /// True where the message named no time, so that the reader may put in a better one.
+    /// Returns true if the message had no time, so that the reader can set a better one.
     pub(crate) fn has_no_time(&self) -> bool {
         self.created_at == unknown_time()
     }
 }
 
-/// Looked up only after decoding has failed, so its cost does not count.
+/// Distinguishes a missing text from a wrong type. It runs only after decoding has failed, so its
+/// cost does not matter.
 fn has_no_text(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Text {
@@ -154,7 +146,7 @@ fn unknown_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 
-/// A count as the sources give it: anything that is no whole number from 0 up is unknown.
+/// Deserializes a count of a source: anything but a whole number from 0 up is unknown.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Count;
     impl<'de> Visitor<'de> for Count {
@@ -179,7 +171,7 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     deserializer.deserialize_any(Count)
 }
 
-/// An id as the sources give it: a string, or a number that is kept as its digits.
+/// Deserializes an id of a source: a string, or a number, which is kept as its digits.
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     struct Id;
     impl<'de> Visitor<'de> for Id {
@@ -215,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tweet_survives_the_journey() {
+    fn a_tweet_survives_encoding_and_decoding() {
         let tweet = Tweet {
             id: "1".into(),
             created_at: "2026-01-01T12:00:00.125Z".parse().unwrap(),
@@ -232,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_message_has_its_reason() {
+    fn each_invalid_message_has_its_reason() {
         assert_eq!(skip(b"not json"), Skip::NotJson);
         assert_eq!(skip(b""), Skip::NotJson);
         assert_eq!(skip(b"{\"text\":\"\xff\"}"), Skip::NotUtf8);
@@ -246,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_followers_are_unknown() {
+    fn invalid_follower_counts_are_unknown() {
         for followers in [
             "-1",
             "null",
@@ -267,6 +259,13 @@ mod tests {
             Tweet::decode(most.as_bytes()).unwrap().followers,
             Some(u64::MAX)
         );
+    }
+
+    #[test]
+    fn skip_counts_are_json_with_words_as_keys() {
+        let counts = SkipCounts::from([(Skip::NotJson, 2), (Skip::MetricPanicked, 1)]);
+        let json = serde_json::to_string(&counts).unwrap();
+        assert_eq!(json, r#"{"not_json":2,"metric_panicked":1}"#);
     }
 
     #[test]

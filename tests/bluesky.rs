@@ -1,4 +1,4 @@
-//! Bluesky, against a Jetstream and an AppView that misbehave.
+//! Bluesky, against a Jetstream and an AppView that simulate faults.
 
 mod common;
 #[path = "common/jetstream.rs"]
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Runtime;
 
-/// A server on threads of its own, for the Streamer's.
+/// Starts a server on a runtime of its own, apart from the streamer's.
 fn server(jetstream: Jetstream) -> (Runtime, Shared, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -47,7 +47,7 @@ fn posts(count: u64, authors: u64) -> Vec<Event> {
         .collect()
 }
 
-/// The next tweets that the source judges to be about bitcoin.
+/// Returns the next tweets to which the source gives a topic.
 async fn chosen(source: &mut Bluesky, count: usize) -> Vec<Tweet> {
     let mut chosen = Vec::new();
     while chosen.len() < count {
@@ -64,7 +64,7 @@ fn filter() -> Filter {
 }
 
 #[test]
-fn posts_come_with_their_author_s_followers_in_every_version() {
+fn posts_have_the_follower_count_of_their_author_in_every_version() {
     for speaks in [Speaks::V2, Speaks::V2Unnamed, Speaks::V1] {
         with_paused_clock(async {
             let jetstream = Arc::new(Mutex::new(Jetstream {
@@ -89,7 +89,7 @@ fn posts_come_with_their_author_s_followers_in_every_version() {
                 assert_eq!(tweet.id, uri);
                 assert_eq!(tweet.created_at.to_string(), "2026-01-01T00:00:00Z");
             }
-            // Each author is asked for once, up to 25 of them at a time.
+            // Each profile is requested once, up to 25 at a time.
             let calls = jetstream.lock().unwrap().profile_calls.clone();
             assert_eq!(calls.iter().sum::<usize>(), 40, "{calls:?}");
             assert_eq!(calls.len(), 2, "{calls:?}");
@@ -98,7 +98,7 @@ fn posts_come_with_their_author_s_followers_in_every_version() {
 }
 
 #[test]
-fn every_post_arrives_once_however_often_the_stream_is_cut() {
+fn every_post_arrives_once_although_the_stream_breaks_again_and_again() {
     const POSTS: u64 = 6_000;
     for speaks in [Speaks::V2, Speaks::V1] {
         let (_runtime, jetstream, base) = server(Jetstream {
@@ -107,16 +107,16 @@ fn every_post_arrives_once_however_often_the_stream_is_cut() {
             cut_after: Some(100),
             ..Jetstream::default()
         });
-        let kafka = broker_with_topic();
-        let streaming = Streamer::new(&kafka, "tweets")
+        let (kafka, topic) = broker_with_topic();
+        let streaming = Streamer::new(&topic)
             .track(["bitcoin"])
             .languages(["en"])
             .start(bluesky(&base))
             .unwrap();
-        let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
-        until_heard(&listening, POSTS / 3);
+        let listening = Listener::new(&kafka, "tweets").start().unwrap();
+        until_counted(&listening, POSTS / 3);
         let status = streaming.stop();
-        assert_eq!((status.sent, status.failed), (POSTS / 3, 0));
+        assert_eq!((status.counts.sent, status.counts.failed), (POSTS / 3, 0));
         assert_eq!(status.topics["bitcoin"], POSTS / 3);
         let connection = status.connection.unwrap();
         assert!(connection.reconnects >= POSTS / 100 - 1);
@@ -130,30 +130,32 @@ fn every_post_arrives_once_however_often_the_stream_is_cut() {
             .collect();
         assert_eq!(cursors[0], None);
         assert!(cursors[1..].iter().all(Option::is_some));
-        assert_eq!(listening.summary().total.heard, POSTS / 3);
+        assert_eq!(listening.summary().total.counted, POSTS / 3);
     }
 }
 
 #[test]
-fn ten_thousand_events_a_second_pass() {
+fn a_fast_stream_keeps_the_limit_of_profile_calls() {
     const POSTS: u64 = 50_000;
     let (_runtime, jetstream, base) = server(Jetstream {
         log: posts(POSTS, 2_000),
         ..Jetstream::default()
     });
-    let kafka = broker_with_topic();
+    let (_kafka, topic) = broker_with_topic();
     let begun = Instant::now();
-    // No track: every post, each of which wants its author's profile.
-    let streaming = Streamer::new(&kafka, "tweets")
-        .start(bluesky(&base))
-        .unwrap();
-    until("all posts", || streaming.status().sent == POSTS);
+    // Without a track every post passes and needs the profile of its author.
+    let streaming = Streamer::new(&topic).start(bluesky(&base)).unwrap();
+    until("all posts", || streaming.status().counts.sent == POSTS);
     let status = streaming.stop();
     assert_eq!(
-        (status.read, status.filtered, status.skipped),
+        (
+            status.counts.read,
+            status.counts.filtered,
+            status.counts.skipped
+        ),
         (POSTS, 0, 0)
     );
-    // However many there are, Bluesky's limit for profiles is kept: 10 calls a second.
+    // Bluesky's limit is 10 calls per second, whatever the number of posts.
     let calls = jetstream.lock().unwrap().profile_calls.len() as f64;
     assert!(
         calls <= 1.0 + 10.0 * begun.elapsed().as_secs_f64(),
@@ -162,23 +164,23 @@ fn ten_thousand_events_a_second_pass() {
 }
 
 #[test]
-fn it_does_not_matter_how_the_network_cuts_the_bytes() {
+fn posts_may_arrive_in_pieces() {
     let (runtime, _jetstream, base) = server(Jetstream {
         log: posts(300, 40),
         ..Jetstream::default()
     });
     let (base, split) = runtime.block_on(splitting(&base));
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(Bluesky::at(&split).profiles_at(&base))
         .unwrap();
-    until("the posts", || streaming.status().sent == 100);
-    assert_eq!(streaming.stop().skipped, 0);
+    until("the posts", || streaming.status().counts.sent == 100);
+    assert_eq!(streaming.stop().counts.skipped, 0);
 }
 
 #[test]
-fn profiles_that_cannot_be_had_hold_nothing_up() {
+fn missing_profiles_do_not_delay_posts() {
     for (profiles, calls) in [
         (ProfilesAre::Missing, 1),
         (ProfilesAre::Refused(500), 1),
@@ -213,7 +215,7 @@ fn profiles_that_cannot_be_had_hold_nothing_up() {
 }
 
 #[test]
-fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
+fn other_events_are_ignored_and_invalid_frames_are_counted() {
     let raw = |text: &str| Event::Raw(text.to_owned());
     let commit = |more: &str| {
         raw(&format!(
@@ -236,12 +238,12 @@ fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
             r#"{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#later","seq":3}}"#,
         ),
         raw(r#"{"$type":"later"}"#),
-        // What follows is junk.
+        // The next four are invalid.
         raw("not json"),
         raw("{}"),
         commit(r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":5}"#),
         commit(r#""operation":"create","collection":"app.bsky.feed.post""#),
-        // And a post that names bitcoin in a link only.
+        // A post that mentions bitcoin only in a link.
         commit(
             r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":"see exam…","langs":["de","en"],
             "createdAt":"2999-01-01T00:00:00Z","facets":[{"index":{"byteStart":0,"byteEnd":3},"features":
@@ -252,15 +254,22 @@ fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
         log,
         ..Jetstream::default()
     });
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .languages(["en"])
         .start(bluesky(&base))
         .unwrap();
-    until("the post", || streaming.status().sent == 1);
+    until("the post", || streaming.status().counts.sent == 1);
     let status = streaming.stop();
-    assert_eq!((status.read, status.filtered, status.skipped), (1, 0, 4));
+    assert_eq!(
+        (
+            status.counts.read,
+            status.counts.filtered,
+            status.counts.skipped
+        ),
+        (1, 0, 4)
+    );
     assert_eq!(
         status.newest.unwrap().to_string(),
         "2026-01-01T00:00:00Z",
@@ -269,7 +278,7 @@ fn what_is_no_new_post_is_passed_over_and_junk_is_counted() {
 }
 
 #[test]
-fn a_frame_that_says_error_and_silence_and_refusals_lead_to_another_connection() {
+fn errors_silence_and_rejections_lead_to_a_reconnect() {
     with_paused_clock(async {
         let error = r#"{"$type":"error","error":"ConsumerTooSlow","message":"too slow"}"#;
         let mut log = posts(9, 3);
@@ -283,13 +292,13 @@ fn a_frame_that_says_error_and_silence_and_refusals_lead_to_another_connection()
         source.begin(filter()).await.unwrap();
         let watch = source.connection().unwrap();
         chosen(&mut source, 3).await;
-        // Ended by the error frame, the next connection begins before the newest post, and what it
-        // brings again is the Streamer's to remove.
+        // After the error frame, the next connection starts before the newest post. The streamer
+        // removes the posts that come again.
         chosen(&mut source, 1).await;
         let reason = watch.now().last_reason.unwrap();
         assert!(reason.contains("ConsumerTooSlow"), "{reason}");
 
-        // Now the stream goes silent: nothing for 30 s, and no answer to a ping.
+        // Now the stream is silent: nothing for 30 s, and no answer to a ping.
         {
             let mut jetstream = jetstream.lock().unwrap();
             jetstream.log.truncate(9);
@@ -304,8 +313,8 @@ fn a_frame_that_says_error_and_silence_and_refusals_lead_to_another_connection()
             .windows(2)
             .map(|pair| (pair[1].0 - pair[0].0).as_secs_f64())
             .collect();
-        // Each refusal doubles the wait, which up to a tenth is added to; then there is silence for
-        // 30 s before the next wait.
+        // Each rejection doubles the wait, apart from jitter. Then there is silence for 30 s before the
+        // next wait.
         for pair in waits[..3].windows(2) {
             assert!((1.8..=2.3).contains(&(pair[1] / pair[0])), "{waits:?}");
         }
@@ -314,7 +323,7 @@ fn a_frame_that_says_error_and_silence_and_refusals_lead_to_another_connection()
             "{waits:?}"
         );
         let reason = watch.now().last_reason.unwrap();
-        assert!(reason.contains("said nothing for 30 s"), "{reason}");
+        assert!(reason.contains("no data for 30 s"), "{reason}");
     });
 }
 
@@ -340,16 +349,14 @@ fn a_quiet_stream_that_answers_pings_is_kept() {
 }
 
 #[test]
-fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
-    let kafka = broker_with_topic();
+fn a_stop_is_immediate_also_while_the_source_waits_to_reconnect() {
+    let (_kafka, topic) = broker_with_topic();
     for answers in [vec![503; 100], vec![]] {
         let (_runtime, _jetstream, base) = server(Jetstream {
             answers,
             ..Jetstream::default()
         });
-        let streaming = Streamer::new(&kafka, "tweets")
-            .start(bluesky(&base))
-            .unwrap();
+        let streaming = Streamer::new(&topic).start(bluesky(&base)).unwrap();
         let begun = Instant::now();
         streaming.stop();
         assert!(
@@ -361,14 +368,14 @@ fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
 }
 
 #[test]
-fn an_address_that_cannot_be_meant_is_refused() {
-    let kafka = broker_with_topic();
+fn an_invalid_address_is_rejected() {
+    let (_kafka, topic) = broker_with_topic();
     for address in [
         "http://jetstream.example",
         "jetstream",
         "https://me:secret@example.org",
     ] {
-        let error = Streamer::new(&kafka, "tweets")
+        let error = Streamer::new(&topic)
             .start(Bluesky::at(address))
             .err()
             .unwrap()

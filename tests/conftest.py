@@ -1,4 +1,4 @@
-"""What the Python tests share: processes that end with their test, and Kafka's address."""
+"""What the Python tests share: programs that end with their test, and brokers."""
 
 import os
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "target" / "release" / "examples"
 KERNELS = ROOT / "target" / "kernel"
 DEFAULT = "127.0.0.1:9092"
-# Longer than anything takes on a machine that stalls; only a failure waits it out.
+# Longer than anything takes on a slow machine. Only a failing test waits this long.
 LIMIT = 120
 
 
@@ -27,7 +27,7 @@ def until(what, done):
 
 @pytest.fixture
 def start():
-    """Starts a program; it is ended when the test is."""
+    """Starts a program that ends with the test."""
     running = []
 
     def start(*command, **options):
@@ -53,7 +53,7 @@ def start():
 
 @pytest.fixture
 def broker(start, free_port):
-    """A real broker of its own; its address."""
+    """Starts a real broker. Returns its address."""
     address = f"127.0.0.1:{free_port()}"
     url = f"tcp://{address}"
     start(ROOT / ".venv/bin/tansu", "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent")
@@ -63,10 +63,10 @@ def broker(start, free_port):
 
 @pytest.fixture
 def apache():
-    """That Apache Kafka can be started here; where it cannot, `make test` says so at its end."""
+    """Skips the test if Apache Kafka cannot run here. `make test` then says so at its end."""
     prepared = subprocess.run([ROOT / "kafka" / "prepare"], capture_output=True, text=True)
     if prepared.returncode != 0:
-        assert "CI" not in os.environ, "CI must run all: " + prepared.stdout
+        assert "CI" not in os.environ, "CI must run all tests: " + prepared.stdout
         with open(ROOT / "target" / "not-run.txt", "a") as missing:
             missing.write(f"tests on Apache Kafka: {prepared.stdout.strip()}\n")
         pytest.skip(prepared.stdout.strip())
@@ -100,15 +100,15 @@ def no_kernel_is_left():
 
 
 def figure_address(listener):
-    """Reads the listener's words until it has named the figure's address."""
+    """Reads the output of the listener until it contains the address of the figure."""
     for line in listener.stderr:
         if match := re.search(r"the live figure is at (\S+)", line):
             return match[1]
-    raise AssertionError("the listener has named no address")
+    raise AssertionError("the listener printed no address")
 
 
 def processes_with(mark):
-    """The processes whose environment or command holds the mark."""
+    """Returns the processes whose environment or command line contains the mark."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():

@@ -1,13 +1,14 @@
-//! The live figure's server: who may ask, what is sent, and that no page can hold the listener up.
+//! The server of the live figure: who may connect, what is sent, and that no page slows the listener.
 
 mod common;
 
 use common::*;
+use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-fn ask(figure: &LiveFigure, path: &str, host: &str) -> TcpStream {
+fn request(figure: &LiveFigure, path: &str, host: &str) -> TcpStream {
     let url = figure.url();
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = TcpStream::connect(address).unwrap();
@@ -21,10 +22,11 @@ fn ask(figure: &LiveFigure, path: &str, host: &str) -> TcpStream {
     stream
 }
 
-fn answer(figure: &LiveFigure, path: &str, host: &str) -> String {
-    let mut answer = String::new();
-    ask(figure, path, host).read_to_string(&mut answer).unwrap();
-    answer
+fn response(figure: &LiveFigure, path: &str, host: &str) -> String {
+    let mut response = String::new();
+    let mut stream = request(figure, path, host);
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
 /// The next update of a stream of events.
@@ -33,7 +35,7 @@ fn update(events: &mut impl BufRead) -> serde_json::Value {
         let mut line = String::new();
         assert!(
             events.read_line(&mut line).unwrap() > 0,
-            "the stream has ended"
+            "the stream of events has ended"
         );
         if let Some(data) = line.strip_prefix("data: ") {
             return serde_json::from_str(data).unwrap();
@@ -41,17 +43,24 @@ fn update(events: &mut impl BufRead) -> serde_json::Value {
     }
 }
 
-fn streamed(kafka: &Kafka, count: u64) -> u64 {
-    make_topic(kafka);
+/// Streams tweets and returns how many were sent.
+fn stream(kafka: &Kafka, count: u64) -> u64 {
     let demo = Demo::default().as_fast_as_possible().count(count);
-    let streamer = Streamer::new(kafka, "tweets").track(["bitcoin", "ethereum", "dogecoin"]);
-    streamer.start(demo).unwrap().wait().sent
+    let streamer = Streamer::new(&create_topic(kafka)).track(["bitcoin", "ethereum", "dogecoin"]);
+    streamer.start(demo).unwrap().wait().counts.sent
+}
+
+/// Starts a listener and shows it.
+fn show(figure: &LiveFigure, listener: Listener) -> Listening {
+    let listening = listener.start().unwrap();
+    figure.show(&listening);
+    listening
 }
 
 #[test]
-fn only_this_machine_may_ask_and_the_policy_is_strict() {
+fn only_this_machine_may_connect_and_the_policy_is_strict() {
     let figure = LiveFigure::serve_on(0).unwrap();
-    let page = answer(&figure, "/", "ADDRESS");
+    let page = response(&figure, "/", "ADDRESS");
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(
         page.to_lowercase()
@@ -64,11 +73,11 @@ fn only_this_machine_may_ask_and_the_policy_is_strict() {
         "evil.example:8050",
         "",
     ] {
-        let refused = answer(&figure, "/events", host);
-        assert!(refused.starts_with("HTTP/1.1 421"), "{host:?}: {refused}");
+        let rejected = response(&figure, "/events", host);
+        assert!(rejected.starts_with("HTTP/1.1 421"), "{host:?}: {rejected}");
     }
-    assert!(answer(&figure, "/nothing", "ADDRESS").starts_with("HTTP/1.1 404"));
-    let plotly = answer(&figure, "/plotly.js", "localhost:1");
+    assert!(response(&figure, "/nothing", "ADDRESS").starts_with("HTTP/1.1 404"));
+    let plotly = response(&figure, "/plotly.js", "localhost:1");
     assert!(
         plotly.len() > 1_000_000 && !plotly.contains("</script>\n"),
         "{}",
@@ -77,20 +86,17 @@ fn only_this_machine_may_ask_and_the_policy_is_strict() {
 }
 
 #[test]
-fn a_page_that_opens_late_gets_everything_in_200_kilobytes() {
+fn a_page_that_opens_late_receives_everything_in_200_kilobytes() {
     let kafka = broker();
-    let sent = streamed(&kafka, 60_000);
+    let sent = stream(&kafka, 60_000);
     let figure = LiveFigure::serve_on(0).unwrap();
-    let listening = Listener::new(&kafka, "tweets")
-        .count(sent)
-        .start(&figure)
-        .unwrap();
+    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
     assert!(listening.wait_for(LIMIT));
     let summary = listening.summary();
-    let mut events = BufReader::new(ask(&figure, "/events", "ADDRESS"));
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
     let everything = update(&mut events);
     assert!(everything.to_string().len() < 200_000);
-    assert_eq!(everything["heard"], sent);
+    assert_eq!(everything["counted"], sent);
     let lines = everything["lines"].as_array().unwrap();
     assert_eq!(lines.len(), 4);
     let last = lines[0]["y"]
@@ -105,40 +111,39 @@ fn a_page_that_opens_late_gets_everything_in_200_kilobytes() {
 }
 
 #[test]
-fn an_open_page_follows_to_the_last_tweet() {
+fn an_open_page_receives_every_update() {
     let kafka = broker();
     let figure = LiveFigure::serve_on(0).unwrap();
-    let mut events = BufReader::new(ask(&figure, "/events", "ADDRESS"));
-    let sent = streamed(&kafka, 5_000);
-    let _listening = Listener::new(&kafka, "tweets").start(&figure).unwrap();
-    while update(&mut events)["heard"] != sent {}
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let sent = stream(&kafka, 5_000);
+    let _listening = show(&figure, Listener::new(&kafka, "tweets"));
+    while update(&mut events)["counted"] != sent {}
 }
 
 #[test]
-fn a_page_that_does_not_read_holds_nobody_up() {
+fn a_page_that_does_not_read_slows_nothing() {
     let kafka = broker();
-    let sent = streamed(&kafka, 150_000);
+    let sent = stream(&kafka, 150_000);
     let figure = LiveFigure::serve_on(0).unwrap();
-    let stuck: Vec<TcpStream> = (0..8).map(|_| ask(&figure, "/events", "ADDRESS")).collect();
-    let listening = Listener::new(&kafka, "tweets")
-        .count(sent)
-        .start(&figure)
-        .unwrap();
+    let stuck: Vec<TcpStream> = (0..8)
+        .map(|_| request(&figure, "/events", "ADDRESS"))
+        .collect();
+    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
     assert!(listening.wait_for(LIMIT));
-    assert_eq!(listening.summary().total.heard, sent);
-    // There is room for those that do read.
-    let mut events = BufReader::new(ask(&figure, "/events", "ADDRESS"));
-    while update(&mut events)["heard"] != sent {}
+    assert_eq!(listening.summary().total.counted, sent);
+    // A page that reads receives its updates.
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    while update(&mut events)["counted"] != sent {}
     drop(stuck);
 }
 
 #[test]
-fn a_figure_that_is_dropped_serves_no_more() {
+fn a_dropped_figure_stops_serving() {
     let figure = LiveFigure::serve_on(0).unwrap();
-    let mut events = ask(&figure, "/events", "ADDRESS");
+    let mut events = request(&figure, "/events", "ADDRESS");
     let url = figure.url();
     drop(figure);
-    // The stream ends, or is cut where the server had not read the question yet.
+    // The stream ends, or is reset if the server had not read the request yet.
     let _ = events.read_to_end(&mut Vec::new());
     let address = url
         .trim_start_matches("http://")
@@ -150,14 +155,31 @@ fn a_figure_that_is_dropped_serves_no_more() {
 }
 
 #[test]
+fn a_figure_shows_another_listener_when_it_is_told_to() {
+    let kafka = broker();
+    let sent = stream(&kafka, 500);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let _first = show(&figure, Listener::new(&kafka, "tweets"));
+    let first = loop {
+        let update = update(&mut events);
+        if update["counted"] == sent {
+            break update["generation"].clone();
+        }
+    };
+    let _second = show(&figure, Listener::new(&kafka, "tweets").count(100));
+    while {
+        let update = update(&mut events);
+        update["counted"] != 100 || update["generation"] == first
+    } {}
+}
+
+#[test]
 fn the_snapshot_is_a_plotly_figure() {
     let kafka = broker();
-    let sent = streamed(&kafka, 3_000);
+    let sent = stream(&kafka, 3_000);
     let figure = LiveFigure::serve_on(0).unwrap();
-    let listening = Listener::new(&kafka, "tweets")
-        .count(sent)
-        .start(&figure)
-        .unwrap();
+    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
     assert!(listening.wait_for(LIMIT));
     let plot: serde_json::Value = serde_json::from_str(&figure.snapshot().to_json()).unwrap();
     let names: Vec<_> = plot["data"]

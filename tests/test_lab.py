@@ -1,4 +1,4 @@
-"""What a person does: both notebooks in JupyterLab, in a browser, and the figure under the cell."""
+"""Both notebooks in JupyterLab, in a real browser: the live figure, and the links."""
 
 import shutil
 
@@ -10,25 +10,24 @@ TOKEN = "for-this-test-alone"
 
 
 @pytest.fixture
-def nothing_stays():
-    """JupyterLab is killed at the end of a test: its kernels and their broker must follow."""
+def no_leftovers():
+    """JupyterLab is killed at the end of a test. Its kernels and their broker must end with it."""
     until("the kernels of earlier tests to be gone", no_kernel_is_left)
     yield
     until("JupyterLab's kernels to end with it", no_kernel_is_left)
 
 
 @pytest.fixture
-def lab(nothing_stays, start, free_port):
+def lab(no_leftovers, start, free_port):
     port = free_port()
     start(
-        ROOT / ".venv/bin/jupyter", "lab", "--allow-root", "--no-browser", "--ServerApp.root_dir=notebooks",
-        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", f"--IdentityProvider.token={TOKEN}", "--log-level=CRITICAL",
+        "make", "lab", f"PORT={port}", f"FLAGS=--no-browser --IdentityProvider.token={TOKEN} --log-level=CRITICAL",
     )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         context.set_default_timeout(LIMIT * 1000)
-        # The notebooks are the repository's own: what this run puts out is not to be saved.
+        # The notebooks belong to the repository: the outputs of this run must not be saved.
         context.route(
             "**/api/contents/*.ipynb*",
             lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_(),
@@ -36,7 +35,7 @@ def lab(nothing_stays, start, free_port):
 
         def open_notebook(name):
             page = context.new_page()
-            address = f"http://127.0.0.1:{port}/lab/workspaces/{name}/tree/{name}.ipynb?reset&token={TOKEN}"
+            address = f"http://127.0.0.1:{port}/lab/workspaces/{name}/tree/notebooks/{name}.ipynb?reset&token={TOKEN}"
 
             def answers():
                 try:
@@ -47,24 +46,35 @@ def lab(nothing_stays, start, free_port):
             until("JupyterLab", answers)
             page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
             page.get_by_text("Rust | Idle").wait_for()
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.locator("li[data-command='runmenu:run-all']").click()
             return page
 
         yield open_notebook
         browser.close()
 
 
-def test_the_figure_moves_under_the_cell(lab):
-    lab("Streamer")
-    page = lab("Listener")
+def run_all(page):
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("li[data-command='runmenu:run-all']").click()
+    return page
+
+
+def test_a_link_to_the_documentation_opens_it(lab):
+    page = lab("Streamer")
+    page.locator(".jp-Notebook a", has_text="docs/sources.md").first.click()
+    page.locator(".lm-TabBar-tabLabel", has_text="sources.md").wait_for()
+    page.get_by_text("Bluesky").first.wait_for()
+
+
+def test_the_figure_moves_below_the_cell(lab):
+    run_all(lab("Streamer"))
+    page = run_all(lab("Listener"))
     figure = page.locator("iframe").first.content_frame
 
     def tweets():
-        # JupyterLab follows the running cell, and takes what is out of sight out of the page.
+        # JupyterLab scrolls to the running cell, and removes cells that are not visible from the page.
         page.locator(".jp-WindowedPanel-outer").evaluate("notebook => notebook.scrollTop = 0")
-        said = figure.locator("#heard").all_inner_texts()
-        return int(said[0].replace(",", "")) if said and said[0] != "–" else 0
+        shown = figure.locator("#counted").all_inner_texts()
+        return int(shown[0].replace(",", "")) if shown and shown[0] != "–" else 0
 
     before = until("a tweet", tweets)
     until("more tweets", lambda: tweets() > before)

@@ -1,4 +1,4 @@
-"""The notebooks, both at once, each in a real Rust kernel; and what a kernel leaves behind."""
+"""Both notebooks at once, each in a real Rust kernel, and what a kernel leaves behind."""
 
 import os
 import re
@@ -27,25 +27,25 @@ def nothing_is_left():
 
 @pytest.fixture(autouse=True)
 def clean():
-    assert not listens(DEFAULT), f"something uses {DEFAULT}, which the notebooks need: `make stop`?"
+    assert not listens(DEFAULT), f"a program uses {DEFAULT}, which the notebooks need: run `make stop`"
     yield
-    until("all processes and folders to be gone", no_kernel_is_left)
+    until("all processes and folders to be removed", no_kernel_is_left)
     nothing_is_left()
 
 
-def last_line(said):
-    line = said.strip().splitlines()[-1]
-    match = re.fullmatch(r"demo: streamed (\d+), heard (\d+), lost (-?\d+), skipped (\d+), sentiment [+-]\d+\.\d\d", line)
-    assert match, said
+def last_line(output):
+    line = output.strip().splitlines()[-1]
+    match = re.fullmatch(r"demo: sent (\d+), counted (\d+), lost (-?\d+), skipped (\d+), sentiment [+-]\d+\.\d\d", line)
+    assert match, output
     return [int(number) for number in match.groups()]
 
 
 def test_both_notebooks_in_parallel_lose_nothing():
-    code, said, trouble = demo(TIME_SPAN=8, RATE=100)
-    assert code == 0, said + trouble
-    streamed, heard, lost, skipped = last_line(said)
-    assert streamed == heard > 200 and lost == skipped == 0
-    assert re.search(r"the live figure is at http://127\.0\.0\.1:80\d\d/", said)
+    code, output, errors = demo(TIME_SPAN=8, RATE=100)
+    assert code == 0, output + errors
+    sent, counted, lost, skipped = last_line(output)
+    assert sent == counted > 200 and lost == skipped == 0
+    assert re.search(r"the live figure is at http://127\.0\.0\.1:80\d\d/", output)
     for name in ("Streamer", "Listener"):
         executed = nbformat.read(ROOT / "target" / "demo" / f"{name}.ipynb", as_version=4)
         committed = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -56,37 +56,37 @@ def test_both_notebooks_in_parallel_lose_nothing():
     assert "application/vnd.plotly.v1+json" in kinds
 
 
-def test_both_notebooks_on_apache_kafka_that_one_of_them_starts(apache):
-    code, said, trouble = demo(TIME_SPAN=5, RATE=100, KAFKA="apache")
-    assert code == 0, said + trouble
-    streamed, heard, lost, skipped = last_line(said)
-    assert streamed == heard > 100 and lost == skipped == 0
+def test_both_notebooks_on_an_apache_kafka_that_the_streamer_starts(apache):
+    code, output, errors = demo(TIME_SPAN=5, RATE=100, KAFKA="apache")
+    assert code == 0, output + errors
+    sent, counted, lost, skipped = last_line(output)
+    assert sent == counted > 100 and lost == skipped == 0
     assert "Kafka Server started" in (ROOT / "target" / "kafka" / "server.log").read_text()
 
 
 def test_a_replay_of_a_file(tmp_path):
     file = tmp_path / "tweets.jsonl"
     file.write_text("".join(f'{{"id":{n},"user":"u{n}","followers":{n},"text":"I love bitcoin"}}\n' for n in range(400)))
-    code, said, trouble = demo(SOURCE=f"replay:{file}", RATE=0, TIME_SPAN=60)
-    assert code == 0, said + trouble
-    assert last_line(said) == [400, 400, 0, 0]
+    code, output, errors = demo(SOURCE=f"replay:{file}", RATE=0, TIME_SPAN=60)
+    assert code == 0, output + errors
+    assert last_line(output) == [400, 400, 0, 0]
 
 
 def test_a_failing_cell_fails_the_demo(tmp_path):
     file = tmp_path / "gone.jsonl"
     file.write_text("")
-    code, said, trouble = demo(SOURCE=f"replay:{file}/x", RATE=0)
-    assert code != 0 and "there is none" in trouble, said + trouble
-    code, said, trouble = demo(KAFKA="nonsense")
-    assert code != 0 and "KAFKA='nonsense'" in trouble, said + trouble
-    code, said, trouble = demo(KAFKA="127.0.0.1:1", TIME_SPAN=5)
-    assert code != 0, said
-    assert "looked for Kafka at 127.0.0.1:1" in trouble and "Start one" in trouble, trouble
+    code, output, errors = demo(SOURCE=f"replay:{file}/x", RATE=0)
+    assert code != 0 and "replay file" in errors, output + errors
+    code, output, errors = demo(KAFKA="nonsense")
+    assert code != 0 and "KAFKA='nonsense'" in errors, output + errors
+    code, output, errors = demo(KAFKA="127.0.0.1:1", TIME_SPAN=5)
+    assert code != 0, output
+    assert "failed to connect to Kafka at 127.0.0.1:1" in errors and "hint: start a broker" in errors, errors
 
 
 @pytest.fixture
 def kernel():
-    """A real Rust kernel, as JupyterLab starts it; and what its cells print."""
+    """A real Rust kernel, as JupyterLab starts it, and a function that runs a cell."""
     manager = KernelManager(kernel_name="rust")
     manager.start_kernel(cwd=str(ROOT / "notebooks"))
     client = manager.client()
@@ -94,10 +94,10 @@ def kernel():
     client.wait_for_ready(timeout=300)
 
     def run(cell):
-        said = []
-        hook = lambda message: said.append(message["content"].get("text", ""))
+        output = []
+        hook = lambda message: output.append(message["content"].get("text", ""))
         reply = client.execute_interactive(cell, timeout=300, output_hook=hook)
-        return reply["content"]["status"], "".join(said)
+        return reply["content"]["status"], "".join(output)
 
     yield manager, client, run
     client.stop_channels()
@@ -105,47 +105,51 @@ def kernel():
         manager.shutdown_kernel()
 
 
-def starts_kafka(run):
-    status, said = run('let kafka = Kafka::start()?; println!("{}", kafka.address());')
-    assert status == "ok" and DEFAULT in said, said
+def start_kafka(run):
+    status, output = run('let kafka = Kafka::start()?; println!("{}", kafka.address());')
+    assert status == "ok" and DEFAULT in output, output
     assert listens(DEFAULT)
 
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(kernel, kill):
     manager, _, run = kernel
-    starts_kafka(run)
+    start_kafka(run)
     if kill:
         os.kill(manager.provisioner.pid, signal.SIGKILL)
     manager.shutdown_kernel(now=kill)
-    until("nothing to be left", no_kernel_is_left)
+    until("everything to be removed", no_kernel_is_left)
 
 
-def test_a_kernel_takes_the_versions_that_were_tested(kernel):
+def test_a_kernel_uses_the_versions_of_the_lock_file(kernel):
     def packages(lock):
         return set(re.findall(r'name = "(.+)"\nversion = "(.+)"', lock.read_text()))
 
     (own,) = KERNELS.glob("kernel-*")
-    news = packages(own / "Cargo.lock") - packages(ROOT / "Cargo.lock")
-    assert news == {("ctx", "1.0.0")}, "the crate that evcxr makes of the cells, and nothing else, is not ours"
+    different = packages(own / "Cargo.lock") - packages(ROOT / "Cargo.lock")
+    assert different == {("ctx", "1.0.0")}, "only the crate that evcxr makes of the cells is not in our lock file"
 
 
-def test_an_interrupted_cell_leaves_nothing_and_the_kernel_goes_on(kernel):
+def test_the_kernel_works_after_an_interrupted_cell(kernel):
     manager, client, run = kernel
-    starts_kafka(run)
+    start_kafka(run)
     client.execute('loop { println!("still here"); std::thread::sleep(Duration::from_millis(50)); }')
     until("the cell to run", lambda: "still here" in str(client.get_iopub_msg(timeout=60)["content"]))
     manager.interrupt_kernel()
     until("the broker to end with the cell's process", lambda: not listens(DEFAULT))
-    starts_kafka(run)
+    start_kafka(run)
 
 
-def test_the_committed_notebooks_hold_a_real_run_without_errors():
+def test_the_committed_notebooks_contain_a_real_run_without_errors():
     for name in ("Streamer", "Listener"):
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert outputs and not any(output.output_type == "error" for output in outputs)
         text = str(outputs)
-        assert str(ROOT) not in text, "a path of a machine"
+        assert str(ROOT) not in text, "a path of this machine"
+        if name == "Streamer":
+            (seconds,) = re.findall(r"from_secs\((\d+)\);", "".join(cell.source for cell in notebook.cells))
+            (last,) = re.findall(r" (\d+) s: .* the time span is over", text)
+            assert last == seconds, "the outputs belong to the cells"
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"application/vnd.plotly.v1+json", "image/png"} <= kinds

@@ -1,4 +1,4 @@
-"""The live page in a real browser, fed by the real programs through a real broker."""
+"""The live page in a real browser, with real programs and a real broker."""
 
 import json
 import os
@@ -22,14 +22,14 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page; what it complains of fails the test."""
+    """A page. An error or a warning of it fails the test."""
     page = browser.new_page()
-    complaints = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.complaints = complaints
+    messages = []
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("console", lambda message: messages.append(message.text) if message.type in ("error", "warning") else None)
+    page.messages = messages
     yield page
-    assert [said for said in complaints if "ERR_" not in said and "EventSource" not in said] == []
+    assert [message for message in messages if "ERR_" not in message and "EventSource" not in message] == []
     page.close()
 
 
@@ -41,9 +41,9 @@ def listen(start, broker, *more, port=0):
 def stream(start, broker, *more):
     streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--track", "bitcoin", "--track", "ethereum",
                      "--track", "dogecoin", "--language", "en", "--json", *more)
-    said, trouble = streamer.communicate(timeout=120)
-    assert streamer.returncode == 0, trouble
-    return json.loads(said)
+    output, errors = streamer.communicate(timeout=120)
+    assert streamer.returncode == 0, errors
+    return json.loads(output)
 
 
 def shown(page, name):
@@ -58,7 +58,7 @@ def test_the_page_shows_what_was_streamed(page, start, broker):
     _, address = listen(start, broker)
     page.goto(address)
     sent = stream(start, broker, "--rate", 0, "--count", 3000)["sent"]
-    until("the last tweet", lambda: shown(page, "heard") == f"{sent:,}")
+    until("the last tweet", lambda: shown(page, "counted") == f"{sent:,}")
     assert shown(page, "state") == "connected"
     until("a line for all topics and one for each", lambda: len(drawn_points(page)) == 4)
     until("points in each", lambda: all(count > 20 for count in drawn_points(page)))
@@ -69,7 +69,7 @@ def test_the_page_shows_what_was_streamed(page, start, broker):
     assert abs(last - float(shown(page, "sum").replace(",", "").replace("−", "-"))) < 0.01
 
 
-def test_the_page_shows_how_the_streamer_stands(page, start, broker):
+def test_the_page_shows_the_status_of_the_streamer(page, start, broker):
     _, address = listen(start, broker)
     page.goto(address)
     streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--track", "bitcoin", "--rate", 50, "--time-span", 6, "--json")
@@ -81,55 +81,55 @@ def test_the_page_shows_how_the_streamer_stands(page, start, broker):
         page.screenshot(path=f"{folder}/streamer.png", full_page=True)
 
 
-def test_a_page_opened_late_shows_the_same(page, browser, start, broker):
+def test_a_page_that_opens_late_shows_the_same(page, browser, start, broker):
     _, address = listen(start, broker)
     page.goto(address)
     sent = stream(start, broker, "--rate", 0, "--count", 5000)["sent"]
-    until("the last tweet", lambda: shown(page, "heard") == f"{sent:,}")
+    until("the last tweet", lambda: shown(page, "counted") == f"{sent:,}")
     late = browser.new_page()
     late.goto(address)
-    until("the last tweet", lambda: shown(late, "heard") == f"{sent:,}")
+    until("the last tweet", lambda: shown(late, "counted") == f"{sent:,}")
     until("the same points", lambda: drawn_points(late) == drawn_points(page) != [])
     assert shown(late, "sum") == shown(page, "sum")
     late.close()
 
 
 def test_a_tweet_is_text_and_never_html(page, start, broker, tmp_path):
-    nasty = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script> <b>love</b>"
-    file = tmp_path / "nasty.jsonl"
-    tweet = {"id": "1", "user": nasty, "text": nasty, "followers": 5, "topics": [nasty]}
+    html = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script> <b>love</b>"
+    file = tmp_path / "html.jsonl"
+    tweet = {"id": "1", "user": html, "text": html, "followers": 5, "topics": [html]}
     file.write_text(json.dumps(tweet) + "\n")
     _, address = listen(start, broker)
     page.goto(address)
     replay = start(EXAMPLES / "streamer", "--bootstrap", broker, "--source", "replay", "--file", file, "--json")
     assert json.loads(replay.communicate(timeout=60)[0])["sent"] == 1
     until("the row", lambda: page.locator("#latest tr").count() == 1)
-    assert page.locator("#latest td").nth(3).inner_text() == nasty
+    assert page.locator("#latest td").nth(3).inner_text() == html
     until("the line", lambda: len(drawn_points(page)) == 2)
     page.locator("#figure .nsewdrag").first.hover()
     assert page.locator("#latest img, #latest b, #figure img").count() == 0
     assert page.evaluate("document.title") == "Live sentiment"
 
 
-def test_a_page_left_open_recovers_when_the_listener_is_back(page, start, broker, free_port):
+def test_an_open_page_recovers_after_a_restart_of_the_listener(page, start, broker, free_port):
     port = free_port()
     listener, address = listen(start, broker, port=port)
     page.goto(address)
     sent = stream(start, broker, "--rate", 0, "--count", 500)["sent"]
-    until("the tweets", lambda: shown(page, "heard") == f"{sent:,}")
+    until("the tweets", lambda: shown(page, "counted") == f"{sent:,}")
     listener.kill()
-    until("the loss", lambda: "reconnecting" in shown(page, "state"))
+    until("the lost connection", lambda: "reconnecting" in shown(page, "state"))
     listen(start, broker, port=port)
-    until("the page to be back", lambda: shown(page, "state") == "connected" and shown(page, "heard") == f"{sent:,}")
+    until("the page to be back", lambda: shown(page, "state") == "connected" and shown(page, "counted") == f"{sent:,}")
 
 
-def test_narrow_dark_and_by_keyboard(browser, start, broker):
+def test_the_page_is_narrow_and_dark_and_works_by_keyboard(browser, start, broker):
     _, address = listen(start, broker)
     stream(start, broker, "--rate", 0, "--count", 2000)
     page = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme="dark")
     page.goto(address)
     until("the table", lambda: page.locator("#latest tr").count() == 20)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing to scroll sideways for"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no horizontal scrolling"
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
@@ -139,7 +139,7 @@ def test_narrow_dark_and_by_keyboard(browser, start, broker):
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
         page.keyboard.press("Tab")
     assert {"figure", "scroll"} <= reached, reached
-    assert "tweets" in page.locator("#words").text_content()
+    assert "tweets" in page.locator("#description").text_content()
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=f"{folder}/narrow.png", full_page=True)
     page.close()

@@ -1,5 +1,5 @@
-"""Our scores beside those of the authors' own program, vaderSentiment 3.3.2: on real tweets that
-people rated, and on generated texts that lean on every rule."""
+"""Our scores compared with those of the reference implementation, vaderSentiment 3.3.2: on real tweets
+that people rated, and on generated texts that use every rule."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from vaderSentiment import vaderSentiment as reference
 
 TWEETS = ROOT.parent / "shared" / "data" / "tweets_icwsm2014.tsv"
 GENERATED = 200_000
-ENOUGH = 0.999
+MIN_EQUAL = 0.999
 
 
 def ours(texts):
@@ -22,8 +22,8 @@ def ours(texts):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def compared(texts):
-    """The share of texts with equal scores; the others are printed."""
+def share_of_equal_scores(texts):
+    """Returns the share of texts with equal scores, and prints the others."""
     analyzer = reference.SentimentIntensityAnalyzer()
     theirs = [analyzer.polarity_scores(text) for text in texts]
     mine = ours(texts)
@@ -38,17 +38,17 @@ def compared(texts):
 @pytest.fixture(scope="module")
 def tweets():
     if not TWEETS.exists():
-        pytest.skip("the 4,200 real tweets are not here (../shared/data)")
+        pytest.skip("the 4,200 real tweets are missing (../shared/data)")
     rows = [line.split("\t", 2) for line in TWEETS.read_text(encoding="utf-8").splitlines()]
     return [(float(rating), text) for _, rating, text in rows]
 
 
-def test_real_tweets_score_as_the_reference_has_it(tweets):
+def test_real_tweets_have_the_scores_of_the_reference(tweets):
     assert len(tweets) == 4200
-    assert compared([text for _, text in tweets]) >= ENOUGH
+    assert share_of_equal_scores([text for _, text in tweets]) >= MIN_EQUAL
 
 
-def test_real_tweets_score_as_people_feel(tweets):
+def test_scores_of_real_tweets_agree_with_people(tweets):
     scores = [score["compound"] for score in ours([text for _, text in tweets])]
     assert statistics.correlation(scores, [rating for rating, _ in tweets]) >= 0.872
 
@@ -61,7 +61,7 @@ SCRIPTS = ["größe", "ÜBER", "дом", "ДОМ", "漢字", "مرحبا", "ǅ",
 
 
 def generated():
-    chance = random.Random(3)
+    rng = random.Random(3)
     analyzer = reference.SentimentIntensityAnalyzer()
     rated = sorted(analyzer.lexicon)
     emoji = sorted(analyzer.emojis)
@@ -72,22 +72,22 @@ def generated():
     cases = [str, str, str, str.upper, str.capitalize, str.swapcase]
     for _ in range(GENERATED):
         parts = []
-        for _ in range(int(chance.expovariate(1 / 9))):
-            word = chance.choice(cases)(chance.choice(chance.choice(pools)))
-            if chance.random() < 0.15:
-                word = chance.choice(GLUE) + word
-            parts.append(word + (" " if chance.random() < 0.8 else chance.choice(GLUE)))
+        for _ in range(int(rng.expovariate(1 / 9))):
+            word = rng.choice(cases)(rng.choice(rng.choice(pools)))
+            if rng.random() < 0.15:
+                word = rng.choice(GLUE) + word
+            parts.append(word + (" " if rng.random() < 0.8 else rng.choice(GLUE)))
         text = "".join(parts)
-        yield text * 40 if chance.random() < 0.002 else text
+        yield text * 40 if rng.random() < 0.002 else text
 
 
-def test_generated_texts_score_as_the_reference_has_it():
-    assert compared(list(generated())) >= ENOUGH
+def test_generated_texts_have_the_scores_of_the_reference():
+    assert share_of_equal_scores(list(generated())) >= MIN_EQUAL
 
 
-def test_each_word_emoji_and_idiom_scores_as_the_reference_has_it():
+def test_each_word_emoji_and_idiom_has_the_score_of_the_reference():
     analyzer = reference.SentimentIntensityAnalyzer()
     words = [*analyzer.lexicon, *analyzer.emojis, *reference.SPECIAL_CASES, *reference.BOOSTER_DICT, *reference.NEGATE]
     frames = ["{}", "{}!", "what {} good", "one two three {} four", "a b {} c d GOOD", "no {} or good", "{}{}"]
     texts = [frame.format(word, word) for word, frame in itertools.product(words, frames)]
-    assert compared(texts) == 1
+    assert share_of_equal_scores(texts) == 1

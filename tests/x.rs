@@ -1,4 +1,4 @@
-//! X's filtered stream, against a server that speaks its API and misbehaves.
+//! X's filtered stream, against a server that implements its API and simulates faults.
 
 mod common;
 #[path = "common/x_api.rs"]
@@ -7,7 +7,7 @@ mod x_api;
 use axum::body::Bytes;
 use common::*;
 use live_sentiment::prelude::*;
-use live_sentiment::streamer::Ended;
+use live_sentiment::streamer::EndReason;
 use live_sentiment::{Error, Filter};
 use serde_json::json;
 use std::io::Write;
@@ -30,7 +30,7 @@ fn chunk(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
-/// A server on threads of its own, for the Streamer's.
+/// Starts a server on a runtime of its own, apart from the streamer's.
 fn server(plans: impl IntoIterator<Item = Plan>) -> (Runtime, Shared, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -43,7 +43,7 @@ fn server(plans: impl IntoIterator<Item = Plan>) -> (Runtime, Shared, String) {
     (runtime, api, base)
 }
 
-/// Runs on one thread and with a clock that jumps to whatever is waited for.
+/// Runs on one thread, with a clock that advances at once to the end of each wait.
 fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -53,7 +53,7 @@ fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-/// The waits between the requests for the stream, in seconds, until the source ends.
+/// Returns the waits between the requests for the stream, in seconds, until the source ends.
 fn waits(plans: Vec<Plan>) -> Vec<f64> {
     with_paused_clock(async {
         let api: Shared = Arc::new(Mutex::default());
@@ -74,18 +74,18 @@ fn waits(plans: Vec<Plan>) -> Vec<f64> {
     })
 }
 
-fn are(waits: &[f64], least: &[f64]) {
+fn assert_waits(waits: &[f64], least: &[f64]) {
     assert_eq!(waits.len(), least.len(), "{waits:?}");
     for (wait, least) in waits.iter().zip(least) {
         let most = least * 1.1 + 0.1;
         assert!(
             (*least..=most).contains(wait),
-            "{waits:?} where {least} was due"
+            "{waits:?} instead of {least}"
         );
     }
 }
 
-fn answer(status: u16) -> Plan {
+fn response(status: u16) -> Plan {
     Plan::Answer(status, Vec::new(), String::new())
 }
 
@@ -95,29 +95,29 @@ fn tweets(ids: std::ops::Range<u64>, end: End) -> Plan {
 }
 
 #[test]
-fn the_server_s_faults_are_waited_out_ever_longer() {
-    let plans = [500, 502, 503, 504, 500, 500, 500, 500].map(answer);
-    are(
+fn waits_for_server_errors_double() {
+    let plans = [500, 502, 503, 504, 500, 500, 500, 500].map(response);
+    assert_waits(
         &waits(plans.into()),
         &[5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0],
     );
 }
 
 #[test]
-fn a_limit_is_waited_out_as_long_as_the_server_says() {
+fn a_rate_limit_is_waited_for_as_long_as_the_server_says() {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
     let reset = (now.as_secs() + 100).to_string();
     let told = Plan::Answer(429, vec![("x-rate-limit-reset", reset)], String::new());
     let past = Plan::Answer(429, vec![("x-rate-limit-reset", "5".into())], String::new());
-    let waits = waits(vec![answer(429), answer(429), past, told]);
-    are(&waits[..3], &[60.0, 120.0, 240.0]);
+    let waits = waits(vec![response(429), response(429), past, told]);
+    assert_waits(&waits[..3], &[60.0, 120.0, 240.0]);
     assert!((95.0..=111.0).contains(&waits[3]), "{waits:?}");
 }
 
 #[test]
-fn a_stream_that_ends_is_asked_for_again_at_once_and_one_that_breaks_soon() {
+fn a_closed_stream_is_reconnected_soon_and_an_empty_one_later() {
     let waits = waits(vec![
         tweets(0..2, End::Clean),
         tweets(2..4, End::Cut),
@@ -126,21 +126,21 @@ fn a_stream_that_ends_is_asked_for_again_at_once_and_one_that_breaks_soon() {
         Plan::Stream(Vec::new(), End::Clean),
         tweets(6..8, End::Clean),
     ]);
-    // What a stream brings resets the wait; one that brings nothing lets it grow.
-    are(&waits, &[0.0, 0.25, 0.25, 0.5, 0.75, 0.0]);
+    // A tweet resets the wait. A stream without one increases it.
+    assert_waits(&waits, &[0.25, 0.25, 0.25, 0.5, 0.75, 0.25]);
 }
 
 #[test]
-fn silence_is_noticed_and_keep_alives_are_no_silence() {
+fn silence_ends_a_stream_and_a_keep_alive_does_not() {
     let waits = waits(vec![
         Plan::Stream(vec![chunk("\r\n")], End::Silence),
         Plan::Stream(vec![chunk("\r\n"), chunk("\r\n")], End::Silence),
     ]);
-    are(&waits, &[20.25, 20.25]);
+    assert_waits(&waits, &[20.25, 20.25]);
 }
 
 #[test]
-fn what_the_stream_says_of_its_end_is_understood() {
+fn problems_in_the_stream_end_it() {
     let disconnect = json!({"errors": [{
         "title": "operational-disconnect", "disconnect_type": "UpstreamOperationalDisconnect",
         "detail": "This stream has been disconnected upstream for operational reasons.",
@@ -156,15 +156,15 @@ fn what_the_stream_says_of_its_end_is_understood() {
         Plan::Stream(vec![chunk(format!("{too_many}\r\n"))], End::Silence),
         Plan::Answer(429, Vec::new(), too_many.to_string()),
     ]);
-    are(&waits, &[0.25, 60.0, 120.0]);
+    assert_waits(&waits, &[0.25, 60.0, 120.0]);
 }
 
 #[test]
-fn every_tweet_arrives_once_however_often_the_stream_is_cut() {
+fn every_tweet_arrives_once_although_the_stream_breaks_again_and_again() {
     const TWEETS: u64 = 4_000;
     let mut plans = Vec::new();
     for begin in (0..TWEETS).step_by(200) {
-        // A reconnect brings some tweets again, and cuts one in two.
+        // A reconnect repeats some tweets. The stream breaks in the middle of one.
         let mut lines: Vec<Bytes> = (begin.saturating_sub(3)..begin + 200)
             .map(|id| chunk(line(id, "I love bitcoin", "bitcoin")))
             .collect();
@@ -180,41 +180,41 @@ fn every_tweet_arrives_once_however_often_the_stream_is_cut() {
     plans.push(tweets(TWEETS..TWEETS + 1, End::Silence));
     let (_runtime, _api, base) = server(plans);
 
-    let kafka = broker_with_topic();
+    let (kafka, topic) = broker_with_topic();
     let saved = tempfile::NamedTempFile::new().unwrap();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .languages(["en"])
         .save_to(saved.path())
         .start(x(&base))
         .unwrap();
-    let listening = Listener::new(&kafka, "tweets").start(None).unwrap();
-    until_heard(&listening, TWEETS + 1);
+    let listening = Listener::new(&kafka, "tweets").start().unwrap();
+    until_counted(&listening, TWEETS + 1);
     let connection = streaming.status().connection.unwrap();
     assert!(connection.since.is_some() && connection.last_reason.is_some());
     assert_eq!(connection.reconnects, TWEETS / 200);
     let begun = Instant::now();
     let status = streaming.stop();
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert_eq!((status.sent, status.failed), (TWEETS + 1, 0));
-    assert_eq!(status.duplicate, (TWEETS / 200 - 1) * 3);
+    assert_eq!((status.counts.sent, status.counts.failed), (TWEETS + 1, 0));
+    assert_eq!(status.counts.duplicate, (TWEETS / 200 - 1) * 3);
     assert_eq!(status.topics["bitcoin"], TWEETS + 1);
-    let heard = listening.summary().total;
+    let total = listening.summary().total;
 
-    // What was saved gives the same sum once more.
-    kafka.create_topic("again", TopicConfig::default()).unwrap();
+    // The saved file has the same sum.
+    let again = kafka.create_topic("again", TopicConfig::default()).unwrap();
     let replay = Replay::open(saved.path()).unwrap().as_fast_as_possible();
-    Streamer::new(&kafka, "again").start(replay).unwrap().wait();
+    Streamer::new(&again).start(replay).unwrap().wait();
     let again = Listener::new(&kafka, "again")
         .count(TWEETS + 1)
-        .start(None)
+        .start()
         .unwrap();
     assert!(again.wait_for(LIMIT));
-    assert_eq!(again.summary().total, heard);
+    assert_eq!(again.summary().total, total);
 }
 
 #[test]
-fn junk_is_counted_and_strangers_rules_tweets_are_filtered_out() {
+fn invalid_lines_are_counted_and_tweets_of_other_rules_are_filtered_out() {
     let mut other = line(2, "cats", "x");
     other = other.replace("live-sentiment: x", "cats");
     let chunks = [
@@ -227,15 +227,22 @@ fn junk_is_counted_and_strangers_rules_tweets_are_filtered_out() {
     chunks.push(Bytes::from_static(b"\xff\xfe\r\n"));
     chunks.push(chunk(line(1, "I love bitcoin", "bitcoin")));
     let (_runtime, _api, base) = server([Plan::Stream(chunks, End::Silence)]);
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap();
-    until("the tweet", || streaming.status().sent == 1);
+    until("the tweet", || streaming.status().counts.sent == 1);
     let status = streaming.stop();
-    assert_eq!((status.read, status.filtered, status.skipped), (2, 1, 4));
-    assert_eq!(status.ended, Some(Ended::Stopped));
+    assert_eq!(
+        (
+            status.counts.read,
+            status.counts.filtered,
+            status.counts.skipped
+        ),
+        (2, 1, 4)
+    );
+    assert_eq!(status.ended, Some(EndReason::Stopped));
 }
 
 #[test]
@@ -247,42 +254,42 @@ fn a_compressed_stream_is_read_as_it_comes() {
             .unwrap();
         packed.flush().unwrap();
     }
-    // The stream does not end; what has been flushed must come all the same.
+    // The stream does not end, so the flushed part must arrive without an end.
     let chunks = vec![Bytes::from(packed.get_ref().clone())];
     let (_runtime, api, base) = server([Plan::Stream(chunks, End::Silence)]);
     api.lock().unwrap().encoding = Some("gzip");
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap();
-    until("the tweets", || streaming.status().sent == 3);
+    until("the tweets", || streaming.status().counts.sent == 3);
 }
 
 #[test]
-fn it_does_not_matter_how_the_network_cuts_the_bytes() {
+fn tweets_may_arrive_in_pieces() {
     let (runtime, _api, base) = server([tweets(0..100, End::Silence)]);
     let (_, split) = runtime.block_on(splitting(&base));
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&split))
         .unwrap();
-    until("the tweets", || streaming.status().sent == 100);
-    assert_eq!(streaming.stop().skipped, 0);
+    until("the tweets", || streaming.status().counts.sent == 100);
+    assert_eq!(streaming.stop().counts.skipped, 0);
 }
 
 #[test]
-fn our_rules_are_made_the_ones_that_are_wanted() {
+fn missing_rules_are_added_and_old_ones_deleted() {
     let (_runtime, api, base) = server([]);
     api.lock().unwrap().rules = vec![
         json!({"id": "1", "value": "bitcoin lang:en", "tag": "live-sentiment: bitcoin"}),
         json!({"id": "2", "value": "old lang:en", "tag": "live-sentiment: old"}),
         json!({"id": "3", "value": "cats", "tag": "cats"}),
     ];
-    let kafka = broker_with_topic();
+    let (_kafka, topic) = broker_with_topic();
     let start = || {
-        Streamer::new(&kafka, "tweets")
+        Streamer::new(&topic)
             .track(["bitcoin", "doge moon"])
             .languages(["en"])
             .start(x(&base))
@@ -319,45 +326,45 @@ fn our_rules_are_made_the_ones_that_are_wanted() {
         assert!(stream.path.contains(parameter), "{}", stream.path);
     }
 
-    // A rule that cannot be deleted is told, and the stream begins all the same.
+    // If an old rule cannot be deleted, the status says so and the stream starts.
     api.lock().unwrap().refuses_deletion = true;
-    let status = Streamer::new(&kafka, "tweets")
+    let status = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap()
         .stop();
     let reason = status.connection.unwrap().last_reason.unwrap();
-    assert!(reason.contains("could not be deleted"), "{reason}");
+    assert!(reason.contains("failed to delete rules"), "{reason}");
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_what_to_check_and_without_the_secret() {
-    let kafka = broker_with_topic();
+fn rejections_have_a_hint_and_not_the_secret() {
+    let (_kafka, topic) = broker_with_topic();
     let error = |api: &Shared, base: &str, plan: Option<Plan>| {
         api.lock().unwrap().plans = plan.into_iter().collect();
         let begun = Instant::now();
-        let error = Streamer::new(&kafka, "tweets")
+        let error = Streamer::new(&topic)
             .track(["bitcoin"])
             .start(x(base))
             .err()
             .unwrap();
         assert!(begun.elapsed() < Duration::from_secs(5));
-        let told = format!("{error}\n{error:?}");
-        assert!(!told.contains(TOKEN), "{told}");
-        told
+        let shown = format!("{error}\n{error:?}");
+        assert!(!shown.contains(TOKEN), "{shown}");
+        shown
     };
     let (_runtime, api, base) = server([]);
-    for (status, told) in [
-        (401, "Check the token"),
+    for (status, hint) in [
+        (401, "check the token"),
         (402, "no credit"),
-        (403, "plan has the filtered stream"),
+        (403, "plan includes the filtered stream"),
         (404, "X_API_BASE_URL"),
     ] {
-        // A server that sends the secret back.
+        // A server that repeats the secret.
         let body = json!({"title": "Refused", "detail": format!("you sent {TOKEN}")}).to_string();
         let error = error(&api, &base, Some(Plan::Answer(status, Vec::new(), body)));
         assert!(
-            error.contains(told) && error.contains(&status.to_string()),
+            error.contains(hint) && error.contains(&status.to_string()),
             "{error}"
         );
         assert!(error.contains("Refused"), "{error}");
@@ -372,25 +379,28 @@ fn what_cannot_be_is_refused_with_what_to_check_and_without_the_secret() {
 }
 
 #[test]
-fn a_refusal_in_the_middle_ends_the_stream_and_says_why() {
-    let (_runtime, _api, base) = server([tweets(0..5, End::Clean), answer(403)]);
-    let kafka = broker_with_topic();
-    let streaming = Streamer::new(&kafka, "tweets")
+fn a_rejection_after_a_reconnect_ends_the_stream_as_failed() {
+    let (_runtime, _api, base) = server([tweets(0..5, End::Clean), response(403)]);
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap();
     assert!(streaming.wait_for(LIMIT));
     let status = streaming.status();
-    assert_eq!((status.ended, status.sent), (Some(Ended::Failed), 5));
-    assert!(status.last_trouble.unwrap().contains("403"));
+    assert_eq!(
+        (status.ended, status.counts.sent),
+        (Some(EndReason::Failed), 5)
+    );
+    assert!(status.last_error.unwrap().contains("403"));
 }
 
 #[test]
-fn a_key_and_its_secret_fetch_the_token() {
+fn the_token_is_fetched_with_the_key_and_the_secret() {
     let (_runtime, api, base) = server([]);
-    let kafka = broker_with_topic();
+    let (_kafka, topic) = broker_with_topic();
     let source = X::at(&base, Credentials::key("the-key", "the-secret").unwrap()).unwrap();
-    Streamer::new(&kafka, "tweets")
+    Streamer::new(&topic)
         .track(["bitcoin"])
         .start(source)
         .unwrap()
@@ -408,11 +418,11 @@ fn a_key_and_its_secret_fetch_the_token() {
 }
 
 #[test]
-fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
-    let kafka = broker_with_topic();
-    for plan in [answer(503), tweets(0..1, End::Silence)] {
+fn a_stop_is_immediate_also_while_the_source_waits_to_reconnect() {
+    let (_kafka, topic) = broker_with_topic();
+    for plan in [response(503), tweets(0..1, End::Silence)] {
         let (_runtime, _api, base) = server([plan]);
-        let streaming = Streamer::new(&kafka, "tweets")
+        let streaming = Streamer::new(&topic)
             .track(["bitcoin"])
             .start(x(&base))
             .unwrap();
@@ -427,20 +437,73 @@ fn stopping_closes_the_connection_also_while_waiting_to_reconnect() {
 }
 
 #[test]
-fn nobody_there_is_told_while_it_is_tried_again() {
-    let kafka = broker_with_topic();
+fn an_unreachable_server_is_named_while_the_source_retries() {
+    let (_kafka, topic) = broker_with_topic();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
     let begun = Instant::now();
-    let streaming = Streamer::new(&kafka, "tweets")
+    let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5));
-    let told = streaming.status().to_string();
+    let shown = streaming.status().to_string();
+    let server = base.trim_start_matches("http://");
+    let expected = format!("not connected, retrying: {server}: no connection");
+    assert!(shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn a_keep_alive_and_a_clean_close_are_not_followed_by_a_request_without_a_wait() {
+    let keep_alive = || Plan::Stream(vec![chunk("\r\n")], End::Clean);
+    let waits = waits((0..4).map(|_| keep_alive()).collect());
+    assert_waits(&waits, &[0.25, 0.5, 0.75, 1.0]);
+}
+
+#[test]
+fn a_source_that_is_rejected_leaves_the_earlier_stream_running() {
+    let (_kafka, topic) = broker_with_topic();
+    let (_runtime, api, base) = server([response(401)]);
+    let first = Streamer::new(&topic).start(Demo::default()).unwrap();
+    let start = || Streamer::new(&topic).track(["bitcoin"]).start(x(&base));
+    let error = start().err().unwrap().to_string();
+    assert!(error.contains("401"), "{error}");
+    let sent = first.status().counts.sent;
+    until("the first stream to continue", || {
+        first.status().counts.sent > sent
+    });
+    assert_eq!(first.status().ended, None);
+    api.lock().unwrap().plans.clear();
+    let second = start().unwrap();
+    assert_eq!(first.status().ended, Some(EndReason::Stopped));
+    assert_eq!(second.status().ended, None);
+}
+
+#[test]
+fn a_second_stream_of_the_account_takes_over_the_connection() {
+    let (_kafka, topic) = broker_with_topic();
+    let too_many =
+        json!({"title": "ConnectionException", "connection_issue": "TooManyConnections"});
+    let (_runtime, _api, base) = server([
+        tweets(0..5, End::Silence),
+        Plan::Answer(429, Vec::new(), too_many.to_string()),
+        tweets(5..9, End::Silence),
+    ]);
+    let start = || {
+        Streamer::new(&topic)
+            .track(["bitcoin"])
+            .start(x(&base))
+            .unwrap()
+    };
+    let first = start();
+    until("the first tweets", || first.status().counts.sent == 5);
+    let begun = Instant::now();
+    let second = start();
+    assert_eq!(first.status().ended, Some(EndReason::Stopped));
+    until("the next tweets", || second.status().counts.sent == 4);
     assert!(
-        told.contains("not connected, trying again: no connection"),
-        "{told}"
+        begun.elapsed() < Duration::from_secs(30),
+        "not a minute later"
     );
 }

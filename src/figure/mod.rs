@@ -1,165 +1,192 @@
-//! The live figure: a page on 127.0.0.1 that follows a listener's trajectory.
+//! The live figure: a page on 127.0.0.1 that follows a listener.
 //!
-//! A cell of the Rust kernel can show its output only once, at its end, and has no way to change
-//! it later. So the figure is a page of our own, served from inside the notebook's process and
-//! shown in an iframe under the cell; it follows a stream of Server-Sent Events.
+//! A cell of the Rust kernel can show its output only once, when it ends, and cannot change it later.
+//! The figure is therefore a page that the process of the notebook serves. The cell shows it in an
+//! iframe, and the page follows a stream of Server-Sent Events.
 //!
-//! The listener never waits for a page. It changes the trajectory and rings a bell; a task of the
-//! figure's own looks at the trajectory 33 times a second at most and tells all pages what is new.
+//! The figure subscribes to a listener, and the listener never waits for a page. A task of the figure
+//! reads the progress of the listener at most 33 times per second, and sends the changes to all
+//! pages.
 
 mod plot;
 mod server;
+mod update;
 
-use crate::notebook::{escape, show};
+use crate::background::{Background, Shutdown};
+use crate::display::{escape, show};
+use crate::listener::{Listening, Subscription};
 use crate::runtime::{locked, runtime};
-use crate::trajectory::{Cursor, Trajectory, Update};
 use crate::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
+use update::{Cursor, Update};
 
 const DEFAULT_PORT: u16 = 8050;
-/// How many ports are tried from the wanted one on.
+/// How many ports are tried, starting with the requested one.
 const PORTS: u16 = 20;
-/// The shortest time between two updates of a page.
-const TICK: Duration = Duration::from_millis(30);
-/// How many updates a page may be behind before it is dropped, to come back by itself.
-const BEHIND: usize = 32;
+/// The minimum time between two updates of a page.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(30);
+/// The maximum time between two updates: the rate of a silent stream falls.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How many updates a page may lag behind before its stream ends. The page then reconnects.
+const MAX_PAGE_LAG: usize = 32;
 
-/// A figure that is being served. Dropping it ends the server.
+/// A figure that is being served. Dropping it stops the server.
 pub struct LiveFigure {
     shared: Arc<Shared>,
     address: SocketAddr,
-    wanted: u16,
-    stop: watch::Sender<bool>,
+    requested_port: u16,
+    /// The task that sends updates, and the server. Both end with the figure.
+    _tasks: [Background<()>; 2],
 }
 
-/// What the server's tasks and the figure have in common.
+/// What the figure and its tasks share.
 struct Shared {
-    trajectory: Mutex<Option<Arc<Mutex<Trajectory>>>>,
-    changed: Arc<Notify>,
-    /// What the pages that are open have been sent.
-    sent: Mutex<Cursor>,
+    /// The listener that the figure shows.
+    shown: watch::Sender<Option<Subscription>>,
+    /// What the open pages have received.
+    cursor: Mutex<Cursor>,
     updates: broadcast::Sender<Arc<str>>,
 }
 
 impl Shared {
-    fn update(&self, cursor: &mut Cursor) -> Option<Update> {
-        let trajectory = locked(&self.trajectory).clone()?;
-        let update = locked(&trajectory).update(cursor);
-        Some(update)
+    fn new() -> Shared {
+        Shared {
+            shown: watch::Sender::new(None),
+            cursor: Mutex::default(),
+            updates: broadcast::Sender::new(MAX_PAGE_LAG),
+        }
     }
 
-    fn json(update: &Update) -> Arc<str> {
-        // Numbers, strings, lists and maps with string keys: all of it has a form in JSON.
-        serde_json::to_string(update)
-            .unwrap_or_else(|_| "{}".into())
-            .into()
+    /// Returns what is new since `cursor`, and advances it.
+    fn update(&self, cursor: &mut Cursor) -> Option<Arc<str>> {
+        let shown = self.shown.borrow().clone()?;
+        let update = shown.read(|progress| Update::since(progress, cursor));
+        Some(update.to_json().into())
     }
 
-    /// Everything so far, and a receiver for all that comes after it.
+    /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
-        // Held so that no update falls between the two.
-        let _sent = locked(&self.sent);
+        // The lock keeps an update from falling between the two.
+        let _cursor = locked(&self.cursor);
         let updates = self.updates.subscribe();
-        let everything = self.update(&mut Cursor::default());
-        (everything.as_ref().map(Shared::json), updates)
+        (self.update(&mut Cursor::default()), updates)
     }
 
-    /// Tells the pages what is new, whenever something is.
-    async fn tell(&self) {
+    /// Sends updates to the pages whenever the shown listener changes.
+    async fn send_updates(&self, mut shutdown: Shutdown) {
+        let mut replaced = self.shown.subscribe();
         loop {
-            // A silent stream still has a rate, which falls: hence the time-out.
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.changed.notified()).await;
+            let shown = replaced.borrow_and_update().clone();
+            let changed = async {
+                match shown {
+                    Some(mut shown) => shown.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.requested() => return,
+                _ = replaced.changed() => {}
+                () = changed => {}
+                () = tokio::time::sleep(IDLE_INTERVAL) => {}
+            }
             if self.updates.receiver_count() > 0 {
-                let mut sent = locked(&self.sent);
-                if let Some(update) = self.update(&mut sent) {
-                    // An error means that the last page has just gone.
-                    let _ = self.updates.send(Shared::json(&update));
+                let mut cursor = locked(&self.cursor);
+                if let Some(update) = self.update(&mut cursor) {
+                    // An error means that the last page has just been closed.
+                    let _ = self.updates.send(update);
                 }
             }
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(UPDATE_INTERVAL).await;
         }
     }
 }
 
 impl LiveFigure {
-    /// Serves the figure on port 8050 of 127.0.0.1, or the next free one; the cell's output names
-    /// the address and shows the page.
+    /// Serves the figure on port 8050 of 127.0.0.1, or on the next free port. The output of the cell
+    /// has the address and shows the page.
     ///
     /// # Errors
-    /// [`Error::Port`] if twenty ports from 8050 on are taken.
+    /// [`Error::NoPort`] if twenty ports from 8050 on are taken.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use live_sentiment::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// let figure = LiveFigure::serve()?;
+    /// let listening = Listener::new(&Kafka::connect()?, "tweets").start()?;
+    /// figure.show(&listening);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn serve() -> Result<LiveFigure> {
         LiveFigure::serve_on(DEFAULT_PORT)
     }
 
-    /// Serves the figure on `port` of 127.0.0.1, or the next free one; port 0 takes any.
+    /// Serves the figure on `port` of 127.0.0.1, or on the next free port; port 0 takes any.
     ///
     /// # Errors
-    /// [`Error::Port`] if twenty ports from `port` on are taken.
+    /// [`Error::NoPort`] if twenty ports from `port` on are taken.
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let listener = bind(port)?;
-        let failed = |source| Error::Port {
+        let failed = |source| Error::NoPort {
             first: port,
             last: port,
             source,
         };
         let address = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let shared = Arc::new(Shared {
-            trajectory: Mutex::default(),
-            changed: Arc::default(),
-            sent: Mutex::default(),
-            updates: broadcast::Sender::new(BEHIND),
-        });
-        let (stop, stopped) = watch::channel(false);
-        let _in_runtime = runtime().enter();
+        let shared = Arc::new(Shared::new());
+        // The tasks run on the runtime of the crate, wherever this is called.
+        let _context = runtime().enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-        let mut told_to_stop = stopped.clone();
-        let teller = shared.clone();
-        runtime().spawn(async move {
-            tokio::select! {
-                () = teller.tell() => {}
-                _ = told_to_stop.wait_for(|stop| *stop) => {}
-            }
-        });
-        runtime().spawn(server::serve(listener, shared.clone(), stopped));
+        let sender = shared.clone();
+        let tasks = [
+            Background::spawn("figure", |shutdown| async move {
+                sender.send_updates(shutdown).await;
+            }),
+            Background::spawn("figure server", |shutdown| {
+                server::serve(listener, shared.clone(), shutdown)
+            }),
+        ];
         if address.port() != port && port != 0 {
-            tracing::info!("port {port} is taken; the figure is at {address}");
+            tracing::info!(port, %address, "the port is taken; the figure uses another");
         }
         Ok(LiveFigure {
             shared,
             address,
-            wanted: port,
-            stop,
+            requested_port: port,
+            _tasks: tasks,
         })
     }
 
-    /// The page's address.
+    /// Returns the address of the page.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// Shows this trajectory from now on. The returned bell is rung when it has changed.
-    pub(crate) fn attach(&self, trajectory: Arc<Mutex<Trajectory>>) -> Arc<Notify> {
-        *locked(&self.shared.trajectory) = Some(trajectory);
-        self.shared.changed.clone()
+    /// Shows a listener from now on, in place of an earlier one. After the listener has ended, the
+    /// figure keeps its last state.
+    pub fn show(&self, listening: &Listening) {
+        self.shared.shown.send_replace(Some(listening.subscribe()));
     }
 
-    /// The figure as it is now, as a Plotly figure that stays in the saved notebook.
+    /// Returns the current state as a Plotly figure, which stays in the saved notebook.
     pub fn snapshot(&self) -> plotly::Plot {
-        match locked(&self.shared.trajectory).clone() {
-            Some(trajectory) => plot::plot(&locked(&trajectory)),
-            None => plot::plot(&Trajectory::new(0)),
+        match &*self.shared.shown.borrow() {
+            Some(shown) => shown.read(|progress| plot::plot(&progress.trajectory)),
+            None => plot::plot(&Default::default()),
         }
     }
 
-    /// Shows the page under the cell.
+    /// Displays the page below the cell.
     pub fn evcxr_display(&self) {
         let url = self.url();
-        let note = if self.wanted != self.address.port() && self.wanted != 0 {
-            format!(" (port {} is taken)", self.wanted)
+        let note = if self.requested_port != self.address.port() && self.requested_port != 0 {
+            format!(" (port {} is taken)", self.requested_port)
         } else {
             String::new()
         };
@@ -167,19 +194,13 @@ impl LiveFigure {
         show(
             "text/html",
             &format!(
-                "<p>{} — <a href=\"{url}\" target=\"_blank\">open it in a tab of its own</a></p>\
+                "<p>{} — <a href=\"{url}\" target=\"_blank\">open it in its own tab</a></p>\
                  <iframe src=\"{url}\" title=\"Live sentiment\" width=\"100%\" height=\"720\" \
                  style=\"border:0\"></iframe>",
                 escape(&line)
             ),
         );
         show("text/plain", &line);
-    }
-}
-
-impl Drop for LiveFigure {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
     }
 }
 
@@ -194,7 +215,7 @@ fn bind(port: u16) -> Result<TcpListener> {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, tried)) {
             Ok(listener) => return Ok(listener),
             Err(source) if tried >= last => {
-                return Err(Error::Port {
+                return Err(Error::NoPort {
                     first: port,
                     last,
                     source,

@@ -1,43 +1,43 @@
-//! The Plotly figure: the running sum over time, a line for all topics and one for each.
+//! The Plotly figure: the running sum over time, with one line for all topics and one for each.
 //!
-//! The same traces and layout serve the static figure of a saved notebook and, without points, as
-//! the template of the live page.
+//! The same traces and layout are the static figure of a saved notebook and, without points, the
+//! template of the live page.
 
-use crate::notebook::escape;
+use super::update::hover;
+use crate::display::{escape, shorten};
 use crate::trajectory::Trajectory;
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
 
-/// Okabe and Ito's palette, which stays apart for colour-blind eyes; the first is for all topics.
+/// The palette of Okabe and Ito, which colour-blind people can distinguish. The first colour is for
+/// the line of all topics.
 const COLOURS: [&str; 7] = [
     "#888888", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2",
 ];
 
 pub(super) fn plot(trajectory: &Trajectory) -> Plot {
     let mut plot = Plot::new();
-    for (place, (name, points)) in trajectory.lines().enumerate() {
+    for (index, line) in trajectory.lines().enumerate() {
+        let points = line.points(0);
         let x = points.iter().map(|point| point.tweet.at).collect();
         let y = points.iter().map(|point| point.sum).collect();
-        let text = points
-            .iter()
-            .map(|point| point.tweet.hover.to_string())
-            .collect();
-        plot.add_trace(trace(place, name, x, y, text));
+        let text = points.iter().map(|point| hover(&point.tweet)).collect();
+        plot.add_trace(trace(index, &shorten(line.name(), 48), x, y, text));
     }
     plot.set_layout(layout());
     plot
 }
 
 fn trace(
-    place: usize,
+    index: usize,
     name: &str,
     x: Vec<i64>,
     y: Vec<f64>,
     hover: Vec<String>,
 ) -> Box<Scatter<i64, f64>> {
-    let width = if place == 0 { 3.0 } else { 2.0 };
-    let colour = COLOURS[place % COLOURS.len()];
+    let width = if index == 0 { 3.0 } else { 2.0 };
+    let colour = COLOURS[index % COLOURS.len()];
     Scatter::new(x, y)
         .name(escape(name))
         .mode(Mode::LinesMarkers)
@@ -76,11 +76,11 @@ fn layout() -> Layout {
         )
 }
 
-/// What the live page begins with: one trace for each colour, all empty, and the layout.
+/// Returns the template of the live page: an empty trace for each colour, and the layout.
 pub(super) fn template() -> String {
     let mut plot = Plot::new();
-    for place in 0..COLOURS.len() {
-        plot.add_trace(trace(place, "", Vec::new(), Vec::new(), Vec::new()));
+    for index in 0..COLOURS.len() {
+        plot.add_trace(trace(index, "", Vec::new(), Vec::new(), Vec::new()));
     }
     plot.set_layout(layout());
     plot.to_json()

@@ -1,12 +1,13 @@
-//! The server of the page: five files and a stream of events, for this machine only.
+//! The server of the page: static files and a stream of events, for this machine only.
 //!
-//! It listens on loopback, and a request must name loopback in its `Host` header: otherwise a page
-//! of a stranger could make its own name mean 127.0.0.1 and read along (DNS rebinding). The page's
-//! content security policy lets it load from here only. A page that does not read is dropped: when
-//! it is too many updates behind, its stream ends, and when its socket takes nothing for ten
-//! seconds, the connection does.
+//! The server listens on loopback, and the `Host` header of a request must be a loopback name.
+//! Otherwise a page of a stranger could resolve its own name to 127.0.0.1 and read the events (DNS
+//! rebinding). The content security policy of the page allows only this server. A page that does not
+//! read is disconnected: its stream ends when the page is too many updates behind, and its connection
+//! is closed when the socket accepts nothing for ten seconds.
 
 use super::{Shared, plot};
+use crate::background::Shutdown;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -24,21 +25,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_io_timeout::TimeoutWriter;
 
-/// How many connections are open at once, at most; further ones wait.
-const CONNECTIONS: usize = 64;
-/// For how long a connection may take none of what is written to it.
-const STALLED: Duration = Duration::from_secs(10);
+/// The maximum number of open connections. Further ones wait.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a write to a connection may take.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
-/// `style-src` allows inline styles because plotly.js writes them; scripts come from here only.
+/// `style-src` allows inline styles, because plotly.js writes them. Scripts come from this server only.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' http://127.0.0.1:* http://localhost:*";
 
-/// plotly.js as the plotly crate carries it. The crate gives it between script tags, before
-/// another script that is not needed here.
+/// The plotly.js of the plotly crate. The crate provides it between script tags, followed by another
+/// script that is not needed here.
 static PLOTLY: LazyLock<String> = LazyLock::new(|| {
     let html = plotly::Plot::offline_js_sources();
     let script = html.split_once('>').map_or("", |(_, rest)| rest);
@@ -49,14 +50,11 @@ static PLOTLY: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone)]
 struct App {
     shared: Arc<Shared>,
-    stopped: watch::Receiver<bool>,
+    shutdown: Shutdown,
 }
 
-pub(super) async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    stopped: watch::Receiver<bool>,
-) {
+/// Serves until the shutdown is requested.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: Shutdown) {
     let file = |kind: &'static str, body: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], body) })
     };
@@ -95,20 +93,21 @@ pub(super) async fn serve(
         .layer(middleware::from_fn(guard))
         .with_state(App {
             shared,
-            stopped: stopped.clone(),
+            shutdown: shutdown.clone(),
         });
-    let limit = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut told_to_stop = stopped;
+    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut shutdown = shutdown;
     let result = axum::serve(Connections { listener, limit }, app)
         .with_graceful_shutdown(async move {
-            let _ = told_to_stop.wait_for(|stop| *stop).await;
+            shutdown.requested().await;
         })
         .await;
     if let Err(error) = result {
-        tracing::error!("the figure's server has ended: {error}");
+        tracing::error!(%error, "the server of the figure failed");
     }
 }
 
+/// Rejects requests from other machines' names, and adds the security headers.
 async fn guard(request: Request, next: Next) -> Response {
     let host = request
         .headers()
@@ -116,8 +115,8 @@ async fn guard(request: Request, next: Next) -> Response {
         .and_then(|host| host.to_str().ok());
     let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
     if !matches!(name, Some("127.0.0.1" | "localhost")) {
-        let words = "This page is for the machine it runs on: open it by http://127.0.0.1.\n";
-        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+        let hint = "This page is for the machine on which it runs: open it as http://127.0.0.1.\n";
+        return (StatusCode::MISDIRECTED_REQUEST, hint).into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -138,28 +137,28 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Everything so far, then every update as it comes. It ends when the page is too far behind; the
-/// browser then connects anew and gets everything so far.
+/// Streams everything so far, then each update. The stream ends when the page is too far behind; the
+/// browser then reconnects and gets everything so far.
 async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let (everything, updates) = app.shared.join();
-    let state = (everything, updates, app.stopped);
-    let stream = stream::unfold(state, |(first, mut updates, mut stopped)| async move {
+    let state = (everything, updates, app.shutdown);
+    let stream = stream::unfold(state, |(first, mut updates, mut shutdown)| async move {
         let data = match first {
             Some(everything) => everything,
             None => tokio::select! {
-                _ = stopped.wait_for(|stop| *stop) => return None,
+                () = shutdown.requested() => return None,
                 update = updates.recv() => update.ok()?,
             },
         };
         let event = Event::default()
             .retry(Duration::from_millis(1000))
             .data(data);
-        Some((Ok(event), (None, updates, stopped)))
+        Some((Ok(event), (None, updates, shutdown)))
     });
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(5)))
 }
 
-/// The accepted connections: limited in number, each given up when it stalls.
+/// Accepts connections: a limited number of them, each with a limit for writes.
 struct Connections {
     listener: TcpListener,
     limit: Arc<Semaphore>,
@@ -171,7 +170,7 @@ impl axum::serve::Listener for Connections {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            // The semaphore is never closed, so there is always a permit in the end.
+            // The semaphore is never closed, so this does not fail.
             let Ok(permit) = self.limit.clone().acquire_owned().await else {
                 continue;
             };
@@ -179,7 +178,7 @@ impl axum::serve::Listener for Connections {
                 Ok((stream, address)) => {
                     let _ = stream.set_nodelay(true);
                     let mut stream = TimeoutWriter::new(stream);
-                    stream.set_timeout(Some(STALLED));
+                    stream.set_timeout(Some(WRITE_LIMIT));
                     return (
                         Connection {
                             stream: Box::pin(stream),
@@ -189,7 +188,7 @@ impl axum::serve::Listener for Connections {
                     );
                 }
                 Err(error) => {
-                    tracing::warn!("a connection to the figure failed: {error}");
+                    tracing::warn!(%error, "failed to accept a connection to the figure");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

@@ -1,26 +1,29 @@
-//! Apache Kafka itself, from the folder `kafka/`: one broker for one person, on 127.0.0.1:9092,
-//! whose topics are still there the next time. The first start fetches it by Maven.
+//! Apache Kafka, from the folder `kafka/`: one broker on 127.0.0.1:9092 that keeps its topics on
+//! disk. The first start downloads it with Maven.
 
-use super::broker::{Broker, Recipe};
-use super::{DEFAULT_ADDRESS, Engine};
+use super::broker::{Broker, Command, Engine};
+use super::connect::DEFAULT_ADDRESS;
 use crate::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long the first start may take, which fetches 44 MB; later ones take a few seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-/// How long it has for its own end, in seconds. What it has taken is on disk all the same.
-const GRACE: u8 = 5;
+/// The time limit of the first start, which downloads 44 MB. A later start takes a few seconds.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long the broker may take to shut down, in seconds. Its messages are on disk in any case.
+const SHUTDOWN_SECONDS: u8 = 5;
 
-/// Starts it. It writes its log to `target/kafka/server.log`.
+/// Starts the broker. It logs to `target/kafka/server.log`.
 pub(super) fn start() -> Result<Broker> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tracing::info!("starting Apache Kafka; the first time, it is fetched (20 seconds)");
-    Broker::start(Recipe {
+    tracing::info!(
+        address = DEFAULT_ADDRESS,
+        "starting Apache Kafka; the first start downloads it"
+    );
+    Broker::start(Command {
         engine: Engine::Apache,
         address: DEFAULT_ADDRESS.into(),
-        command: vec![root.join("kafka/run").display().to_string()],
-        grace: GRACE,
+        arguments: vec![root.join("kafka/run").display().to_string()],
+        shutdown_seconds: SHUTDOWN_SECONDS,
         log: Some(root.join("target/kafka/server.log")),
     })
 }

@@ -1,44 +1,42 @@
 //! The embedded broker: Tansu, a broker in Rust that speaks Kafka's protocol and keeps its topics
-//! in memory. It starts in a blink and needs no Java, which is what a first look wants; see
-//! `docs/kafka.md` for what it does not do.
+//! in memory. It starts in 0.1 s and needs no Java. `docs/kafka.md` lists what it lacks.
 
-use super::Engine;
-use super::broker::{Broker, Recipe};
+use super::broker::{Broker, Command, Engine};
 use crate::{Error, Result};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 const PROGRAM: &str = "tansu";
-/// What it calls its cluster, if it is told no other name.
-pub(super) const CLUSTER: &str = "tansu_cluster";
+/// The cluster id of a broker that is configured without one.
+pub(super) const CLUSTER_ID: &str = "tansu_cluster";
 
-/// Starts it on `port` of 127.0.0.1; port 0 takes a free one.
+/// Starts the broker on `port` of 127.0.0.1; port 0 takes a free one.
 pub(super) fn start(port: u16) -> Result<Broker> {
-    let failed = |reason: String, next: &str| Error::Broker {
-        engine: Engine::Embedded,
+    let failed = |reason: String, hint: &str| Error::BrokerStart {
+        broker: Engine::Embedded.to_string(),
         reason,
-        next: next.into(),
+        hint: hint.into(),
     };
     let program = find_program().ok_or_else(|| {
         failed(
-            format!("its program {PROGRAM:?} is neither in .venv/bin nor on the PATH"),
-            "Run `make setup`, which installs it.",
+            format!("the program {PROGRAM:?} is neither in .venv/bin nor on the PATH"),
+            "run `make setup`, which installs it",
         )
     })?;
-    // The port is bound and let go: that tells a free one, and a taken one by its reason.
+    // Binding the port finds a free one, or the reason why this one is taken.
     let bound = TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
     let address = bound.map_err(|error| {
         failed(
             format!("port {port} of 127.0.0.1: {error}"),
-            "Stop the program that uses the port, or `make stop` for a broker left running.",
+            "stop the program that uses the port; `make stop` stops a broker that was left running",
         )
     })?;
     let url = format!("tcp://{address}");
     let program = program.display().to_string();
-    Broker::start(Recipe {
+    Broker::start(Command {
         engine: Engine::Embedded,
         address: address.to_string(),
-        command: [
+        arguments: [
             &program,
             "broker",
             "--listener-url",
@@ -48,7 +46,7 @@ pub(super) fn start(port: u16) -> Result<Broker> {
         ]
         .map(String::from)
         .to_vec(),
-        grace: 0,
+        shutdown_seconds: 0,
         log: None,
     })
 }

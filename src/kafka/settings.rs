@@ -1,21 +1,21 @@
-//! How a broker is reached that asks who one is: encryption and passwords, for Kafka at a provider
-//! or in a company.
+//! Settings for a broker that requires encryption or a password, at a provider or in a company.
 //!
 //! The settings have librdkafka's names
-//! (<https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>). They stand in the
-//! environment, where `sasl.password` is `KAFKA_SASL_PASSWORD`, or in a file of lines
-//! `sasl.password=…` that `KAFKA_PROPERTIES` names; the environment wins. They need the cargo
-//! feature `tls`, which a notebook with a broker of its own does not pay for.
+//! (<https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>). Each is read from the
+//! environment, where `sasl.password` is `KAFKA_SASL_PASSWORD`, or from the file that
+//! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence.
+//! Encryption and passwords need the cargo feature `tls`, so that a notebook with its own broker
+//! does not have to compile OpenSSL.
 //!
-//! Passwords stay in a type of their own that is shown nowhere and has no `Debug`.
+//! Passwords stay in a type that has no `Debug` and is never displayed.
 
-use crate::secret::warn_if_others_can_read;
+use crate::permissions::warn_if_others_can_read;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that names a file of settings.
+/// The environment variable with the path of a file of settings.
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
 const BOOTSTRAP: &str = "bootstrap.servers";
 const PROTOCOL: &str = "security.protocol";
@@ -36,7 +36,7 @@ const NAMES: [&str; 13] = [
     "client.id",
 ];
 
-/// What was set, by librdkafka's name.
+/// The settings, by librdkafka's names.
 #[derive(Clone, Default)]
 pub(super) struct Settings(BTreeMap<String, String>);
 
@@ -59,7 +59,7 @@ impl Settings {
 
     fn read(path: &Path) -> Result<Settings> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            tried: "read Kafka's settings from",
+            action: "read Kafka's settings from",
             path: path.into(),
             source,
         })?;
@@ -69,11 +69,11 @@ impl Settings {
             if line.is_empty() || line.starts_with(['#', '!']) {
                 continue;
             }
-            // The line itself may be a password, and is not shown.
-            let (name, value) = line.split_once('=').ok_or_else(|| Error::Invalid {
-                what: format!("line {} of {}", number + 1, path.display()),
-                reason: "it is no setting",
-                next: "Write each as `name=value`, by librdkafka's names.",
+            // The message does not contain the line, which may be a password.
+            let (name, value) = line.split_once('=').ok_or_else(|| Error::InvalidArgument {
+                argument: format!("line {} of {}", number + 1, path.display()),
+                reason: "it is not a setting",
+                hint: "write each line as `name=value`, with librdkafka's names",
             })?;
             settings.insert(name.trim().to_owned(), value.trim().to_owned());
         }
@@ -86,22 +86,22 @@ impl Settings {
     fn check(self) -> Result<Settings> {
         let protocol = self.0.get(PROTOCOL).map_or("plaintext", String::as_str);
         if !cfg!(feature = "tls") && !protocol.eq_ignore_ascii_case("plaintext") {
-            return Err(Error::Invalid {
-                what: format!("{PROTOCOL} {protocol:?}"),
-                reason: "this build has neither encryption nor passwords",
-                next: "Build with the feature: `--features tls`, or in a notebook `:dep \
-                       live_sentiment = { path = \"..\", features = [\"tls\"] }`.",
+            return Err(Error::InvalidArgument {
+                argument: format!("{PROTOCOL} {protocol:?}"),
+                reason: "this build supports neither encryption nor passwords",
+                hint: "enable the cargo feature: `--features tls`, or in a notebook `:dep \
+                       live_sentiment = { path = \"..\", features = [\"tls\"] }`",
             });
         }
         Ok(self)
     }
 
-    /// Where the broker is, if that was set.
+    /// Returns the address of the broker, if it is set.
     pub(super) fn address(&self) -> Option<&str> {
         self.0.get(BOOTSTRAP).map(|address| address.trim())
     }
 
-    /// What is said to the broker, in a word: `plaintext`, `sasl_ssl`, …
+    /// Returns the security protocol: `plaintext`, `sasl_ssl`, …
     pub(super) fn protocol(&self) -> &str {
         self.0.get(PROTOCOL).map_or("plaintext", String::as_str)
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_and_what_is_no_setting_is_told_without_showing_it() {
+    fn an_error_in_a_settings_file_names_the_line_and_not_its_content() {
         let settings =
             read("# a cluster\nbootstrap.servers = a:1,b:2\nsasl.password=p=w\n\n").unwrap();
         assert_eq!(settings.address(), Some("a:1,b:2"));

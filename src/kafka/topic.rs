@@ -1,50 +1,45 @@
-//! The topic, as it is asked for and as the broker has it, and the mark of a run in it.
+//! The topic: how it is created, opened, and which run is written to it.
 
-use crate::notebook::Card;
-use std::time::Duration;
+use super::admin;
+use super::client::{Client, warm_metadata_cache};
+use super::run::RunId;
+use super::writers;
+use crate::display::Card;
+use crate::{Error, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// The header that carries a run's mark: see [`crate::kafka`] on runs.
-pub(crate) const RUN_HEADER: &str = "run";
+/// The longest topic name, so that the status topic beside it has a legal name too.
+const MAX_NAME_LENGTH: usize = 240;
+/// The retention of the status topic. Only its newest message is read.
+const STATUS_RETENTION: Duration = Duration::from_secs(60 * 60);
+/// How many of the newest messages of each partition are searched for the current run.
+const SEARCHED_MESSAGES: i64 = 100;
+/// The time limit of that search.
+const SEARCH_LIMIT: Duration = Duration::from_secs(4);
 
-/// The mark of a run: when it began, in milliseconds since 1970. A later one is newer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Run(u64);
-
-impl Run {
-    pub(super) fn new() -> Run {
-        Run(jiff::Timestamp::now().as_millisecond().unsigned_abs())
-    }
-
-    pub(crate) fn to_header(self) -> [u8; 8] {
-        self.0.to_be_bytes()
-    }
-
-    pub(crate) fn from_header(value: &[u8]) -> Option<Run> {
-        value
-            .try_into()
-            .ok()
-            .map(|bytes| Run(u64::from_be_bytes(bytes)))
-    }
-}
-
-/// How a topic is made.
+/// The configuration of a new topic.
 ///
+/// # Examples
 /// ```
 /// use live_sentiment::prelude::*;
 ///
-/// let wide = TopicConfig { partitions: 8, ..TopicConfig::default() };
-/// assert_eq!(wide.retention, Duration::from_secs(24 * 60 * 60));
+/// let config = TopicConfig { partitions: 8, ..TopicConfig::default() };
+/// assert_eq!(config.retention, Duration::from_secs(24 * 60 * 60));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
-    /// In how many logs the topic is cut, 1 or more; each keeps its own order, and as many readers
-    /// of one consumer group can share the work. Default: 1.
+    /// The partition count, 1 or more. Each partition keeps its own order, and at most as many
+    /// readers of one consumer group can share the work. Default: 1.
     pub partitions: i32,
-    /// On how many brokers each partition is kept, 1 or more. Default: 1. With 3, a tweet is taken
-    /// once two brokers have it, and any one of them may die.
+    /// The replica count of each partition, 1 or more. Default: 1. A tweet counts as sent once a
+    /// majority of the replicas has it: with 3 replicas, any one broker may fail.
     pub replication: i32,
-    /// How long a message is kept at least. Default: a day. The embedded broker keeps all until it
-    /// stops.
+    /// The minimum time that a message is kept. Default: a day. The embedded broker keeps every
+    /// message until it stops.
     pub retention: Duration,
 }
 
@@ -58,32 +53,197 @@ impl Default for TopicConfig {
     }
 }
 
-/// A topic as the broker has it, with a new run begun in it.
-#[derive(Clone, Debug)]
+/// A topic, and the run that a [`Streamer`](crate::streamer::Streamer) writes to it.
+/// [`Kafka::create_topic`](super::Kafka::create_topic) begins a run;
+/// [`Kafka::open_topic`](super::Kafka::open_topic) joins the newest one.
+#[derive(Clone)]
 pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// How many partitions it has.
-    pub partitions: usize,
-    /// How it was asked for, if this call made it; `None` if it was there.
-    pub made: Option<TopicConfig>,
+    client: Arc<Client>,
+    name: String,
+    partitions: usize,
+    run: RunId,
+    origin: Origin,
+}
+
+/// Where a topic comes from.
+#[derive(Clone)]
+enum Origin {
+    /// This call created it.
+    Created(TopicConfig),
+    /// It existed, with these differences from the requested configuration.
+    Existed(Vec<String>),
+    /// It was opened by name.
+    Opened,
 }
 
 impl Topic {
-    /// Shows a card in a notebook.
-    pub fn evcxr_display(&self) {
-        let card = Card::new(&format!("Topic {}", self.name))
-            .row("partitions", &self.partitions.to_string());
-        match &self.made {
-            Some(config) => card
-                .row("replicas", &config.replication.to_string())
-                .row("kept for", &format!("{:?}", config.retention))
-                .row("run", "the first"),
-            None => card.row(
-                "run",
-                "a new one; tweets of earlier runs are not counted again",
-            ),
-        }
-        .show();
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
+
+    /// Returns the partition count.
+    pub fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// Returns how the topic differs from the configuration that `create_topic` was given, a
+    /// sentence for each difference. It is empty for a topic that was created or opened.
+    pub fn differences(&self) -> &[String] {
+        match &self.origin {
+            Origin::Existed(differences) => differences,
+            Origin::Created(_) | Origin::Opened => &[],
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    /// Displays a status card in a notebook.
+    pub fn evcxr_display(&self) {
+        let mut card = Card::new(&format!("Topic {}", self.name))
+            .row("partitions", &self.partitions.to_string());
+        match &self.origin {
+            Origin::Created(config) => {
+                card = card
+                    .row("replicas", &config.replication.to_string())
+                    .row("retention", &format!("{:?}", config.retention))
+                    .row("run", "the first");
+            }
+            Origin::Existed(differences) => {
+                card = card.row("run", "new: tweets of earlier runs are not counted again");
+                for difference in differences {
+                    card = card.row("not changed", difference);
+                }
+            }
+            Origin::Opened => card = card.row("run", "the newest in the topic"),
+        }
+        card.show();
+    }
+}
+
+/// Returns the name of the topic beside `topic` to which its streamer writes its status. It is a
+/// topic of its own so that the topic of tweets contains only tweets.
+pub(crate) fn status_topic(topic: &str) -> String {
+    format!("{topic}-streamer")
+}
+
+/// Creates the topic `name` with the partitions and replicas of the topic `like`. Returns the
+/// partition count of both, which differ if `name` existed before.
+pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
+    let config = client.cluster()?.config_like(like)?;
+    admin::create_if_missing(client, name, &config)?;
+    Ok((client.partitions(name)?, client.partitions(like)?))
+}
+
+pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> Result<Topic> {
+    check(name, &config)?;
+    writers::stop_writers(client, name);
+    let status = TopicConfig {
+        partitions: 1,
+        retention: STATUS_RETENTION,
+        ..config
+    };
+    // Created first: a listener that waits for the topic then finds the status topic too.
+    admin::create_if_missing(client, &status_topic(name), &status)?;
+    let origin = if admin::create_if_missing(client, name, &config)? {
+        Origin::Created(config)
+    } else {
+        let differences = admin::differences(client, name, &config)?;
+        for difference in &differences {
+            tracing::warn!(
+                topic = name,
+                "the topic exists and is not changed: {difference}"
+            );
+        }
+        Origin::Existed(differences)
+    };
+    Ok(Topic {
+        client: client.clone(),
+        name: name.into(),
+        partitions: client.partitions(name)?,
+        run: RunId(admin::messages_ever(client, name)?),
+        origin,
+    })
+}
+
+pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
+    let partitions = client.partitions(name)?;
+    let run = match newest_run(client, name, partitions)? {
+        Some(run) => run,
+        // Nothing in the topic is marked, so there is no run to join.
+        None => RunId(admin::messages_ever(client, name)?),
+    };
+    Ok(Topic {
+        client: client.clone(),
+        name: name.into(),
+        partitions,
+        run,
+        origin: Origin::Opened,
+    })
+}
+
+fn check(name: &str, config: &TopicConfig) -> Result<()> {
+    if config.partitions < 1 || config.replication < 1 {
+        return Err(Error::InvalidArgument {
+            argument: format!("{config:?}"),
+            reason: "a topic has at least one partition and one replica",
+            hint: "give `TopicConfig::default()`, or numbers from 1 up",
+        });
+    }
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !(1..=MAX_NAME_LENGTH).contains(&name.len())
+        || !name.chars().all(legal)
+        || matches!(name, "." | "..")
+    {
+        return Err(Error::InvalidArgument {
+            argument: format!("topic name {name:?}"),
+            reason: "a name has 1 to 240 letters, digits, dots, dashes or underscores",
+            hint: "give a name such as \"tweets\"",
+        });
+    }
+    Ok(())
+}
+
+/// Searches the newest messages of each partition for the newest run.
+fn newest_run(client: &Client, topic: &str, partitions: usize) -> Result<Option<RunId>> {
+    let failed = |error: KafkaError| Error::Kafka {
+        action: format!("read the newest messages of topic {topic:?}"),
+        reason: error.to_string(),
+        hint: "check that the broker is running",
+    };
+    let consumer: BaseConsumer = client
+        .config()
+        // librdkafka requires a group id; the consumer joins no group.
+        .set("group.id", "open-topic")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .map_err(failed)?;
+    warm_metadata_cache(consumer.client(), topic);
+    let mut assignment = TopicPartitionList::new();
+    for partition in (0..).take(partitions) {
+        let from = Offset::OffsetTail(SEARCHED_MESSAGES);
+        assignment
+            .add_partition_offset(topic, partition, from)
+            .map_err(failed)?;
+    }
+    consumer.assign(&assignment).map_err(failed)?;
+    let (mut newest, mut at_end) = (None, 0);
+    let deadline = Instant::now() + SEARCH_LIMIT;
+    while at_end < partitions && Instant::now() < deadline {
+        match consumer.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(message)) => newest = newest.max(RunId::of(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => at_end += 1,
+            Some(Err(error)) => return Err(failed(error)),
+        }
+    }
+    Ok(newest)
 }

@@ -1,58 +1,59 @@
-//! The Listener: reads the topic, scores each tweet, and keeps the trajectory.
+//! The listener: reads the topic, scores each tweet, and maintains the trajectory.
 //!
-//! One thread reads (`reader.rs`), from the earliest message. It joins no consumer group: a lone
-//! reader needs none, and starting anew from the earliest message *is* its recovery. When there is
-//! a backlog, a batch is decoded and scored on all cores, and added up in the topic's order; of a
-//! topic with several partitions, in the order in which the messages were written (`partition.rs`).
-//! A tweet that is in the topic twice is counted once.
+//! One thread reads the topic from its earliest message (`reader.rs`). It joins no consumer group: a
+//! single reader needs none, and reading again from the earliest message *is* its recovery. A large
+//! batch is decoded and scored on all cores (`scoring.rs`). Tweets are counted in the order of the
+//! topic (`counting.rs`); several partitions are merged by the time at which their messages were
+//! written (`merge.rs`). A tweet that is in the topic twice is counted once.
 
-mod partition;
+mod consumer;
+mod counting;
+mod liveness;
+mod merge;
 mod printable;
+mod progress;
 mod reader;
+mod scoring;
 mod summary;
 
+pub use crate::trajectory::Sum;
+pub(crate) use progress::{Progress, Subscription};
+pub use progress::{State, Uncounted};
 pub use summary::Summary;
 
-use crate::figure::LiveFigure;
-use crate::kafka::Kafka;
+use crate::background::Background;
+use crate::kafka::{Client, Kafka};
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
-use crate::trajectory::Trajectory;
-use crate::{Error, Result, Tweet};
-use printable::{HeardOf, Printable, line};
-use reader::Reader;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use crate::time_span::TimeSpan;
+use crate::{Result, Tweet};
+use consumer::{FetchWait, ReadConfig};
+use liveness::StreamerLiveness;
+use printable::{Printable, line};
+use progress::Shared;
+use reader::{Limits, Reader};
+use scoring::{Content, Metric, Scoring};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a wait prints a line.
-const LINE: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// After how long `print_tweets` says that it waits.
+const SILENT_WAIT: Duration = Duration::from_secs(2);
 
-type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
-
-/// Where in the topic a listener begins.
+/// Where in the topic a listener starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartFrom {
     /// At the first message that the topic still has.
     #[default]
     Earliest,
-    /// At the next message to come.
+    /// At the next message.
     Latest,
 }
 
-/// What stands in the topic.
-#[derive(Clone, Copy, PartialEq)]
-enum Content {
-    /// Tweets, which the listener scores.
-    Tweets,
-    /// Tweets with their score, which a [`Scorer`](crate::scorer::Scorer) has written.
-    Scores,
-}
-
-/// How a listener is set up; `start` begins it.
+/// The configuration of a listener. [`start`](Listener::start) begins it.
 pub struct Listener {
-    kafka: Kafka,
+    client: Arc<Client>,
     topic: String,
     content: Content,
     from: StartFrom,
@@ -62,36 +63,31 @@ pub struct Listener {
     count: Option<u64>,
 }
 
-/// A listener that runs. Dropping it stops it, as `stop` does.
+/// A running listener. Dropping it stops the listener, as [`stop`](Listening::stop) does.
+///
+/// Calls that wait block the thread. Inside async code, run them with
+/// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 pub struct Listening {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-struct Shared {
-    trajectory: Arc<Mutex<Trajectory>>,
-    printable: Mutex<Printable>,
-    /// Signalled after each batch, each quiet poll and at the end.
-    news: Condvar,
-    stop: AtomicBool,
+    thread: Background<()>,
 }
 
 impl Listener {
-    /// A listener to `topic`: from the earliest message, with the original's metric
-    /// ([`weighted`]), until stopped.
+    /// Creates a listener to a topic of tweets. Unless configured further, it starts at the earliest
+    /// message, uses the metric of the original ([`weighted`]), and runs until stopped.
     pub fn new(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::to(kafka, topic, Content::Tweets)
+        Listener::with_content(kafka, topic, Content::Tweets)
     }
 
-    /// A listener to a topic of scores, as a [`Scorer`](crate::scorer::Scorer) writes them: it
-    /// takes each tweet's sentiment from there, and scores nothing itself.
+    /// Creates a listener to a topic of scores, which a [`Scorer`](crate::scorer::Scorer) writes. It
+    /// takes the sentiment of each tweet from the message instead of scoring it.
     pub fn scored(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::to(kafka, topic, Content::Scores)
+        Listener::with_content(kafka, topic, Content::Scores)
     }
 
-    fn to(kafka: &Kafka, topic: &str, content: Content) -> Listener {
+    fn with_content(kafka: &Kafka, topic: &str, content: Content) -> Listener {
         Listener {
-            kafka: kafka.clone(),
+            client: kafka.client().clone(),
             topic: topic.into(),
             content,
             from: StartFrom::Earliest,
@@ -102,19 +98,20 @@ impl Listener {
         }
     }
 
-    /// What a tweet adds to the trajectory. A value that is not finite, or a panic, makes the
-    /// tweet a counted [`Skip`](crate::tweet::Skip).
+    /// Sets what a tweet adds to the running sum. A tweet for which the metric panics, or is not
+    /// finite, is skipped and counted by that reason.
     ///
+    /// # Examples
     /// ```no_run
     /// # use live_sentiment::prelude::*;
     /// # fn main() -> Result<()> {
     /// # let kafka = Kafka::connect()?;
-    /// let listener = Listener::new(&kafka, "tweets")
+    /// let listening = Listener::new(&kafka, "tweets")
     ///     .metric(|tweet, sentiment| {
-    ///         let shouts = tweet.text.matches('!').count() as f64;
-    ///         sentiment.compound * (1.0 + shouts)
+    ///         let marks = tweet.text.matches('!').count() as f64;
+    ///         sentiment.compound * (1.0 + marks)
     ///     })
-    ///     .start(None)?;
+    ///     .start()?;
     /// # Ok(())
     /// # }
     /// ```
@@ -126,100 +123,101 @@ impl Listener {
         self
     }
 
-    /// What scores the texts: an analyzer with words of your own, for example.
+    /// Sets what scores the texts, such as an analyzer with additional words.
     pub fn analyzer(mut self, analyzer: &Analyzer) -> Self {
         self.analyzer = analyzer.clone();
         self
     }
 
-    /// Where in the topic to begin.
+    /// Sets where in the topic the listener starts.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.from = from;
         self
     }
 
-    /// Stops after this long.
+    /// Ends the listener after this time.
     pub fn time_span(mut self, time_span: Duration) -> Self {
         self.time_span = Some(time_span);
         self
     }
 
-    /// Stops after this many tweets were heard.
+    /// Ends the listener after it has counted this many tweets.
     pub fn count(mut self, count: u64) -> Self {
         self.count = Some(count);
         self
     }
 
-    /// Begins to listen and returns at once. With a figure, the figure shows this listener from
-    /// now on; `None` is for programs that want the numbers only.
-    ///
-    /// A topic that is not there yet is waited for.
+    /// Starts the listener and returns at once. A topic that does not exist yet is waited for.
+    /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws what the listener counts.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a time span of zero, [`Error::Kafka`] if no thread can be started.
-    pub fn start<'f>(self, figure: impl Into<Option<&'f LiveFigure>>) -> Result<Listening> {
-        if self.time_span.is_some_and(|span| span.is_zero()) {
-            return Err(Error::Invalid {
-                what: "time span 0".into(),
-                reason: "nothing can be heard in no time",
-                next: "Give one such as `Duration::from_secs(300)`, or none to listen until stopped.",
-            });
-        }
-        let run = jiff::Timestamp::now().as_microsecond().unsigned_abs();
-        let trajectory = Arc::new(Mutex::new(Trajectory::new(run)));
-        let figure = figure
-            .into()
-            .map(|figure| figure.attach(trajectory.clone()));
-        let shared = Arc::new(Shared {
-            trajectory,
-            printable: Mutex::default(),
-            news: Condvar::new(),
-            stop: AtomicBool::new(false),
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero,
+    /// [`Error::Thread`](crate::Error::Thread) if the operating system refuses a thread.
+    pub fn start(self) -> Result<Listening> {
+        let time_span = self.time_span.map(TimeSpan::new).transpose()?;
+        let shared = Arc::new(Shared::default());
+        let config = ReadConfig {
+            client: self.client,
+            topic: self.topic,
+            from: self.from,
+            fetch_wait: FetchWait::default(),
+        };
+        let limits = Limits {
+            deadline: time_span.map(|span| Instant::now() + span.duration()),
+            count: self.count.unwrap_or(u64::MAX),
+        };
+        let scoring = Scoring::new(self.content, self.analyzer, self.metric);
+        let task_shared = shared.clone();
+        let thread = Background::spawn_thread("listener", move |shutdown| {
+            let end = EndGuard(task_shared.clone());
+            Reader::new(config, limits, scoring, task_shared, shutdown).run();
+            drop(end);
+        })?;
+        Ok(Listening { shared, thread })
+    }
+}
+
+/// Marks the end of the reading thread, however it ends, so that nothing waits for it any longer.
+struct EndGuard(Arc<Shared>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        self.0.set_state(match std::thread::panicking() {
+            true => State::Failed("the listener panicked".into()),
+            false => State::Ended,
         });
-        let reader = Reader::new(self, shared.clone(), figure);
-        let thread = std::thread::Builder::new()
-            .name("listener".into())
-            .spawn(move || reader.run())
-            .map_err(|error| Error::Kafka {
-                tried: "started the listener's thread".into(),
-                reason: error.to_string(),
-                next: "Close other programs and try again.",
-            })?;
-        Ok(Listening {
-            shared,
-            thread: Some(thread),
-        })
+        locked(&self.0.printable).ended = true;
+        self.0.news.notify_all();
     }
 }
 
 impl Listening {
-    /// What was heard so far.
+    /// Returns the numbers so far.
     pub fn summary(&self) -> Summary {
-        let trajectory = locked(&self.shared.trajectory);
-        let extremes = trajectory.extremes();
-        Summary {
-            total: trajectory.total(),
-            topics: trajectory
-                .topics()
-                .map(|(name, sum)| (name.to_owned(), sum))
-                .collect(),
-            skipped: trajectory.skipped().clone(),
-            duplicate: trajectory.duplicate(),
-            missed: trajectory.missed(),
-            mean: trajectory.mean(),
-            most_positive: extremes.map(|(most, _)| most.clone()),
-            most_negative: extremes.map(|(_, most)| most.clone()),
-            state: trajectory.state().clone(),
+        let mut summary = Summary::of(&locked(&self.shared.progress));
+        if let Some(panic) = self.thread.panic() {
+            summary.state = State::Failed(panic.to_string());
         }
+        summary
     }
 
-    /// Prints the next `count` tweets as they come: user, followers, sentiment and text. It begins
-    /// with the oldest of the last 1,000 that were not printed yet, says so when it has to wait
-    /// for long, and returns early if the listener ends.
+    /// Subscribes to the progress of the listener, for a figure.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.shared.subscribe()
+    }
+
+    /// Prints the next `count` tweets as they come: author, followers, sentiment and text. It starts
+    /// with the oldest of the last 1,000 tweets that was not printed yet, prints a note if it has to
+    /// wait for long, and returns early if the listener ends.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
         for _ in 0..count {
             let Some(scored) = self.next_printable() else {
-                break;
+                // The outcome of the thread follows its last message at once.
+                self.thread.wait_timeout(PROGRESS_INTERVAL);
+                return self.thread.panic().map_or(Ok(()), Err);
             };
             println!("{}", line(&scored));
         }
@@ -227,8 +225,8 @@ impl Listening {
     }
 
     fn next_printable(&self) -> Option<Arc<Scored>> {
-        let mut said = false;
         let begun = Instant::now();
+        let mut noted = false;
         let mut printable = locked(&self.shared.printable);
         loop {
             if let Some(scored) = printable.take() {
@@ -237,81 +235,68 @@ impl Listening {
             if printable.ended {
                 return None;
             }
-            if !said && begun.elapsed() > Duration::from_secs(2) {
+            if !noted && begun.elapsed() > SILENT_WAIT {
                 drop(printable);
                 println!("waiting for tweets: {}", self.summary());
-                said = true;
+                noted = true;
                 printable = locked(&self.shared.printable);
                 continue;
             }
-            printable = self
-                .shared
-                .news
-                .wait(printable)
-                .unwrap_or_else(PoisonError::into_inner);
+            let waited = self.shared.news.wait_timeout(printable, SILENT_WAIT);
+            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits until tweets have come and then none for `quiet`, and prints a line every 5 seconds.
-    /// A topic has no end of its own: silence is how a listener knows that a stream is over. But a
-    /// streamer that says that it still runs is waited for however quiet it is, and one that says
-    /// that it has ended need not have sent anything.
+    /// Blocks until tweets have come and then none for `quiet`, and prints a line every 5 seconds. A
+    /// topic has no end, so silence tells a listener that the stream is over. Beyond that it uses
+    /// the status that the streamer writes each second: it waits for a streamer that still runs,
+    /// however quiet it is, and does not wait for tweets of a streamer that has ended without any.
     pub fn wait_until_quiet(&self, quiet: Duration) -> Summary {
         self.wait_while(|printable| match printable.streamer {
-            HeardOf::Ended => printable.quiet < quiet,
-            streamer => streamer.runs() || printable.number == 0 || printable.quiet < quiet,
+            StreamerLiveness::Ended => printable.quiet < quiet,
+            streamer => streamer.is_running() || printable.received == 0 || printable.quiet < quiet,
         })
     }
 
-    /// Waits until the listener has ended by its time span or count, and prints a line every 5
+    /// Blocks until the listener has ended by its time span or count, and prints a line every 5
     /// seconds.
     pub fn wait(&self) -> Summary {
         self.wait_while(|_| true)
     }
 
-    fn wait_while(&self, on: impl Fn(&Printable) -> bool) -> Summary {
-        let mut said = Instant::now();
+    fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> Summary {
+        let mut printed = Instant::now();
         let mut printable = locked(&self.shared.printable);
-        while !printable.ended && on(&printable) {
-            printable = self
-                .shared
-                .news
-                .wait(printable)
-                .unwrap_or_else(PoisonError::into_inner);
-            if said.elapsed() >= LINE {
+        while !printable.ended && condition(&printable) {
+            let waited = self.shared.news.wait_timeout(printable, PROGRESS_INTERVAL);
+            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if printed.elapsed() >= PROGRESS_INTERVAL {
                 drop(printable);
                 println!("{}", self.summary());
-                said = Instant::now();
+                printed = Instant::now();
                 printable = locked(&self.shared.printable);
             }
         }
+        let ended = printable.ended;
         drop(printable);
+        if ended {
+            self.thread.wait_timeout(PROGRESS_INTERVAL);
+        }
         self.summary()
     }
 
-    /// Waits for the end, for `limit` at most; true if it has come.
+    /// Blocks until the listener has ended, for `limit` at most. Returns whether it has.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        let printable = locked(&self.shared.printable);
-        let waited = self
-            .shared
-            .news
-            .wait_timeout_while(printable, limit, |printable| !printable.ended);
-        waited.unwrap_or_else(PoisonError::into_inner).0.ended
+        self.thread.wait_timeout(limit)
     }
 
-    /// Ends the listener and says what it has heard.
+    /// Ends the listener, which takes about 50 ms, and returns the final numbers.
     pub fn stop(&self) -> Summary {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        let printable = locked(&self.shared.printable);
-        let ended = self
-            .shared
-            .news
-            .wait_while(printable, |printable| !printable.ended);
-        drop(ended);
+        self.thread.shut_down();
         self.summary()
     }
 
-    /// Shows a card in a notebook.
+    /// Displays a status card in a notebook.
     pub fn evcxr_display(&self) {
         self.summary().evcxr_display();
     }
@@ -319,9 +304,6 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.thread.shut_down();
     }
 }

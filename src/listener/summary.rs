@@ -1,101 +1,78 @@
-//! What a listener has heard: for a program as a struct, for a person as a line and as a card.
+//! The numbers of a listener: for a program as a struct, for a person as a line and as a card.
 
-use crate::notebook::{Card, shorten, thousands};
+use super::progress::{Progress, State, Uncounted};
+use crate::display::{Card, shorten, thousands};
 use crate::sentiment::Scored;
-use crate::trajectory::{State, Sum};
-use crate::tweet::Skip;
-use std::collections::BTreeMap;
+use crate::trajectory::Sum;
+use serde_json::{Value, json};
 
-/// What a listener has heard.
+/// The numbers of a listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// How many tweets, and the sum of their metric.
+    /// The sum of all tweets.
     pub total: Sum,
-    /// The same for each topic, in the order in which the topics appeared.
+    /// The sum of each topic, in the order in which the topics appeared.
     pub topics: Vec<(String, Sum)>,
-    /// Messages that were not counted, by reason.
-    pub skipped: BTreeMap<Skip, u64>,
-    /// Tweets that were in the topic more than once; each was counted once.
-    pub duplicate: u64,
-    /// Messages that the broker had removed before they could be read, by its retention.
-    pub missed: u64,
-    /// The mean compound, in [-1, 1].
+    /// The messages that were not counted.
+    pub uncounted: Uncounted,
+    /// The mean compound, in \[-1, 1\].
     pub mean: f64,
     /// The tweet with the highest compound.
     pub most_positive: Option<Scored>,
     /// The tweet with the lowest compound.
     pub most_negative: Option<Scored>,
-    /// What the listener is doing.
+    /// The state of the listener.
     pub state: State,
 }
 
 impl Summary {
-    /// The counts and sums as JSON, as the example program ends with them.
-    pub fn to_json(&self) -> serde_json::Value {
-        let skipped: BTreeMap<&str, u64> = self
-            .skipped
-            .iter()
-            .map(|(reason, count)| (reason.name(), *count))
-            .collect();
-        let topics: BTreeMap<&str, Sum> = self
-            .topics
-            .iter()
-            .map(|(name, sum)| (name.as_str(), *sum))
-            .collect();
-        serde_json::json!({
-            "heard": self.total.heard,
-            "skipped": skipped,
-            "duplicate": self.duplicate,
-            "missed": self.missed,
-            "sum": self.total.sum,
-            "topics": topics,
-        })
+    pub(super) fn of(progress: &Progress) -> Summary {
+        let trajectory = &progress.trajectory;
+        let extremes = trajectory.extremes();
+        Summary {
+            total: trajectory.total(),
+            topics: trajectory
+                .topics()
+                .map(|(name, sum)| (name.to_owned(), sum))
+                .collect(),
+            uncounted: progress.uncounted.clone(),
+            mean: trajectory.mean(),
+            most_positive: extremes.map(|(most, _)| most.clone()),
+            most_negative: extremes.map(|(_, most)| most.clone()),
+            state: progress.state.clone(),
+        }
     }
-}
 
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.state {
-            State::Waiting(why) => return write!(f, "waiting: {}", shorten(why, 120)),
-            State::Reconnecting(why) => write!(f, "reconnecting ({}): ", shorten(why, 60))?,
-            State::Connected | State::Ended => {}
-        }
-        write!(
-            f,
-            "heard {}, sentiment {:+.2}",
-            thousands(self.total.heard),
-            self.total.sum
-        )?;
-        for (topic, sum) in &self.topics {
-            write!(f, ", {} {:+.2}", shorten(topic, 32), sum.sum)?;
-        }
-        let skipped: u64 = self.skipped.values().sum();
-        if skipped > 0 {
-            write!(f, ", skipped {}", thousands(skipped))?;
-        }
-        if self.missed > 0 {
-            write!(f, ", MISSED {}", thousands(self.missed))?;
-        }
-        Ok(())
+    /// Returns the counts and sums as JSON, as the example program prints them with `--json`. The
+    /// key `heard` is an alias of `counted`.
+    pub fn to_json(&self) -> Value {
+        let sum = |sum: &Sum| json!({"counted": sum.counted, "heard": sum.counted, "sum": sum.sum});
+        let topics = self.topics.iter().map(|(name, of)| (name.clone(), sum(of)));
+        let mut json = sum(&self.total);
+        json["topics"] = Value::Object(topics.collect());
+        json["skipped"] = json!(self.uncounted.skipped);
+        json["duplicate"] = json!(self.uncounted.duplicate);
+        json["missed"] = json!(self.uncounted.missed);
+        json["earlier_runs"] = json!(self.uncounted.earlier_runs);
+        json
     }
-}
 
-impl Summary {
-    /// Shows a card in a notebook.
+    /// Displays a status card in a notebook.
     pub fn evcxr_display(&self) {
         let state = match &self.state {
-            State::Waiting(why) => format!("waiting: {why}"),
+            State::Waiting(reason) => format!("waiting: {reason}"),
             State::Connected => "listening".into(),
-            State::Reconnecting(why) => format!("reconnecting: {why}"),
+            State::Reconnecting(reason) => format!("reconnecting: {reason}"),
             State::Ended => "ended".into(),
+            State::Failed(error) => format!("failed: {error}"),
         };
         let mut card = Card::new("Listener")
             .row("state", &state)
-            .row("tweets", &thousands(self.total.heard))
+            .row("tweets", &thousands(self.total.counted))
             .row("sentiment", &format!("{:+.2}", self.total.sum));
         for (topic, sum) in &self.topics {
-            let value = format!("{:+.2} from {} tweets", sum.sum, thousands(sum.heard));
-            card = card.row(&format!("… about {topic}"), &value);
+            let value = format!("{:+.2} from {} tweets", sum.sum, thousands(sum.counted));
+            card = card.row(&format!("… about {}", shorten(topic, 48)), &value);
         }
         card = card.row("mean compound", &format!("{:+.3}", self.mean));
         for (name, most) in [
@@ -111,19 +88,36 @@ impl Summary {
                 );
             }
         }
-        for (reason, count) in &self.skipped {
+        for (reason, count) in &self.uncounted.skipped {
             card = card.row(&format!("skipped: {reason}"), &thousands(*count));
         }
-        if self.duplicate > 0 {
-            card = card.row("duplicates, counted once", &thousands(self.duplicate));
-        }
-        if self.missed > 0 {
-            let gone = format!(
-                "{}: the broker removed them before they were read",
-                thousands(self.missed)
-            );
-            card = card.row("missed", &gone);
+        for (name, count) in self.uncounted.counts() {
+            card = card.row(name, &thousands(count));
         }
         card.data(self.to_json()).show();
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.state {
+            State::Waiting(reason) => return write!(f, "waiting: {}", shorten(reason, 120)),
+            State::Reconnecting(reason) => write!(f, "reconnecting ({}): ", shorten(reason, 60))?,
+            State::Failed(error) => write!(f, "FAILED ({}): ", shorten(error, 120))?,
+            State::Connected | State::Ended => {}
+        }
+        let Sum { counted, sum } = self.total;
+        write!(f, "counted {}, sentiment {sum:+.2}", thousands(counted))?;
+        for (topic, sum) in &self.topics {
+            write!(f, ", {} {:+.2}", shorten(topic, 32), sum.sum)?;
+        }
+        let skipped = self.uncounted.skipped_total();
+        if skipped > 0 {
+            write!(f, ", skipped {}", thousands(skipped))?;
+        }
+        for (name, count) in self.uncounted.counts() {
+            write!(f, ", {name} {}", thousands(count))?;
+        }
+        Ok(())
     }
 }

@@ -1,20 +1,24 @@
-//! Invented tweets: no account, no network, and the same ones again for the same seed.
+//! Generated tweets: no account, no network, and the same tweets for the same seed.
 //!
-//! They are made to be worth watching and worth filtering. Each topic has a mood that swings like
-//! a slow wave, so that the figure tells a story; follower counts have the long tail of the real
-//! thing (half of the authors below a hundred, one in a thousand above a million); arrivals are a
-//! Poisson process; and about one tweet in eight is off-topic or in another language.
+//! The tweets are made to be worth watching and worth filtering:
+//!
+//! - Each topic has a mood that changes like a slow wave, so that the figure has a shape.
+//! - Follower counts have a long tail, as real ones have: half of the authors have less than a
+//!   hundred, one in a thousand has more than a million.
+//! - Arrivals are a Poisson process.
+//! - About one tweet in eight is off-topic or in another language.
 
-use super::{BoxedSource, Source};
-use crate::{Error, Result, Tweet};
+use super::{Source, async_trait, stream_prefix};
+use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The demo source. `Demo::default()` gives 20 tweets a second without end.
+/// The demo source. `Demo::default()` generates 20 tweets a second without end.
 ///
+/// # Examples
 /// ```
 /// use live_sentiment::prelude::*;
 ///
@@ -25,8 +29,11 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 pub struct Demo {
     pace: Pace,
-    seed: u64,
-    rng: SmallRng,
+    tweets: SmallRng,
+    /// Arrival times have their own generator, so that a pace does not change the tweets.
+    arrivals: SmallRng,
+    /// The prefix of the ids of this stream.
+    prefix: String,
     made: u64,
     count: Option<u64>,
     due: Option<Instant>,
@@ -43,8 +50,9 @@ impl Default for Demo {
         let seed = 1;
         Demo {
             pace: Pace::PerSecond(20.0),
-            seed,
-            rng: SmallRng::seed_from_u64(seed),
+            tweets: SmallRng::seed_from_u64(seed),
+            arrivals: arrivals(seed),
+            prefix: stream_prefix(),
             made: 0,
             count: None,
             due: None,
@@ -53,36 +61,37 @@ impl Default for Demo {
 }
 
 impl Demo {
-    /// How many tweets a second on average, 0.1 or more.
+    /// Sets the average number of tweets per second, 0.1 or more.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for less than 0.1, and for what is no number.
+    /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         if !per_second.is_finite() || per_second < 0.1 {
-            return Err(Error::Invalid {
-                what: format!("rate {per_second}"),
-                reason: "a rate is at least 0.1 tweets a second",
-                next: "Give a rate such as 20.0, or `.as_fast_as_possible()`.",
+            return Err(Error::InvalidArgument {
+                argument: format!("rate {per_second}"),
+                reason: "a rate is at least 0.1 tweets per second",
+                hint: "give a rate such as 20.0, or `.as_fast_as_possible()`",
             });
         }
         self.pace = Pace::PerSecond(per_second);
         Ok(self)
     }
 
-    /// No waiting between tweets: for measuring.
+    /// Removes the waits between tweets, for measurements.
     pub fn as_fast_as_possible(mut self) -> Self {
         self.pace = Pace::Unlimited;
         self
     }
 
-    /// Another seed gives other tweets; the same seed gives the same ones, apart from their times.
+    /// Sets the seed. The same seed generates the same tweets at every rate, apart from their times
+    /// and their ids, which are different in each stream.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self.rng = SmallRng::seed_from_u64(seed);
+        self.tweets = SmallRng::seed_from_u64(seed);
+        self.arrivals = arrivals(seed);
         self
     }
 
-    /// Ends after `count` tweets.
+    /// Ends the source after `count` tweets.
     pub fn count(mut self, count: u64) -> Self {
         self.count = Some(count);
         self
@@ -91,7 +100,7 @@ impl Demo {
     fn make(&mut self) -> Tweet {
         let number = self.made;
         self.made += 1;
-        let rng = &mut self.rng;
+        let rng = &mut self.tweets;
         let followers = followers(rng);
         let user = format!(
             "{}{}{}",
@@ -108,7 +117,7 @@ impl Demo {
             _ => (self.opinion(number), "en"),
         };
         Tweet {
-            id: format!("demo-{}-{number}", self.seed),
+            id: format!("demo-{}-{number}", self.prefix),
             created_at: Timestamp::now(),
             user,
             followers: Some(followers),
@@ -120,7 +129,7 @@ impl Demo {
     }
 
     fn opinion(&mut self, number: u64) -> String {
-        let rng = &mut self.rng;
+        let rng = &mut self.tweets;
         let topic = choose(rng, &TOPICS);
         let mood = topic.mood(number);
         let joy = rng.random::<f64>() * 2.0 - 1.0;
@@ -131,7 +140,7 @@ impl Demo {
             _ => &CHATTER,
         };
         let sentence = pick(rng, sentences);
-        let name = pick(rng, &topic.dresses);
+        let name = pick(rng, &topic.spellings);
         let mut text = String::with_capacity(160);
         match sentence.split_once("{}") {
             Some((before, after)) => {
@@ -157,16 +166,18 @@ impl Demo {
     }
 }
 
+#[async_trait]
 impl Source for Demo {
     fn name(&self) -> String {
         match self.pace {
-            Pace::PerSecond(rate) => format!("demo, {rate} tweets a second"),
+            Pace::PerSecond(rate) => format!("demo, {rate} tweets per second"),
             Pace::Unlimited => "demo, as fast as possible".into(),
         }
     }
 
-    fn boxed(self) -> BoxedSource {
-        BoxedSource::new(self)
+    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+        self.prefix = stream_prefix();
+        Ok(filter)
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
@@ -180,13 +191,17 @@ impl Source for Demo {
             };
             let due = *self.due.get_or_insert_with(Instant::now);
             tokio::time::sleep_until(due).await;
-            self.due = Some(due + gap(&mut self.rng));
+            self.due = Some(due + gap(&mut self.arrivals));
         }
         Some(Ok(self.make()))
     }
 }
 
-/// A Pareto (Lomax) distribution: median 100, one in a thousand above 1.1 million.
+fn arrivals(seed: u64) -> SmallRng {
+    SmallRng::seed_from_u64(!seed)
+}
+
+/// Draws a follower count from a Pareto (Lomax) distribution: median 100, one in a thousand above 1.1 million.
 fn followers(rng: &mut SmallRng) -> u64 {
     const SCALE: f64 = 60.0;
     const SHAPE: f64 = 0.7;
@@ -206,14 +221,14 @@ fn pick(rng: &mut SmallRng, among: &[&'static str]) -> &'static str {
 
 struct Topic {
     name: &'static str,
-    dresses: [&'static str; 4],
-    /// In tweets: at 20 a second, 1,200 tweets are a minute.
+    spellings: [&'static str; 4],
+    /// The length of the wave, in tweets: 1,200 tweets are a minute at 20 per second.
     period: f64,
     phase: f64,
 }
 
 impl Topic {
-    /// From -1 (gloom) to 1 (joy): a wave with a slower one below it.
+    /// Returns the mood in \[-1, 1\]: the sum of a wave and a slower one.
     fn mood(&self, number: u64) -> f64 {
         let turn = std::f64::consts::TAU * (number as f64 / self.period + self.phase);
         0.7 * turn.sin() + 0.3 * (turn / 5.3).cos()
@@ -223,19 +238,19 @@ impl Topic {
 const TOPICS: [Topic; 3] = [
     Topic {
         name: "bitcoin",
-        dresses: ["bitcoin", "Bitcoin", "#bitcoin", "#Bitcoin"],
+        spellings: ["bitcoin", "Bitcoin", "#bitcoin", "#Bitcoin"],
         period: 1100.0,
         phase: 0.0,
     },
     Topic {
         name: "ethereum",
-        dresses: ["ethereum", "Ethereum", "#ethereum", "#Ethereum"],
+        spellings: ["ethereum", "Ethereum", "#ethereum", "#Ethereum"],
         period: 760.0,
         phase: 0.45,
     },
     Topic {
         name: "dogecoin",
-        dresses: ["dogecoin", "Dogecoin", "#dogecoin", "$dogecoin"],
+        spellings: ["dogecoin", "Dogecoin", "#dogecoin", "$dogecoin"],
         period: 430.0,
         phase: 0.7,
     },
@@ -338,36 +353,53 @@ const PLAIN_ENDS: [&str; 6] = ["🤔", "#crypto", "lol", "…", "👀", "¯\\_(�
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Filter;
-    use crate::runtime::runtime;
 
-    fn tweets(demo: Demo) -> Vec<Tweet> {
-        let mut demo = demo.as_fast_as_possible();
-        let mut all = Vec::new();
-        runtime().block_on(async {
+    fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(work)
+    }
+
+    fn tweets(mut demo: Demo) -> Vec<Tweet> {
+        with_paused_clock(async {
+            let mut all = Vec::new();
             while let Some(tweet) = demo.next().await {
                 all.push(tweet.unwrap());
             }
-        });
-        all
+            all
+        })
+    }
+
+    fn contents(tweets: Vec<Tweet>) -> Vec<(String, Option<u64>, String, String)> {
+        let content = |t: Tweet| (t.user, t.followers, t.text, t.lang);
+        tweets.into_iter().map(content).collect()
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_tweets() {
-        let words = |seed| {
-            let said = |t: Tweet| (t.id, t.user, t.followers, t.text, t.lang);
-            tweets(Demo::default().seed(seed).count(500))
-                .into_iter()
-                .map(said)
-                .collect::<Vec<_>>()
+    fn one_seed_gives_the_same_tweets_at_every_rate() {
+        let demo = |seed| Demo::default().seed(seed).count(500);
+        let unpaced = contents(tweets(demo(3).as_fast_as_possible()));
+        let paced = contents(tweets(demo(3).rate(4_000.0).unwrap()));
+        assert_eq!(unpaced, paced);
+        assert_ne!(unpaced, contents(tweets(demo(4))));
+    }
+
+    #[test]
+    fn two_streams_share_no_id() {
+        let ids = |mut demo: Demo| {
+            with_paused_clock(async { demo.begin(Filter::default()).await.map(drop) }).unwrap();
+            tweets(demo).into_iter().map(|tweet| tweet.id)
         };
-        assert_eq!(words(3), words(3));
-        assert_ne!(words(3), words(4));
+        let demo = Demo::default().as_fast_as_possible().count(100);
+        let all: std::collections::BTreeSet<String> = ids(demo.clone()).chain(ids(demo)).collect();
+        assert_eq!(all.len(), 200);
     }
 
     #[test]
     fn followers_have_a_long_tail_and_filters_have_work() {
-        let tweets = tweets(Demo::default().count(20_000));
+        let tweets = tweets(Demo::default().as_fast_as_possible().count(20_000));
         let mut followers: Vec<u64> = tweets.iter().filter_map(|t| t.followers).collect();
         followers.sort_unstable();
         assert!(
@@ -386,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn moods_swing_both_ways() {
+    fn moods_are_positive_and_negative() {
         for topic in &TOPICS {
             let moods: Vec<f64> = (0..6_000).map(|n| topic.mood(n)).collect();
             assert!(moods.iter().any(|m| *m > 0.5) && moods.iter().any(|m| *m < -0.5));
@@ -395,13 +427,8 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_keep_the_rate_and_are_uneven() {
-        let clock = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        clock.block_on(async {
+    fn arrivals_are_a_poisson_process() {
+        with_paused_clock(async {
             let mut demo = Demo::default().rate(50.0).unwrap();
             let start = Instant::now();
             let mut gaps = Vec::new();
@@ -417,7 +444,7 @@ mod tests {
             let spread = variance.sqrt() / mean;
             assert!(
                 (0.8..1.2).contains(&spread),
-                "an exponential's is 1, not {spread}"
+                "an exponential distribution has 1, not {spread}"
             );
         });
     }

@@ -1,46 +1,45 @@
-//! How the live sources speak HTTP: the client, which addresses are accepted, and how much of an
-//! answer is read.
+//! HTTP for the live sources: the client, the accepted addresses, and bounded response bodies.
 
 use crate::{Error, Result};
 use reqwest::{Client, Response, Url};
 use std::sync::Once;
 use std::time::Duration;
 
-/// How long connecting may take; shorter than the 5 s within which an error is due.
-const CONNECT: Duration = Duration::from_secs(4);
-/// How much of an answer that is no stream is read.
-const ANSWER_BYTES: usize = 1024 * 1024;
+/// The time limit for connecting. Errors are due within 5 s, so it is shorter.
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// The maximum size of a response body that is not a stream.
+const MAX_BODY: usize = 1024 * 1024;
 
-/// A client for servers below `base`. It follows no redirect: credentials go where they were meant
-/// to go, or nowhere.
+/// Creates a client for the server at `base`. The client follows no redirect, so that credentials
+/// reach no other server.
 pub(super) fn client(base: &Url) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that the program has chosen a provider of its own.
+        // An error means that the program has installed a provider of its own.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = Client::builder()
         .user_agent(concat!("live-sentiment/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
+        .connect_timeout(CONNECT_LIMIT)
         .redirect(reqwest::redirect::Policy::none())
         .http1_only();
     if is_loopback(base) {
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| Error::Source {
-        source_name: "HTTP".into(),
-        reason: words(&error),
-        next: "Check that the system's certificates are installed (Debian: ca-certificates)."
-            .into(),
+        name: "HTTP client".into(),
+        reason: describe(&error),
+        hint: "check that the system's certificates are installed (Debian: ca-certificates)".into(),
     })
 }
 
-/// The address as a base for paths. Encrypted, unless it is on this machine.
-pub(super) fn base(address: &str, said_by: &str) -> Result<Url> {
-    let refused = |reason: &'static str| Error::Invalid {
-        what: format!("{said_by} = {address:?}"),
+/// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
+/// the name of the setting that holds the address.
+pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
+    let invalid = |reason: &'static str| Error::InvalidArgument {
+        argument: format!("{setting} = {address:?}"),
         reason,
-        next: "Give an address such as \"https://example.org\".",
+        hint: "give an address such as \"https://example.org\"",
     };
     let address = address.trim().trim_end_matches('/');
     let http = match address.split_once("://") {
@@ -48,21 +47,31 @@ pub(super) fn base(address: &str, said_by: &str) -> Result<Url> {
         Some(("ws", rest)) => format!("http://{rest}"),
         _ => address.to_owned(),
     };
-    let url = Url::parse(&http).map_err(|_| refused("it is no address of a server"))?;
+    let url = Url::parse(&http).map_err(|_| invalid("it is not the address of a server"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::Invalid {
-            what: said_by.to_owned(),
-            reason: "an address must not carry credentials",
-            next: "Give the address without a user and a password.",
+        return Err(Error::InvalidArgument {
+            argument: setting.to_owned(),
+            reason: "an address must not contain credentials",
+            hint: "give the address without a user name and a password",
         });
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        "http" => Err(refused(
-            "it is not encrypted, which is accepted on this machine only",
+        "http" => Err(invalid(
+            "it is not encrypted, which is accepted for this machine only",
         )),
-        _ => Err(refused("it is no address of a web server")),
+        _ => Err(invalid("it is not the address of a web server")),
+    }
+}
+
+/// Returns the host and the port of a server, for messages. A URL may carry more than a message
+/// should show.
+pub(super) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
@@ -75,24 +84,24 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// The whole body of an answer, up to 1 MiB.
+/// Reads the body of a response, up to 1 MiB.
 pub(super) async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        let room = ANSWER_BYTES - body.len();
+        let room = MAX_BODY - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == ANSWER_BYTES {
+        if body.len() == MAX_BODY {
             break;
         }
     }
     Ok(body)
 }
 
-/// What an error of the client says, with its causes, and without the address: that may carry
-/// what is nobody's business.
-pub(super) fn words(error: &reqwest::Error) -> String {
-    let mut words = if error.is_timeout() {
-        "no answer in time".to_owned()
+/// Describes an error of the client with its innermost cause, and without the URL, whose query may
+/// contain private data.
+pub(super) fn describe(error: &reqwest::Error) -> String {
+    let mut description = if error.is_timeout() {
+        "no response in time".to_owned()
     } else if error.is_connect() {
         "no connection".to_owned()
     } else if error.is_body() || error.is_decode() {
@@ -107,10 +116,10 @@ pub(super) fn words(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if let Some(last) = last {
-        words.push_str(": ");
-        words.push_str(&last);
+        description.push_str(": ");
+        description.push_str(&last);
     }
-    words
+    description
 }
 
 #[cfg(test)]

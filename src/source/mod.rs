@@ -1,126 +1,89 @@
-//! Where tweets come from.
+//! The sources of tweets.
 //!
-//! The Streamer *pulls* a source, one tweet at a time. That is what holds a fast source back when
-//! the broker is slow: who does not ask does not get, and nothing has to be dropped.
+//! The streamer *pulls* a source, one tweet at a time. When the broker is slower than the source,
+//! the streamer asks less often, and nothing has to be dropped: that is backpressure.
 
 mod bluesky;
 mod connection;
 mod demo;
+mod feed;
 mod http;
+mod lines;
 mod replay;
 mod x;
 
+pub use async_trait::async_trait;
 pub use bluesky::{APPVIEW_VARIABLE, Bluesky, JETSTREAM_VARIABLE};
 pub use connection::{Connection, ConnectionWatch};
 pub use demo::Demo;
 pub use replay::Replay;
 pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
 
+use crate::random::random_number;
 use crate::{Filter, Result, Tweet};
-use std::future::Future;
-use std::pin::Pin;
 
-/// An endless or ending stream of tweets.
+/// A stream of tweets that may or may not end.
 ///
+/// Implement it with the attribute [`async_trait`], which this module re-exports. An async method
+/// of a trait object needs it, and a trait object keeps the streamer from being compiled once more
+/// in each notebook cell that starts one.
+///
+/// # Examples
 /// ```
-/// use live_sentiment::{Result, Tweet, source::Source};
+/// use live_sentiment::source::{Source, async_trait};
+/// use live_sentiment::{Result, Tweet};
 ///
 /// /// A source of one tweet.
 /// struct Once(Option<Tweet>);
 ///
+/// #[async_trait]
 /// impl Source for Once {
 ///     fn name(&self) -> String {
 ///         "once".into()
 ///     }
+///
 ///     async fn next(&mut self) -> Option<Result<Tweet>> {
 ///         self.0.take().map(Ok)
 ///     }
 /// }
 /// ```
+#[async_trait]
 pub trait Source: Send + 'static {
-    /// What a person calls it, for the status card.
+    /// Returns the name for the status card.
     fn name(&self) -> String;
 
-    /// Told once, before the first `next`, what is wanted. It returns what is left for the Streamer
-    /// to judge: all of it, unless the source chooses by itself, see [`Filter::by_source`].
+    /// Prepares the source for a stream. The streamer calls it once, before the first `next`, with
+    /// the filter of the stream. A source that filters by itself returns [`Filter::by_source`]; any
+    /// other returns the filter, and the streamer applies it.
     ///
-    /// An error ends the stream before it has begun.
-    fn begin(&mut self, filter: Filter) -> impl Future<Output = Result<Filter>> + Send {
-        std::future::ready(Ok(filter))
+    /// # Errors
+    /// An error means that the stream cannot start. A stream that already writes to the topic then
+    /// continues.
+    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+        Ok(filter)
     }
 
-    /// How its connection stands, for as long as it runs; `None` for a source that has none.
+    /// Returns the state of the connection, for as long as the source runs; `None` for a source
+    /// without a connection.
     fn connection(&self) -> Option<ConnectionWatch> {
         None
     }
 
-    /// The next tweet, as soon as there is one; `None` once the source has ended.
+    /// Waits for the next tweet. Returns `None` when the source has ended.
     ///
-    /// An error stands for one tweet that could not be read. It is counted, and the source is
-    /// asked again. After [`Error::Source`](crate::Error::Source) it is not.
+    /// # Errors
+    /// An error stands for one message that is not a tweet. It is counted, and the streamer calls
+    /// `next` again. After [`Error::Source`](crate::Error::Source) and
+    /// [`Error::Panicked`](crate::Error::Panicked) it does not.
     ///
-    /// The future may be dropped before it is done, as the Streamer does when it is stopped: no
-    /// tweet may be lost by that.
-    fn next(&mut self) -> impl Future<Output = Option<Result<Tweet>>> + Send;
-
-    /// The same source behind one type. The sources of this crate say it once more, word for word:
-    /// then it is compiled here, and not for three seconds in the cell that starts a stream.
-    fn boxed(self) -> BoxedSource
-    where
-        Self: Sized,
-    {
-        BoxedSource::new(self)
-    }
+    /// # Cancel safety
+    /// The streamer may drop the future before it is done, for example when it is stopped. An
+    /// implementation must not lose a tweet by that.
+    async fn next(&mut self) -> Option<Result<Tweet>>;
 }
 
-/// Any source; see [`Source::boxed`].
-pub struct BoxedSource(Box<dyn DynSource>);
-
-impl BoxedSource {
-    fn new(source: impl Source) -> BoxedSource {
-        BoxedSource(Box::new(source))
-    }
-
-    pub(crate) fn name(&self) -> String {
-        self.0.name()
-    }
-
-    pub(crate) fn connection(&self) -> Option<ConnectionWatch> {
-        self.0.connection()
-    }
-
-    pub(crate) async fn begin(&mut self, filter: Filter) -> Result<Filter> {
-        self.0.begin(filter).await
-    }
-
-    pub(crate) async fn next(&mut self) -> Option<Result<Tweet>> {
-        self.0.next().await
-    }
-}
-
-type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-trait DynSource: Send {
-    fn name(&self) -> String;
-    fn connection(&self) -> Option<ConnectionWatch>;
-    fn begin(&mut self, filter: Filter) -> Pending<'_, Result<Filter>>;
-    fn next(&mut self) -> Pending<'_, Option<Result<Tweet>>>;
-}
-
-impl<S: Source> DynSource for S {
-    fn name(&self) -> String {
-        Source::name(self)
-    }
-
-    fn connection(&self) -> Option<ConnectionWatch> {
-        Source::connection(self)
-    }
-
-    fn begin(&mut self, filter: Filter) -> Pending<'_, Result<Filter>> {
-        Box::pin(Source::begin(self, filter))
-    }
-
-    fn next(&mut self) -> Pending<'_, Option<Result<Tweet>>> {
-        Box::pin(Source::next(self))
-    }
+/// Returns a random prefix for the ids of one stream, for a source that has no ids of its own. With
+/// it, two streams of the same source into one run do not repeat each other's ids.
+fn stream_prefix() -> String {
+    format!("{:08x}", random_number() >> 32)
 }

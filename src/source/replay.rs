@@ -1,29 +1,44 @@
-//! Tweets from a file, one JSON object a line, as the Streamer's `save_to` writes them.
+//! Tweets from a file with one JSON object per line, as the streamer's `save_to` writes it.
 //!
-//! The messages of the original notebooks are read too. A line that is no tweet is skipped with
-//! its number, and one that is too long is skipped without being held in memory, so any file can
-//! be given.
+//! The messages of the original notebooks are accepted too. A line that is not a tweet is skipped
+//! and reported with its number. A line that is too long is skipped without being kept in memory,
+//! so any file may be given, and a named pipe as well.
 
-use super::{BoxedSource, Source};
-use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
-use crate::{Error, Result, Tweet};
+use super::lines::LineBuffer;
+use super::{Source, async_trait, stream_prefix};
+use crate::runtime::runtime;
+use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
 use tokio::time::Instant;
 
-/// The replay source: at the tweets' own pace, unless told otherwise.
-#[derive(Debug)]
+/// How much of the file is read at once, in bytes.
+const READ_BUFFER: usize = 256 * 1024;
+/// How often a named pipe is checked for its first writer.
+const WRITER_POLL: Duration = Duration::from_millis(50);
+
+/// The replay source. It keeps the tweets' own pace unless another is set.
 pub struct Replay {
     path: PathBuf,
-    lines: BufReader<File>,
+    /// A regular file is read on tokio's threads for blocking calls.
+    file: Box<dyn AsyncRead + Send + Unpin>,
+    lines: LineBuffer,
+    /// The number of the last line that was read.
     line: u64,
-    buffer: Vec<u8>,
+    /// Whether the file is a named pipe that nothing was written to yet.
+    awaits_writer: bool,
     pace: Pace,
-    /// When the file's first tweet was sent, and when it was replayed.
+    /// The prefix of the ids of this stream, for tweets without an id.
+    prefix: String,
+    /// The time of the file's first tweet, and when it was replayed.
     start: Option<(Timestamp, Instant)>,
+    /// A tweet that was read and is not due yet.
     waiting: Option<Tweet>,
     ended: bool,
 }
@@ -35,114 +50,116 @@ enum Pace {
 }
 
 impl Replay {
-    /// Opens a file of tweets.
+    /// Opens a file of tweets, or a named pipe.
     ///
     /// # Errors
-    /// [`Error::File`] if it is not there or cannot be read.
+    /// [`Error::File`] if it does not exist or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let failed = |source| Error::File {
-            tried: "opened the replay file",
+            action: "open the replay file",
             path: path.clone(),
             source,
         };
-        let file = File::open(&path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.is_dir() {
+        let metadata = std::fs::metadata(&path).map_err(failed)?;
+        if metadata.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
         }
+        let is_pipe = metadata.file_type().is_fifo();
+        let file: Box<dyn AsyncRead + Send + Unpin> = if is_pipe {
+            // Opening and reading a pipe as a file would block until a program writes to it.
+            let _context = runtime().enter();
+            let pipe = pipe::OpenOptions::new().open_receiver(&path);
+            Box::new(pipe.map_err(failed)?)
+        } else {
+            Box::new(tokio::fs::File::from_std(
+                File::open(&path).map_err(failed)?,
+            ))
+        };
         Ok(Replay {
             path,
-            lines: BufReader::with_capacity(1 << 16, file),
+            file,
+            lines: LineBuffer::new(),
             line: 0,
-            buffer: Vec::new(),
+            awaits_writer: is_pipe,
             pace: Pace::Times(1.0),
+            prefix: stream_prefix(),
             start: None,
             waiting: None,
             ended: false,
         })
     }
 
-    /// `times` as fast as the tweets were sent: 1 is their own pace.
+    /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a speed that is no number above 0.
+    /// [`Error::InvalidArgument`] for anything but a finite number above 0.
     pub fn speed(mut self, times: f64) -> Result<Self> {
         if !times.is_finite() || times <= 0.0 {
-            return Err(Error::Invalid {
-                what: format!("speed {times}"),
+            return Err(Error::InvalidArgument {
+                argument: format!("speed {times}"),
                 reason: "a speed is a number above 0",
-                next: "Give a speed such as 10.0, or `.as_fast_as_possible()`.",
+                hint: "give a speed such as 10.0, or `.as_fast_as_possible()`",
             });
         }
         self.pace = Pace::Times(times);
         Ok(self)
     }
 
-    /// No waiting between tweets.
+    /// Removes the waits between tweets.
     pub fn as_fast_as_possible(mut self) -> Self {
         self.pace = Pace::Unlimited;
         self
     }
 
-    /// The next line that is not empty, as a tweet; `None` at the end of the file.
-    fn read(&mut self) -> Option<Result<Tweet>> {
-        while !self.ended {
-            match self.read_line() {
-                Err(source) => {
-                    self.ended = true;
-                    return Some(Err(Error::File {
-                        tried: "read the replay file",
-                        path: self.path.clone(),
-                        source,
-                    }));
-                }
-                Ok(0) => self.ended = true,
-                Ok(_) if self.buffer.trim_ascii().is_empty() => {}
-                Ok(_) => {
-                    let tweet = Tweet::decode(self.buffer.trim_ascii());
-                    return Some(tweet.map_err(|reason| self.bad(reason)));
-                }
-            }
-        }
-        None
-    }
-
-    fn bad(&self, reason: Skip) -> Error {
-        Error::Line {
-            path: self.path.clone(),
-            line: self.line,
-            reason,
-        }
-    }
-
-    /// Reads a line into the buffer and returns its length; of a line that is too long, the buffer
-    /// holds just enough to see that it is.
-    fn read_line(&mut self) -> io::Result<usize> {
-        self.buffer.clear();
-        self.line += 1;
-        let mut length = 0;
+    /// Returns the next non-empty line as a tweet; `None` at the end of the file.
+    async fn read(&mut self) -> Option<Result<Tweet>> {
         loop {
-            let chunk = match self.lines.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let line = match self.lines.next() {
+                Some(line) => line,
+                None if self.ended => self.lines.last()?,
+                None => match self.fill().await {
+                    Ok(()) => continue,
+                    Err(error) => return Some(Err(error)),
+                },
             };
-            let end = chunk
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map(|at| at + 1);
-            let taken = end.unwrap_or(chunk.len());
-            let room = (MAX_MESSAGE_BYTES + 1).saturating_sub(self.buffer.len());
-            self.buffer.extend_from_slice(&chunk[..taken.min(room)]);
-            length += taken;
-            self.lines.consume(taken);
-            if end.is_some() || taken == 0 {
-                return Ok(length);
+            self.line += 1;
+            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                continue;
             }
+            let tweet = line.and_then(|line| Tweet::decode(line.trim().as_bytes()));
+            return Some(tweet.map_err(|reason| Error::InvalidLine {
+                path: self.path.clone(),
+                line: self.line,
+                reason,
+            }));
         }
     }
 
-    /// When the waiting tweet is to go out; `None` for at once.
+    /// Reads a part of the file into the buffer of lines.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    async fn fill(&mut self) -> Result<()> {
+        let bytes = self.lines.bytes();
+        bytes.reserve(READ_BUFFER);
+        match self.file.read_buf(bytes).await {
+            Ok(0) if self.awaits_writer => tokio::time::sleep(WRITER_POLL).await,
+            Ok(0) => self.ended = true,
+            Ok(_) => self.awaits_writer = false,
+            Err(source) => {
+                self.ended = true;
+                return Err(Error::File {
+                    action: "read the replay file",
+                    path: self.path.clone(),
+                    source,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the waiting tweet is due; `None` means at once.
     fn due(&mut self) -> Option<Instant> {
         let Pace::Times(times) = self.pace else {
             return None;
@@ -154,24 +171,26 @@ impl Replay {
             .created_at;
         let (first, started) = *self.start.get_or_insert_with(|| (sent, Instant::now()));
         let offset = sent.duration_since(first).as_secs_f64() / times;
-        // A tweet out of order goes out at once; one of another century does not wait for it.
+        // A tweet that is older than the first is due at once.
         let offset = Duration::try_from_secs_f64(offset.max(0.0)).unwrap_or(Duration::MAX);
         started.checked_add(offset)
     }
 }
 
+#[async_trait]
 impl Source for Replay {
     fn name(&self) -> String {
         format!("replay of {}", self.path.display())
     }
 
-    fn boxed(self) -> BoxedSource {
-        BoxedSource::new(self)
+    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+        self.prefix = stream_prefix();
+        Ok(filter)
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
         if self.waiting.is_none() {
-            match self.read()? {
+            match self.read().await? {
                 Ok(tweet) => self.waiting = Some(tweet),
                 Err(error) => return Some(Err(error)),
             }
@@ -181,7 +200,7 @@ impl Source for Replay {
         }
         let mut tweet = self.waiting.take()?;
         if tweet.id.is_empty() {
-            tweet.id = format!("line-{}", self.line);
+            tweet.id = format!("{}-line-{}", self.prefix, self.line);
         }
         if tweet.has_no_time() {
             tweet.created_at = Timestamp::now();
@@ -196,7 +215,9 @@ impl Source for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::runtime;
+    use crate::runtime::block_on;
+    use crate::tweet::MAX_MESSAGE_BYTES;
+    use std::collections::BTreeSet;
     use std::io::Write;
 
     fn file(lines: &[u8]) -> tempfile::NamedTempFile {
@@ -206,66 +227,98 @@ mod tests {
     }
 
     fn all(mut replay: Replay) -> Vec<Result<Tweet>> {
-        let mut all = Vec::new();
-        runtime().block_on(async {
+        block_on(async {
+            let mut all = Vec::new();
             while let Some(item) = replay.next().await {
                 all.push(item);
             }
-        });
-        all
+            all
+        })
+    }
+
+    fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.unwrap().block_on(work)
     }
 
     #[test]
-    fn bad_lines_are_named_and_the_rest_is_read() {
+    fn invalid_lines_are_numbered_and_the_rest_is_read() {
         let mut lines = b"{\"text\":\"one\"}\n\nnot json\n{\"user\":\"x\"}\n".to_vec();
         lines.extend(vec![b'x'; MAX_MESSAGE_BYTES + 10]);
-        lines.extend(b"\n{\"text\":\"two\",\"id\":7}\n{\"text\":\"trunc");
+        lines.extend(b"\n\xff\xfe\n{\"text\":\"two\",\"id\":7}\n{\"text\":\"trunc");
         let file = file(&lines);
         let read = all(Replay::open(file.path()).unwrap().as_fast_as_possible());
-        let told: Vec<String> = read
+        let shown: Vec<String> = read
             .iter()
             .map(|item| match item {
-                Ok(tweet) => format!("{} {}", tweet.id, tweet.text),
-                Err(Error::Line { line, reason, .. }) => format!("{line}: {reason}"),
+                Ok(tweet) => format!("{} {}", tweet.id.rsplit('-').next().unwrap(), tweet.text),
+                Err(Error::InvalidLine { line, reason, .. }) => format!("{line}: {reason}"),
                 Err(other) => panic!("{other}"),
             })
             .collect();
         let expected = [
-            "line-1 one",
+            "1 one",
             "3: not JSON",
             "4: no text",
             "5: larger than 1 MiB",
+            "6: not UTF-8",
             "7 two",
-            "7: not JSON",
+            "8: not JSON",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]
-    fn a_missing_file_and_a_folder_are_refused() {
+    fn two_replays_of_a_file_without_ids_share_no_id() {
+        let file = file(b"{\"text\":\"a\"}\n{\"text\":\"a\"}\n");
+        let ids = || all(Replay::open(file.path()).unwrap()).into_iter();
+        let ids: BTreeSet<String> = ids().chain(ids()).map(|tweet| tweet.unwrap().id).collect();
+        assert_eq!(ids.len(), 4);
+    }
+
+    #[test]
+    fn a_missing_file_and_a_folder_are_rejected() {
         for path in ["/no/such/file.jsonl", "."] {
-            let error = Replay::open(path).unwrap_err().to_string();
+            let error = Replay::open(path).err().unwrap().to_string();
             assert!(
-                error.contains(path) && error.contains("Check the path"),
+                error.contains(path) && error.contains("check the path"),
                 "{error}"
             );
         }
     }
 
     #[test]
+    fn a_named_pipe_is_read_from_its_first_writer_to_its_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let mut replay = Replay::open(&path).unwrap().as_fast_as_possible();
+        let early = block_on(async {
+            tokio::time::timeout(Duration::from_millis(200), replay.next())
+                .await
+                .is_ok()
+        });
+        assert!(!early, "nothing was written, and the pipe has not ended");
+        let writer = std::thread::spawn(move || std::fs::write(path, "{\"text\":\"piped\"}\n"));
+        let read = all(replay);
+        writer.join().unwrap().unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].as_ref().unwrap().text, "piped");
+    }
+
+    #[test]
     fn the_pace_is_the_tweets_own_times_the_speed() {
-        let clock = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
         let file = file(
             b"{\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
               {\"text\":\"b\",\"created_at\":\"2026-01-01T00:01:00Z\"}\n\
               {\"text\":\"back\",\"created_at\":\"2025-01-01T00:00:00Z\"}\n\
               {\"text\":\"c\",\"created_at\":\"2026-01-01T00:10:00Z\"}\n",
         );
-        clock.block_on(async {
+        with_paused_clock(async {
             let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
             let start = Instant::now();
             let mut at = Vec::new();
@@ -278,17 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_wait_loses_no_tweet() {
-        let clock = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
+    fn dropping_a_wait_loses_no_tweet() {
         let file = file(
             b"{\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
               {\"text\":\"b\",\"created_at\":\"2026-01-01T00:01:00Z\"}\n",
         );
-        clock.block_on(async {
+        with_paused_clock(async {
             let mut replay = Replay::open(file.path()).unwrap();
             replay.next().await;
             assert!(

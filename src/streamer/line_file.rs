@@ -1,5 +1,5 @@
-//! A file of JSON lines that is only ever added to, and in which only whole lines are left, also
-//! when the disk is full.
+//! A file of lines that is only appended to. It contains whole lines only, also when the disk is
+//! full.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,8 +8,8 @@ use std::path::Path;
 pub(super) struct LineFile(File);
 
 impl LineFile {
-    /// Opens the file, which is made if it is not there. A last line without an end, which a crash
-    /// may leave, gets one: it spoils itself only, and not the tweet that comes after it.
+    /// Opens the file, and creates it if it does not exist. A last line without a line end, which a
+    /// crash may leave, gets one, so that it does not merge with the next line.
     pub(super) fn open(path: &Path) -> io::Result<LineFile> {
         let mut file = OpenOptions::new()
             .create(true)
@@ -27,12 +27,12 @@ impl LineFile {
         Ok(LineFile(file))
     }
 
-    /// Adds whole lines, each with its end; what could not be written is taken back.
+    /// Appends whole lines. If that fails, it removes the part that was written.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let whole = self.0.metadata()?.len();
+        let length = self.0.metadata()?.len();
         self.0.write_all(lines).inspect_err(|_| {
-            // Where this fails too, the file is no file but a device.
-            let _ = self.0.set_len(whole);
+            // This fails for a device, which has no length.
+            let _ = self.0.set_len(length);
         })
     }
 }

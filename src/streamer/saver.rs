@@ -1,88 +1,90 @@
-//! The file of streamed tweets, one JSON object a line, for [`Replay`](crate::source::Replay).
+//! The file of streamed tweets, one JSON object per line, for [`Replay`](crate::source::Replay).
 //!
-//! A thread of its own writes it, so that a slow disk is not in the stream's way. At the first
-//! failure it says so and writes no more, and the stream goes on.
+//! A thread writes it, so that a slow disk does not slow the stream. After the first failure the
+//! thread reports it and writes no more, and the stream continues.
 
 use super::line_file::LineFile;
+use crate::background::Background;
+use crate::queue::{self, Receiver, Sender};
 use crate::runtime::locked;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
-/// How many lines wait for the disk, at most.
-const QUEUE: usize = 10_000;
-/// How much is written at once, at most, in bytes.
+/// How many lines wait for the disk at most, and how many bytes.
+const QUEUE_LINES: usize = 10_000;
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+/// How much is written at once at most, in bytes.
 const BLOCK: usize = 256 * 1024;
-/// A disk that takes nothing for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A disk that accepts nothing for this long has failed.
+const DISK_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Saver {
     path: PathBuf,
-    lines: Option<mpsc::Sender<Vec<u8>>>,
-    thread: Option<JoinHandle<()>>,
-    trouble: Arc<Mutex<Option<String>>>,
+    lines: Option<Sender<Vec<u8>>>,
+    thread: Option<Background<()>>,
+    error: Arc<Mutex<Option<String>>>,
 }
 
 impl Saver {
-    /// Opens the file for appending and starts its thread.
+    /// Opens the file for appending, and starts the thread.
     pub(super) fn open(path: PathBuf) -> Result<Saver> {
-        let failed = |source| Error::File {
-            tried: "opened the file for streamed tweets",
+        let file = LineFile::open(&path).map_err(|source| Error::File {
+            action: "open the file for streamed tweets",
             path: path.clone(),
             source,
-        };
-        let file = LineFile::open(&path).map_err(failed)?;
-        let (sender, lines) = mpsc::channel(QUEUE);
-        let trouble = Arc::new(Mutex::new(None));
+        })?;
+        let (sender, lines) = queue::bounded(QUEUE_LINES, QUEUE_BYTES);
+        let error = Arc::new(Mutex::new(None));
         let writer = Writer {
             path: path.clone(),
             file,
-            trouble: trouble.clone(),
+            error: error.clone(),
         };
-        let thread = std::thread::Builder::new()
-            .name("saver".into())
-            .spawn(move || writer.run(lines))
-            .map_err(failed)?;
         Ok(Saver {
             path,
             lines: Some(sender),
-            thread: Some(thread),
-            trouble,
+            thread: Some(Background::spawn_thread("saver", move |_| {
+                writer.run(lines)
+            })?),
+            error,
         })
     }
 
-    /// Hands a line over, without its end. It waits only where the disk is slower than the stream.
+    /// Passes a line to the thread, without its line end. It waits while the disk is slower than the
+    /// stream.
     pub(super) async fn save(&mut self, line: &[u8]) {
         let Some(lines) = &self.lines else { return };
-        let handed = tokio::time::timeout(PATIENCE, lines.send(line.to_vec())).await;
-        if !matches!(handed, Ok(Ok(()))) {
+        let sent = lines.send(line.to_vec(), line.len());
+        let sent = tokio::time::timeout(DISK_LIMIT, sent).await;
+        if !matches!(sent, Ok(Ok(()))) {
             self.lines = None;
-            if handed.is_err() {
-                let seconds = PATIENCE.as_secs();
-                let reason = format!("the disk took nothing for {seconds} s");
-                locked(&self.trouble).get_or_insert(stopped(&self.path, &reason));
-                // A thread that hangs in the disk must not hold the stream's end up.
+            if sent.is_err() {
+                let seconds = DISK_LIMIT.as_secs();
+                let reason = format!("the disk accepted nothing for {seconds} s");
+                locked(&self.error).get_or_insert(stopped(&self.path, &reason));
+                // Do not wait for a thread that hangs in the disk.
                 self.thread = None;
             }
         }
     }
 
-    /// Why tweets are no longer saved, if that is so and was not asked for before.
-    pub(super) fn trouble(&self) -> Option<String> {
-        locked(&self.trouble).take()
+    /// Returns why tweets are no longer saved, once.
+    pub(super) fn take_error(&self) -> Option<String> {
+        locked(&self.error).take()
     }
 
-    /// Waits until all that was handed over is in the file; returns what went wrong, if anything
-    /// did.
+    /// Blocks until every line is in the file. Returns the error, if there was one.
     pub(super) fn close(mut self) -> Option<String> {
         self.lines = None;
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            thread.shut_down();
+            if let Some(panic) = thread.panic() {
+                return Some(stopped(&self.path, &panic.to_string()));
+            }
         }
-        self.trouble()
+        self.take_error()
     }
 }
 
@@ -93,23 +95,23 @@ fn stopped(path: &Path, reason: &str) -> String {
 struct Writer {
     path: PathBuf,
     file: LineFile,
-    trouble: Arc<Mutex<Option<String>>>,
+    error: Arc<Mutex<Option<String>>>,
 }
 
 impl Writer {
-    fn run(mut self, mut lines: mpsc::Receiver<Vec<u8>>) {
+    fn run(mut self, mut lines: Receiver<Vec<u8>>) {
         let mut block = Vec::new();
         while let Some(line) = lines.blocking_recv() {
             block.extend(line);
             block.push(b'\n');
             while block.len() < BLOCK
-                && let Ok(line) = lines.try_recv()
+                && let Some(line) = lines.try_recv()
             {
                 block.extend(line);
                 block.push(b'\n');
             }
             if let Err(error) = self.file.append(&block) {
-                *locked(&self.trouble) = Some(stopped(&self.path, &error.to_string()));
+                *locked(&self.error) = Some(stopped(&self.path, &error.to_string()));
                 return;
             }
             block.clear();
@@ -120,11 +122,11 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::runtime;
+    use crate::runtime::block_on;
 
     fn save(path: &Path, lines: &[&str]) -> Option<String> {
         let mut saver = Saver::open(path.to_path_buf()).unwrap();
-        runtime().block_on(async {
+        block_on(async {
             for line in lines {
                 saver.save(line.as_bytes()).await;
             }
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_appended_to_and_a_cut_line_gets_its_end() {
+    fn lines_are_appended_and_a_cut_line_gets_its_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "old\ncut").unwrap();
         assert_eq!(save(file.path(), &["one", "two"]), None);
@@ -143,16 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_told() {
-        let trouble = save(Path::new("/dev/full"), &["one", "two"]).unwrap();
-        assert!(
-            trouble.contains("no longer saved to /dev/full"),
-            "{trouble}"
-        );
+    fn a_full_disk_is_reported() {
+        let error = save(Path::new("/dev/full"), &["one", "two"]).unwrap();
+        assert!(error.contains("no longer saved to /dev/full"), "{error}");
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_refused() {
+    fn a_missing_folder_is_rejected() {
         let error = Saver::open("/no/such/folder/file".into())
             .err()
             .unwrap()

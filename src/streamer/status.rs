@@ -1,7 +1,6 @@
-//! Where a stream stands: for a program as a struct, for a person as a line and as a card, and for
-//! the page of the Listener as a message in a topic of its own.
+//! The status of a stream: for a program as a struct, for a person as a line and as a card.
 
-use crate::notebook::{Card, shorten, thousands};
+use crate::display::{Card, shorten, thousands};
 use crate::source::Connection;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,90 +8,115 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The largest report that is read, in bytes; a stranger may have written it.
-const LARGEST_REPORT: usize = 16 * 1024;
-
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Ended {
+pub enum EndReason {
     /// The source had no more tweets.
     Source,
-    /// The source cannot be streamed from any longer; `last_trouble` says why.
+    /// The source or the streamer failed; `last_error` has the cause.
     Failed,
     /// The time span was over.
     TimeSpan,
-    /// It was stopped.
+    /// The stream was stopped.
     Stopped,
 }
 
-/// Where a stream stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StreamerStatus {
-    /// What the source calls itself.
-    pub source: String,
-    /// How its connection stands; `None` for a source without one.
-    pub connection: Option<Connection>,
-    /// Why it ended; `None` while it runs.
-    pub ended: Option<Ended>,
-    /// For how long it has run.
-    pub elapsed: Duration,
-    /// How long it still has; `None` without a time span.
-    pub remaining: Option<Duration>,
-    /// Tweets a second that the broker took: in the last ten seconds while it runs, in all of its
-    /// time once it has ended.
-    pub rate: f64,
+/// The counts of a stream. Each is also a field of the JSON forms. To add one, add a field here, a
+/// row in [`Counts::rows`], and the statement that increments it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
     /// Tweets that came from the source.
     pub read: u64,
-    /// Of those, the ones that match no track or no language.
+    /// Tweets that matched no track or no language.
     pub filtered: u64,
-    /// Of those, the ones whose id was seen before.
+    /// Tweets whose id had come before.
     pub duplicate: u64,
-    /// Items of the source that were no tweets.
+    /// Messages of the source that are not tweets.
     pub skipped: u64,
-    /// Tweets that the broker has.
+    /// Tweets that the broker has confirmed.
     pub sent: u64,
-    /// Tweets that the broker did not take.
+    /// Tweets that the broker did not accept. They are in the dead-letter file.
     pub failed: u64,
-    /// The file that they are in, for [`Replay`](crate::source::Replay); `None` if there are none.
-    pub undelivered: Option<PathBuf>,
-    /// Tweets on their way to the broker.
-    pub in_flight: u64,
-    /// When the newest tweet that passed was written.
+}
+
+impl Counts {
+    /// Returns the number of tweets on their way to the broker.
+    pub fn in_flight(&self) -> u64 {
+        let accepted = self.read - self.filtered - self.duplicate;
+        accepted.saturating_sub(self.sent + self.failed)
+    }
+
+    /// Returns the rows of the card.
+    fn rows(&self) -> Vec<(&'static str, u64)> {
+        let mut rows = vec![
+            ("read", self.read),
+            ("filtered out", self.filtered),
+            ("duplicates", self.duplicate),
+            ("sent", self.sent),
+        ];
+        let errors = [
+            ("skipped, not tweets", self.skipped),
+            ("failed", self.failed),
+        ];
+        rows.extend(errors.into_iter().filter(|(_, count)| *count > 0));
+        rows
+    }
+}
+
+/// The status of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamerStatus {
+    /// The name of the source.
+    pub source: String,
+    /// The state of its connection; `None` for a source without one.
+    pub connection: Option<Connection>,
+    /// Why the stream ended; `None` while it runs.
+    pub ended: Option<EndReason>,
+    /// How long the stream has run.
+    pub elapsed: Duration,
+    /// How long it will still run; `None` without a time span.
+    pub remaining: Option<Duration>,
+    /// Tweets sent per second: over the last ten seconds while the stream runs, and over its whole
+    /// time once it has ended.
+    pub rate: f64,
+    /// The counts.
+    pub counts: Counts,
+    /// The file with the failed tweets, for [`Replay`](crate::source::Replay); `None` if no tweet
+    /// has failed.
+    pub dead_letter_file: Option<PathBuf>,
+    /// When the newest tweet that passed the filter was written.
     pub newest: Option<Timestamp>,
-    /// How many were written to the broker of each topic; a tweet may have several.
+    /// The number of tweets for each topic. A tweet may have several topics.
     pub topics: BTreeMap<String, u64>,
-    /// The newest thing that went wrong, if anything did.
-    pub last_trouble: Option<String>,
+    /// The last error, if there was one.
+    pub last_error: Option<String>,
 }
 
 impl StreamerStatus {
-    /// How long ago the newest tweet that passed was written.
+    /// Returns the age of the newest tweet that passed the filter.
     pub fn newest_age(&self) -> Option<Duration> {
         let newest = self.newest?;
         Some(Duration::try_from(Timestamp::now().duration_since(newest)).unwrap_or_default())
     }
 
-    /// The counts as JSON, as the example program ends with them.
+    /// Returns the counts as JSON, as the example program prints them with `--json`. The key
+    /// `undelivered` is an alias of `dead_letter_file`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "read": self.read,
-            "filtered": self.filtered,
-            "duplicate": self.duplicate,
-            "skipped": self.skipped,
-            "sent": self.sent,
-            "failed": self.failed,
-            "undelivered": self.undelivered,
-            "topics": self.topics,
-        })
+        let mut json = serde_json::json!(self.counts);
+        json["topics"] = serde_json::json!(self.topics);
+        json["dead_letter_file"] = serde_json::json!(self.dead_letter_file);
+        json["undelivered"] = serde_json::json!(self.dead_letter_file);
+        json
     }
 
     fn state(&self) -> String {
         match (self.ended, &self.connection) {
-            (Some(Ended::Source), _) => "the source has ended".into(),
-            (Some(Ended::Failed), _) => "the source has failed".into(),
-            (Some(Ended::TimeSpan), _) => "the time span is over".into(),
-            (Some(Ended::Stopped), _) => "stopped".into(),
+            (Some(EndReason::Source), _) => "the source has ended".into(),
+            (Some(EndReason::Failed), _) => "failed".into(),
+            (Some(EndReason::TimeSpan), _) => "the time span is over".into(),
+            (Some(EndReason::Stopped), _) => "stopped".into(),
             (
                 None,
                 Some(Connection {
@@ -101,14 +125,14 @@ impl StreamerStatus {
                     ..
                 }),
             ) => match last_reason {
-                Some(reason) => format!("not connected, trying again: {reason}"),
+                Some(reason) => format!("not connected, retrying: {reason}"),
                 None => "connecting".into(),
             },
             (None, _) => "streaming".into(),
         }
     }
 
-    /// Shows a card in a notebook.
+    /// Displays a status card in a notebook.
     pub fn evcxr_display(&self) {
         let mut card = Card::new("Streamer")
             .row("state", &self.state())
@@ -116,30 +140,21 @@ impl StreamerStatus {
         if let Some(connection) = &self.connection {
             card = connection_rows(card, connection);
         }
-        card = card
-            .row("read", &thousands(self.read))
-            .row("filtered out", &thousands(self.filtered))
-            .row("duplicates", &thousands(self.duplicate))
-            .row(
-                "sent",
-                &format!("{} ({:.1} a second)", thousands(self.sent), self.rate),
-            );
+        for (name, count) in self.counts.rows() {
+            card = card.row(name, &thousands(count));
+        }
         for (topic, count) in &self.topics {
             card = card.row(&format!("… about {topic}"), &thousands(*count));
         }
+        card = card.row("rate", &format!("{:.1} per second", self.rate));
         if let Some(age) = self.newest_age().filter(|_| self.ended.is_none()) {
             card = card.row("newest tweet", &format!("{:.1} s old", age.as_secs_f64()));
         }
-        if self.skipped + self.failed > 0 {
-            card = card
-                .row("no tweets", &thousands(self.skipped))
-                .row("failed", &thousands(self.failed));
+        if let Some(file) = &self.dead_letter_file {
+            card = card.row("dead-letter file", &file.display().to_string());
         }
-        if let Some(file) = &self.undelivered {
-            card = card.row("the failed ones are in", &file.display().to_string());
-        }
-        if let Some(trouble) = &self.last_trouble {
-            card = card.row("last trouble", trouble);
+        if let Some(error) = &self.last_error {
+            card = card.row("last error", error);
         }
         if let (None, Some(remaining)) = (self.ended, self.remaining) {
             card = card.row("remaining", &format!("{:.0} s", remaining.as_secs_f64()));
@@ -154,34 +169,28 @@ fn connection_rows(mut card: Card, connection: &Connection) -> Card {
     }
     card = card.row("reconnects", &thousands(connection.reconnects));
     if let Some(reason) = &connection.last_reason {
-        card = card.row("last reason", reason);
+        card = card.row("last connection error", reason);
     }
     if connection.without_followers > 0 {
-        card = card.row(
-            "followers not known",
-            &thousands(connection.without_followers),
-        );
+        let count = thousands(connection.without_followers);
+        card = card.row("unknown follower counts", &count);
     }
     card
 }
 
 impl std::fmt::Display for StreamerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:>4.0} s: streamed {}",
-            self.elapsed.as_secs_f64(),
-            thousands(self.sent)
-        )?;
+        let seconds = self.elapsed.as_secs_f64();
+        write!(f, "{seconds:>4.0} s: sent {}", thousands(self.counts.sent))?;
         for (topic, count) in &self.topics {
             write!(f, ", {topic} {}", thousands(*count))?;
         }
-        write!(f, ", {:.1} a second", self.rate)?;
-        if self.failed > 0 {
-            write!(f, ", FAILED {}", thousands(self.failed))?;
+        write!(f, ", {:.1} per second", self.rate)?;
+        if self.counts.failed > 0 {
+            write!(f, ", FAILED {}", thousands(self.counts.failed))?;
         }
-        if let Some(file) = &self.undelivered {
-            write!(f, " (kept in {})", file.display())?;
+        if let Some(file) = &self.dead_letter_file {
+            write!(f, " (saved to {})", file.display())?;
         }
         match self.state().as_str() {
             "streaming" => {}
@@ -191,105 +200,5 @@ impl std::fmt::Display for StreamerStatus {
             (None, Some(remaining)) => write!(f, ", {:.0} s remaining", remaining.as_secs_f64()),
             _ => Ok(()),
         }
-    }
-}
-
-/// A status as it travels to the Listener's page: JSON in the topic that [`report_topic`] names, a
-/// message a second. It has a topic of its own so that `tweets` holds tweets only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Report {
-    source: String,
-    ended: Option<Ended>,
-    connection: Option<Connection>,
-    rate: f64,
-    read: u64,
-    filtered: u64,
-    duplicate: u64,
-    sent: u64,
-    failed: u64,
-    newest: Option<Timestamp>,
-}
-
-/// The topic beside `topic` in which its streamer reports.
-pub(crate) fn report_topic(topic: &str) -> String {
-    format!("{topic}-streamer")
-}
-
-impl Report {
-    pub(super) fn new(status: &StreamerStatus) -> Report {
-        Report {
-            source: status.source.clone(),
-            ended: status.ended,
-            connection: status.connection.clone(),
-            rate: status.rate,
-            read: status.read,
-            filtered: status.filtered,
-            duplicate: status.duplicate,
-            sent: status.sent,
-            failed: status.failed,
-            newest: status.newest,
-        }
-    }
-
-    pub(super) fn encode(&self) -> Vec<u8> {
-        // Strings, numbers and times: all of it has a form in JSON.
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Whether the stream has ended.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.is_some()
-    }
-
-    /// Reads a report; what is none, is not.
-    pub(crate) fn decode(message: &[u8]) -> Option<Report> {
-        if message.len() > LARGEST_REPORT {
-            return None;
-        }
-        let mut report: Report = serde_json::from_slice(message).ok()?;
-        report.source = shorten(&report.source, 60);
-        if let Some(connection) = &mut report.connection {
-            let reason = connection.last_reason.as_deref();
-            connection.last_reason = reason.map(|reason| shorten(reason, 160));
-        }
-        Some(report)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_is_read_back_and_cut_to_size() {
-        let report = Report {
-            source: "S".repeat(100),
-            ended: Some(Ended::TimeSpan),
-            connection: Some(Connection {
-                last_reason: Some("why".repeat(200)),
-                ..Connection::default()
-            }),
-            rate: 1.5,
-            read: 4,
-            filtered: 1,
-            duplicate: 1,
-            sent: 2,
-            failed: 0,
-            newest: Some(Timestamp::UNIX_EPOCH),
-        };
-        let read = Report::decode(&report.encode()).unwrap();
-        assert_eq!((read.sent, read.ended), (2, Some(Ended::TimeSpan)));
-        assert!(read.source.chars().count() == 61);
-        assert!(
-            read.connection
-                .unwrap()
-                .last_reason
-                .unwrap()
-                .chars()
-                .count()
-                == 161
-        );
-        assert_eq!(Report::decode(b"{}"), None);
-        assert_eq!(Report::decode(&vec![b' '; LARGEST_REPORT + 1]), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Apache Kafka for the tests: brokers of their own, on free ports and with data of their own, that
-//! end with the test's process, however that ends.
+//! Apache Kafka for the tests: brokers on free ports, with data of their own, that end with the process
+//! of the test, however it ends.
 
 use super::{LIMIT, until};
 use live_sentiment::prelude::*;
@@ -11,21 +11,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
-/// The first line that it says is the broker's process. Its end is the end of the pipe from us.
+/// Its first line of output is the process id of the broker. The broker ends when the pipe closes.
 const SUPERVISE: &str = r#"exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
 echo $broker
 { cat <&3 >/dev/null; kill -KILL 0; } >/dev/null 2>&1 &
 wait $broker"#;
 
-/// Whether it can run here; where it cannot, the test is told of at the end of `make test`, and CI
-/// fails.
+/// Returns whether Apache Kafka can run here. If not, `make test` says so at its end, and CI fails.
 pub fn is_there() -> bool {
     static THERE: LazyLock<bool> = LazyLock::new(|| {
         let prepared = Command::new(root().join("kafka/prepare")).output().unwrap();
         if !prepared.status.success() {
             let why = String::from_utf8_lossy(&prepared.stdout).trim().to_owned();
-            assert!(std::env::var_os("CI").is_none(), "CI must run all: {why}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI must run all tests: {why}"
+            );
             let mut list = std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)
@@ -38,7 +40,7 @@ pub fn is_there() -> bool {
     *THERE
 }
 
-/// The one that the tests of a file share; each has a topic of its own.
+/// The broker that the tests of a file share. Each test has a topic of its own.
 pub fn shared() -> Option<&'static Apache> {
     static SHARED: LazyLock<Option<Apache>> =
         LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));
@@ -68,8 +70,8 @@ struct Broker {
 }
 
 impl Apache {
-    /// One broker, with settings that differ from `kafka/server.properties`; none if Java is
-    /// missing.
+    /// Starts one broker, with settings that differ from `kafka/server.properties`. Returns `None` if
+    /// Java is missing.
     pub fn start(settings: &[(&str, &str)]) -> Option<Apache> {
         Apache::cluster(1, settings)
     }
@@ -143,7 +145,7 @@ impl Apache {
         Kafka::at(&self.address()).unwrap()
     }
 
-    /// Starts a broker and does not wait for it.
+    /// Starts a broker without waiting for it.
     pub fn begin(&self, broker: usize) {
         let Broker {
             properties,
@@ -187,7 +189,7 @@ impl Apache {
         running.is_some_and(|(supervisor, _)| supervisor.try_wait().unwrap().is_none())
     }
 
-    /// Sends a signal to the broker, and waits for its end if it is one.
+    /// Sends a signal to the broker. It waits for the end of a killed broker.
     pub fn signal(&self, broker: usize, name: &str) {
         let mut process = self.brokers[broker].process.lock().unwrap();
         let (supervisor, id) = process.as_mut().unwrap();
@@ -199,7 +201,7 @@ impl Apache {
         }
     }
 
-    /// Which broker leads the topic's first partition.
+    /// Returns which broker leads the first partition of the topic.
     pub fn leader(&self, topic: &str) -> usize {
         use rdkafka::consumer::{BaseConsumer, Consumer};
         let consumer: BaseConsumer = rdkafka::ClientConfig::new()

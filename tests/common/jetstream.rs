@@ -1,5 +1,5 @@
-//! A Jetstream in both of its versions, and the AppView's profiles; both misbehave as they are told.
-#![allow(dead_code, reason = "each user of it uses some of it")]
+//! A Jetstream in both versions, and the profiles of the AppView. Both simulate faults on request.
+#![allow(dead_code, reason = "each user uses a part of it")]
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, PartialEq)]
 pub enum Speaks {
     V2,
-    /// Version 2, but it does not answer with the subprotocol's name.
+    /// Version 2, without confirming the subprotocol.
     V2Unnamed,
     V1,
 }
@@ -28,28 +28,28 @@ pub enum ProfilesAre {
     Hanging,
 }
 
-/// An event in the log, in the order of its time.
+/// An event of the log, in the order of time.
 #[derive(Clone)]
 pub enum Event {
-    /// A post by the author of this number, with its text.
+    /// A post: the number of its author, and its text.
     Post(u64, String),
-    /// A frame as it is.
+    /// A whole frame.
     Raw(String),
 }
 
 pub struct Jetstream {
     pub speaks: Speaks,
-    /// The event of place n has the time `time(n)`.
+    /// The event at index n has the time `time(n)`.
     pub log: Vec<Event>,
-    /// Where a reader without a cursor begins.
+    /// Where a reader without a cursor starts.
     pub tip: usize,
-    /// A connection is cut after so many frames.
+    /// Each connection breaks after this many frames.
     pub cut_after: Option<usize>,
-    /// Connections of an earlier one are cut.
+    /// A change breaks all connections.
     pub generation: u64,
-    /// After the log: a stream that goes on without a word, and reads nothing either.
+    /// After the log, the stream neither sends nor reads anything.
     pub silent: bool,
-    /// Answers the next requests for a connection with these.
+    /// The status codes of the responses to the next requests.
     pub answers: Vec<u16>,
     pub profiles: ProfilesAre,
     pub connections: Vec<(Instant, Option<u64>)>,
@@ -75,12 +75,13 @@ impl Default for Jetstream {
 
 pub type Shared = Arc<Mutex<Jetstream>>;
 
-/// Microseconds since 1970 of the event at a place of the log: a millisecond each.
+/// Returns the time of the event at an index of the log, in microseconds since 1970. Two events are a
+/// millisecond apart.
 pub fn time(place: usize) -> u64 {
     1_767_225_600_000_000 + 1_000 * place as u64
 }
 
-/// Serves on the runtime it is called on; the address as a base for paths.
+/// Serves on the current runtime. Returns the base address.
 pub async fn serve(jetstream: Shared) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -148,7 +149,7 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
     let mut place = begin;
     loop {
         if cut_after.is_some_and(|frames| place - begin >= frames) {
-            // Without a closing handshake, as a network breaks.
+            // Without a closing handshake, like a broken network.
             return;
         }
         let next = {
@@ -171,7 +172,7 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
             }
             (None, true) => std::future::pending().await,
             (None, false) => {
-                // Reading is what answers pings.
+                // Reading answers pings.
                 let more = tokio::time::sleep(std::time::Duration::from_millis(20));
                 tokio::select! {
                     message = socket.recv() => if !matches!(message, Some(Ok(_))) { return },

@@ -1,5 +1,5 @@
-//! What the tests share: a real embedded broker each, and waiting for what must come.
-#![allow(dead_code, unused_macros, reason = "each test file uses some of it")]
+//! What the tests share: a real embedded broker for each, and waits for what must happen.
+#![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
 
 pub mod apache;
 
@@ -7,34 +7,44 @@ use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use rdkafka::ClientConfig;
+use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::process::Command;
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Longer than anything takes on a machine that stalls for seconds; only a failure waits it out.
+/// Longer than anything takes on a slow machine. Only a failing test waits this long.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn broker() -> Kafka {
     assert!(
         std::env::var_os(BOOTSTRAP_VARIABLE).is_none(),
-        "the tests bring their own broker"
+        "the tests start their own broker"
     );
     Kafka::embedded(0).unwrap()
 }
 
-/// The topic that the programs use by default.
-pub fn make_topic(kafka: &Kafka) {
+/// Creates the topic that the programs use by default.
+pub fn create_topic(kafka: &Kafka) -> Topic {
     kafka
         .create_topic("tweets", TopicConfig::default())
-        .unwrap();
+        .unwrap()
 }
 
-pub fn broker_with_topic() -> Kafka {
+/// Creates the default topic with several partitions.
+pub fn create_topic_with(kafka: &Kafka, partitions: i32) -> Topic {
+    let config = TopicConfig {
+        partitions,
+        ..TopicConfig::default()
+    };
+    kafka.create_topic("tweets", config).unwrap()
+}
+
+pub fn broker_with_topic() -> (Kafka, Topic) {
     let kafka = broker();
-    make_topic(&kafka);
-    kafka
+    let topic = create_topic(&kafka);
+    (kafka, topic)
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -45,49 +55,73 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-pub fn until_heard(listening: &Listening, count: u64) {
-    until(&format!("{count} heard"), || {
-        let heard = listening.summary().total.heard;
-        assert!(heard <= count, "{heard} were heard where {count} were sent");
-        heard == count
+pub fn until_counted(listening: &Listening, count: u64) {
+    until(&format!("{count} counted"), || {
+        let counted = listening.summary().total.counted;
+        assert!(
+            counted <= count,
+            "{counted} were counted, {count} were sent"
+        );
+        counted == count
     });
 }
 
-/// Writes raw messages, as another program would.
-pub fn write(kafka: &Kafka, topic: &str, messages: &[&[u8]]) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.address())
-        .set("message.max.bytes", "4000000")
-        .create()
-        .unwrap();
-    for message in messages {
-        producer
-            .send(BaseRecord::to(topic).key("someone").payload(*message))
-            .unwrap();
+fn producer(kafka: &Kafka, settings: &[(&str, &str)]) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.address());
+    for (name, value) in settings {
+        config.set(*name, *value);
     }
-    producer.flush(Duration::from_secs(20)).unwrap();
+    config.create().unwrap()
 }
 
-/// Writes the same message `count` times, each in a batch of its own, as a slow stream does.
-pub fn write_one_by_one(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.address())
-        .set("linger.ms", "0")
-        .set("batch.num.messages", "1")
-        .create()
-        .unwrap();
-    for _ in 0..count {
-        while producer
-            .send(BaseRecord::to(topic).key("someone").payload(message))
-            .is_err()
-        {
-            producer.poll(Duration::from_millis(5));
-        }
+/// Sends a record, and waits while the producer's queue is full.
+fn send<'a, K: ToBytes + ?Sized + 'a>(
+    producer: &BaseProducer,
+    record: impl Fn() -> BaseRecord<'a, K, [u8]>,
+) {
+    while producer.send(record()).is_err() {
+        producer.poll(Duration::from_millis(5));
+    }
+}
+
+/// Writes raw messages, as another program does.
+pub fn write(kafka: &Kafka, topic: &str, messages: &[&[u8]]) {
+    let producer = producer(kafka, &[("message.max.bytes", "4000000")]);
+    for message in messages {
+        send(&producer, || {
+            BaseRecord::to(topic).key("someone").payload(*message)
+        });
     }
     producer.flush(LIMIT).unwrap();
 }
 
-/// The process id of the embedded broker at `address`.
+/// Writes the same message `count` times, each in a batch of its own, as a slow stream does.
+pub fn write_one_by_one(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
+    let producer = producer(kafka, &[("linger.ms", "0"), ("batch.num.messages", "1")]);
+    for _ in 0..count {
+        send(&producer, || {
+            BaseRecord::to(topic).key("someone").payload(message)
+        });
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Writes the same message `count` times, uncompressed and without a key.
+pub fn write_many(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
+    let producer = producer(
+        kafka,
+        &[("linger.ms", "20"), ("message.max.bytes", "4000000")],
+    );
+    for _ in 0..count {
+        send(&producer, || {
+            BaseRecord::<(), _>::to(topic).payload(message)
+        });
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Returns the process id of the embedded broker at `address`.
 pub fn broker_process(address: &str) -> String {
     let pattern = format!("^[^ ]*tansu broker --listener-url tcp://{address}");
     let found = Command::new("pgrep")
@@ -95,7 +129,10 @@ pub fn broker_process(address: &str) -> String {
         .output()
         .unwrap();
     let id = String::from_utf8(found.stdout).unwrap().trim().to_owned();
-    assert!(id.parse::<u32>().is_ok(), "the broker's process: {id:?}");
+    assert!(
+        id.parse::<u32>().is_ok(),
+        "the process of the broker: {id:?}"
+    );
     id
 }
 
@@ -109,8 +146,8 @@ pub fn signal(process: &str, name: &str) {
     );
 }
 
-/// A way to the server at `base` on which what it says comes in pieces of a few bytes; both
-/// addresses.
+/// A proxy to the server at `base` that passes on its bytes in pieces of a few bytes each. Returns
+/// the addresses of the server and of the proxy.
 pub async fn splitting(base: &str) -> (String, String) {
     let server = base.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,8 +176,8 @@ pub async fn splitting(base: &str) -> (String, String) {
     (base.to_owned(), split)
 }
 
-/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`: one with an embedded broker
-/// of its own, one with a topic of its own on an Apache Kafka that they share.
+/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`: one with an embedded broker of
+/// its own, and one with a topic of its own on a shared Apache Kafka.
 macro_rules! on_both_brokers {
     ($($test:ident,)*) => {
         mod embedded {
@@ -156,7 +193,7 @@ macro_rules! on_both_brokers {
     };
 }
 
-/// A replay file, and what must be heard of it.
+/// A replay file, and what a listener must count of it.
 pub struct Story {
     pub file: tempfile::NamedTempFile,
     pub count: u64,
@@ -164,7 +201,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Tweets of 50 authors, spread over so long.
+    /// Creates a file of tweets by 50 authors, whose times spread over the duration `over`.
     pub fn of(count: u64, over: Duration) -> Story {
         use live_sentiment::sentiment::weighted;
         use std::io::Write;
@@ -198,35 +235,17 @@ impl Story {
         Replay::open(self.file.path()).unwrap()
     }
 
-    /// All of it is heard, each tweet once, with the sum of an undisturbed run.
-    pub fn until_heard(&self, listening: &Listening) {
-        until_heard(listening, self.count);
+    /// Waits until each tweet is counted once, with the sum of an undisturbed run.
+    pub fn until_counted(&self, listening: &Listening) {
+        until_counted(listening, self.count);
         let sum = listening.summary().total.sum;
         assert!((sum - self.sum).abs() < 1e-6, "{sum} is not {}", self.sum);
     }
 }
 
-/// An example program, as cargo has built it beside the tests.
+/// Returns an example program, which cargo builds beside the tests.
 pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().join("examples");
     Command::new(folder.join(name))
-}
-
-/// Writes the same message `count` times, uncompressed.
-pub fn write_many(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.address())
-        .set("linger.ms", "20")
-        .create()
-        .unwrap();
-    for _ in 0..count {
-        while producer
-            .send(BaseRecord::<(), _>::to(topic).payload(message))
-            .is_err()
-        {
-            producer.poll(Duration::from_millis(5));
-        }
-    }
-    producer.flush(LIMIT).unwrap();
 }

@@ -1,5 +1,5 @@
-//! A server that speaks X's API v2 as docs.x.com documents it, and misbehaves as it is told.
-#![allow(dead_code, reason = "each user of it uses some of it")]
+//! A server of X's API v2 as docs.x.com documents it, which simulates faults on request.
+#![allow(dead_code, reason = "each user uses a part of it")]
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -16,12 +16,12 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// What comes to the next request for the stream.
+/// The response to the next request for the stream.
 pub enum Plan {
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Chunks of the body, cut anywhere, and how it ends.
+    /// Chunks of the body, split anywhere, and how the body ends.
     Stream(Vec<Bytes>, End),
-    /// Chunks as they come; when there are to be no more, the connection is cut.
+    /// Chunks from a channel. When the channel closes, the connection breaks.
     Live(mpsc::Receiver<Bytes>),
 }
 
@@ -57,7 +57,7 @@ pub struct Api {
 
 pub type Shared = Arc<Mutex<Api>>;
 
-/// Serves on the runtime it is called on; the address as a base for paths.
+/// Serves on the current runtime. Returns the base address.
 pub async fn serve(api: Shared) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -87,7 +87,7 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
         ),
         (Method::GET, "/2/tweets/search/stream/rules") => {
             let meta = json!({"sent": "2026-01-01T00:00:00Z", "result_count": api.rules.len()});
-            // An account without rules gets no `data` at all.
+            // For an account without rules, the response has no `data`.
             match api.rules.is_empty() {
                 true => json_answer(200, &json!({ "meta": meta })),
                 false => json_answer(200, &json!({"data": api.rules, "meta": meta})),
@@ -188,7 +188,7 @@ fn body_answer(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// An error after a moment: told at once, the server would throw away what it has not written yet.
+/// An error after a moment. An error at once would discard what the server has not written yet.
 fn cut() -> impl Stream<Item = io::Result<Bytes>> {
     stream::once(async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -196,7 +196,7 @@ fn cut() -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-/// A tweet as the stream carries it, with its line's end.
+/// A tweet as a line of the stream, with its line end.
 pub fn line(id: u64, text: &str, track: &str) -> String {
     let tweet = json!({
         "data": {

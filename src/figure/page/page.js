@@ -1,17 +1,17 @@
-// Follows the listener: one stream of events, each of which brings what is new. What a tweet says
-// is put into the page as text only.
+// Follows the listener by one stream of events. Each event contains what is new. The text of a tweet
+// is inserted as text only, never as HTML.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 const figure = byId("figure");
 const ROWS = 20;
-// Less than the time between two events, so that none waits for the next.
+// Shorter than the time between two events, so that each event is drawn before the next one.
 const REDRAW_MS = 25;
 const TABLE_MS = 400;
 
 let template = null;
 let layout = null;
-let run = null;
+let generation = null;
 let lines = [];
 let newest = 0;
 let waitingRows = [];
@@ -28,23 +28,23 @@ function ink() {
   return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
 }
 
-function trace(line, place) {
-  const colours = template.data;
-  const look = colours[place < colours.length ? place : 1 + ((place - 1) % (colours.length - 1))];
-  // A circle for each point of a long line is a third of the time that drawing takes.
+function trace(line, index) {
+  const traces = template.data;
+  const look = traces[index < traces.length ? index : 1 + ((index - 1) % (traces.length - 1))];
+  // The markers of a long line take a third of the drawing time.
   const mode = line.x.length > 150 ? "lines" : look.mode;
   return { ...look, mode, name: line.name, x: line.x, y: line.y, hovertext: line.text };
 }
 
-// Made anew for another run, size or colour scheme only. Plotly writes into it how far the user has
-// zoomed.
+// Creates the layout. It is created again only for another run, size or colour scheme, because Plotly
+// stores the user's zoom in it.
 function makeLayout() {
   layout = structuredClone(template.layout);
   layout.font.color = ink();
-  layout.uirevision = run;
+  layout.uirevision = generation;
   layout.autosize = true;
   layout.modebar = { bgcolor: "rgba(0,0,0,0)" };
-  // To hide labels at the edge Plotly would measure all of them, which is two fifths of a drawing.
+  // To hide labels at the edge, Plotly would measure all of them: two fifths of the drawing time.
   layout.xaxis.ticklabeloverflow = layout.yaxis.ticklabeloverflow = "allow";
   if (figure.clientWidth < 600) {
     Object.assign(layout.margin, { l: 42, r: 30 });
@@ -53,7 +53,7 @@ function makeLayout() {
   }
 }
 
-// Plotly draws what the line arrays hold; `datarevision` tells it that they have changed.
+// Draws the lines. `datarevision` tells Plotly that the arrays have changed.
 function draw(now) {
   drawn = now;
   dirty = false;
@@ -68,16 +68,16 @@ function frame(now) {
 }
 
 function merge(update) {
-  if (run !== update.run) {
-    run = update.run;
+  if (generation !== update.generation) {
+    generation = update.generation;
     layout = null;
     lines = [];
     newest = 0;
     waitingRows = [];
     byId("latest").replaceChildren();
   }
-  update.lines.forEach((fresh, place) => {
-    const line = (lines[place] ??= { x: [], y: [], text: [] });
+  update.lines.forEach((fresh, index) => {
+    const line = (lines[index] ??= { x: [], y: [], text: [] });
     line.name = fresh.name;
     for (const axis of ["x", "y", "text"]) {
       line[axis].length = Math.min(fresh.keep, line[axis].length);
@@ -89,43 +89,47 @@ function merge(update) {
 
 function showNumbers(update) {
   byId("sum").textContent = signed(update.sum, 2);
-  byId("heard").textContent = whole.format(update.heard);
+  byId("counted").textContent = whole.format(update.counted);
   byId("rate").textContent = update.rate < 10 ? update.rate.toFixed(1) : whole.format(Math.round(update.rate));
-  const total = Math.max(1, update.shares.reduce((a, b) => a + b, 0));
-  const percent = update.shares.map((count) => Math.round((100 * count) / total));
-  [...byId("shares").children].forEach((part, place) => {
-    part.style.flexGrow = update.shares[place];
-    part.textContent = percent[place] >= 8 ? percent[place] + " %" : "";
+  const total = Math.max(1, update.polarities.reduce((a, b) => a + b, 0));
+  const percent = update.polarities.map((count) => Math.round((100 * count) / total));
+  [...byId("polarities").children].forEach((part, index) => {
+    part.style.flexGrow = update.polarities[index];
+    part.textContent = percent[index] >= 8 ? percent[index] + " %" : "";
   });
-  const words = `${percent[0]} % positive, ${percent[1]} % neutral, ${percent[2]} % negative`;
-  byId("shares").setAttribute("aria-label", words);
-  byId("words").textContent = update.lines
-    .map((line, place) => `${line.name}: ${signed(lines[place].y.at(-1) ?? 0, 2)} from ${line.heard} tweets`)
+  const description = `${percent[0]} % positive, ${percent[1]} % neutral, ${percent[2]} % negative`;
+  byId("polarities").setAttribute("aria-label", description);
+  byId("description").textContent = update.lines
+    .map((line, index) => `${line.name}: ${signed(lines[index].y.at(-1) ?? 0, 2)} from ${line.counted} tweets`)
     .join("; ");
-  const skipped = Object.entries(update.skipped).map(([why, count]) => `${whole.format(count)} ${why.replaceAll("_", " ")}`);
-  if (update.duplicate > 0) skipped.push(`${whole.format(update.duplicate)} counted before`);
-  if (update.missed > 0) skipped.push(`${whole.format(update.missed)} removed by Kafka before they were read`);
-  byId("skipped").hidden = skipped.length === 0;
-  byId("skipped").textContent = "Not counted: " + skipped.join(", ");
+  showUncounted(update.uncounted);
 }
 
-// What the streamer said last of itself; its newest tweet grows older between two reports.
+function showUncounted({ skipped, duplicate, missed, earlier_runs }) {
+  const reasons = Object.entries(skipped).map(([reason, count]) => [count, reason.replaceAll("_", " ")]);
+  reasons.push([duplicate, "duplicates"], [missed, "removed by retention before they were read"], [earlier_runs, "of earlier runs"]);
+  const shown = reasons.filter(([count]) => count > 0).map(([count, reason]) => `${whole.format(count)} ${reason}`);
+  byId("uncounted").hidden = shown.length === 0;
+  byId("uncounted").textContent = "Not counted: " + shown.join(", ");
+}
+
+// Shows the last status of the streamer. The age of its newest tweet grows between two statuses.
 function showStreamer() {
   byId("streamer").hidden = streamer === null;
   if (streamer === null) return;
   const { connection, ended } = streamer;
   const parts = [`Streamer: ${streamer.source}`];
-  if (ended) parts.push({ source: "its source has ended", failed: "its source has failed", timespan: "its time span is over", stopped: "stopped" }[ended]);
-  else if (connection) parts.push(connection.since ? "connected since " + clock.format(new Date(connection.since)) : "not connected, trying again");
+  if (ended) parts.push({ source: "the source has ended", failed: "failed", timespan: "the time span is over", stopped: "stopped" }[ended]);
+  else if (connection) parts.push(connection.since ? "connected since " + clock.format(new Date(connection.since)) : "not connected, retrying");
   if (connection && (connection.reconnects > 0 || connection.last_reason)) {
-    const reason = connection.last_reason ? ` (last reason: ${connection.last_reason})` : "";
+    const reason = connection.last_reason ? ` (last error: ${connection.last_reason})` : "";
     parts.push(`${whole.format(connection.reconnects)} reconnects${reason}`);
   }
-  parts.push(streamer.rate.toFixed(1) + " a second");
+  parts.push(streamer.rate.toFixed(1) + " per second");
   for (const [name, count] of [["read", "read"], ["filtered out", "filtered"], ["duplicates", "duplicate"], ["sent", "sent"], ["failed", "failed"]]) {
     if (count !== "failed" || streamer.failed > 0) parts.push(`${name} ${whole.format(streamer[count])}`);
   }
-  if (connection?.without_followers > 0) parts.push(`followers not known ${whole.format(connection.without_followers)}`);
+  if (connection?.without_followers > 0) parts.push(`unknown follower counts ${whole.format(connection.without_followers)}`);
   if (streamer.newest && !ended) {
     const age = Math.max(0, (Date.now() - Date.parse(streamer.newest)) / 1000);
     parts.push(`newest tweet ${whole.format(Math.round(age))} s old`);
@@ -134,33 +138,33 @@ function showStreamer() {
 }
 
 function showState(state) {
-  const said = {
+  const labels = {
     waiting: "waiting for Kafka",
     connected: "connected",
     reconnecting: "reconnecting to Kafka …",
     ended: "the listener has ended",
+    failed: "the listener has failed",
   };
   byId("state").dataset.is = state.is;
-  byId("state").textContent = said[state.is];
-  byId("state").title = state.why ?? "";
+  byId("state").textContent = labels[state.is];
+  byId("state").title = state.reason ?? "";
 }
 
-function cell(row, text, name) {
-  const made = row.insertCell();
-  made.textContent = text;
-  if (name) made.className = name;
+function addCell(row, text, className) {
+  const cell = row.insertCell();
+  cell.textContent = text;
+  if (className) cell.className = className;
 }
 
-// The table changes a few times a second at most, so that it can be read.
+// Shows the new rows. The table changes a few times per second at most, so that it can be read.
 function showRows() {
   const body = byId("latest");
   for (const tweet of waitingRows) {
     const row = body.insertRow(0);
-    const mood = tweet.compound >= 0.05 ? "positive-text" : tweet.compound <= -0.05 ? "negative-text" : "";
-    cell(row, signed(tweet.compound, 2), mood);
-    cell(row, "@" + tweet.user);
-    cell(row, tweet.followers === null ? "?" : whole.format(tweet.followers), "number");
-    cell(row, tweet.text);
+    addCell(row, signed(tweet.compound, 2), tweet.polarity + "-text");
+    addCell(row, "@" + tweet.user);
+    addCell(row, tweet.followers === null ? "?" : whole.format(tweet.followers), "number");
+    addCell(row, tweet.text);
   }
   waitingRows = [];
   while (body.rows.length > ROWS) body.deleteRow(-1);
@@ -182,13 +186,13 @@ function receive(event) {
   showState(update.state);
 }
 
-function lost() {
+function showDisconnected() {
   byId("state").dataset.is = "reconnecting";
   byId("state").textContent = "reconnecting to the notebook …";
 }
 
-// EventSource connects anew by itself after a break; it gives up only when the server answers
-// something else than a stream, and then we begin anew.
+// Follows the stream of events. EventSource reconnects by itself after a broken connection. It closes
+// only if the response is not a stream; then this function starts again.
 function follow() {
   const events = new EventSource("events");
   events.onopen = () => {
@@ -197,7 +201,7 @@ function follow() {
   };
   events.onmessage = receive;
   events.onerror = () => {
-    lost();
+    showDisconnected();
     if (events.readyState === EventSource.CLOSED) {
       events.close();
       setTimeout(follow, 1000);
@@ -208,12 +212,12 @@ function follow() {
 async function start() {
   template = await (await fetch("figure.json")).json();
   draw(0);
-  const anew = () => {
+  const redraw = () => {
     layout = null;
     dirty = true;
   };
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
-  addEventListener("resize", anew);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  addEventListener("resize", redraw);
   setInterval(showRows, TABLE_MS);
   setInterval(showStreamer, 1000);
   requestAnimationFrame(frame);

@@ -1,12 +1,12 @@
-//! From a frame of a Jetstream to a post, in both of its forms.
+//! Decodes the frames of a Jetstream, in both versions of the protocol.
 //!
 //! Version 2 is the lexicon `network.bsky.jetstream.subscribeEvents` (github.com/bluesky-social/
 //! jetstream, lexicons/): an envelope with `$type`, whose payload is a commit. Version 1, `GET
-//! /subscribe`, is described in the README of github.com/bluesky-social/jetstream-legacy. The post
-//! in both is the lexicon `app.bsky.feed.post`.
+//! /subscribe`, is described in the README of github.com/bluesky-social/jetstream-legacy. The post in
+//! both is the lexicon `app.bsky.feed.post`.
 //!
-//! Tens of posts a second come, thousands when a backlog is read, and most of them are filtered
-//! out. So a frame is read in one pass, and what is not needed is not copied.
+//! Tens of posts arrive per second, thousands while a backlog is read, and most of them are filtered
+//! out. So a frame is decoded in one pass, and unused fields are not copied.
 
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
 use crate::{Filter, Tweet};
@@ -14,33 +14,33 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The collection that holds posts.
+/// The collection of posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
 
-/// What a tweet from here says of its source.
+/// The name of the source in a tweet.
 const SOURCE: &str = "bluesky";
 
-/// Which of the two forms a server speaks.
+/// The protocol version of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
     V2,
 }
 
-/// A place in a Jetstream, in microseconds since 1970. Unlike a sequence number it means nearly the
-/// same to every server.
+/// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number it means nearly
+/// the same on every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor(pub(super) u64);
 
-/// What a frame says.
+/// The content of a frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame<'a> {
     Post(Box<Post<'a>>),
-    /// Something else than a new post.
+    /// Anything but a new post, with its position.
     Other(Option<Cursor>),
-    /// A notice of the server's.
+    /// A notice from the server.
     Info(String),
-    /// The server is about to end the stream.
+    /// The server is about to close the stream.
     Error(String),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Post<'a> {
     pub(super) record: Record<'a>,
 }
 
-/// `app.bsky.feed.post`, as far as it is needed.
+/// The used fields of `app.bsky.feed.post`.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Record<'a> {
@@ -80,8 +80,8 @@ struct Feature {
 }
 
 impl Post<'_> {
-    /// The post as a tweet, and whether the filter admits it. Its user is the author's DID, and
-    /// its followers are not known yet.
+    /// Returns the post as a tweet, and whether the filter admits it. The user is the author's DID,
+    /// and the follower count is unknown.
     pub(super) fn tweet(&self, filter: &mut Filter) -> (Tweet, bool) {
         let langs = self.record.langs.as_deref().unwrap_or_default();
         let wanted = langs.iter().find(|lang| filter.admits_language(lang));
@@ -99,17 +99,18 @@ impl Post<'_> {
         (tweet, admitted)
     }
 
-    /// When it was written. Its author's clock says so, and is believed up to the moment in which
-    /// the server had the post.
+    /// Returns when the post was written: the time of the author's clock, but not later than the
+    /// server received the post.
     fn created_at(&self) -> Timestamp {
         let micros = i64::try_from(self.cursor.0).unwrap_or(i64::MAX);
-        let seen = Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now());
-        let said = self.record.created_at.as_deref();
-        said.and_then(|at| at.parse().ok())
-            .map_or(seen, |said: Timestamp| said.min(seen))
+        let received = Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now());
+        let claimed = self.record.created_at.as_deref();
+        claimed
+            .and_then(|at| at.parse().ok())
+            .map_or(received, |claimed: Timestamp| claimed.min(received))
     }
 
-    /// Where its links lead; the text shows them shortened.
+    /// Returns the targets of the links, which the text shows shortened.
     fn links(&self) -> impl Iterator<Item = &str> {
         let facets = self.record.facets.iter().flatten();
         facets
@@ -180,7 +181,7 @@ struct Commit<'a> {
     record: Option<Record<'a>>,
 }
 
-/// Reads a frame.
+/// Decodes a frame.
 pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> {
     if frame.len() > MAX_MESSAGE_BYTES {
         return Err(Skip::TooLarge);
@@ -224,7 +225,7 @@ impl<'a> Envelope<'a> {
                 let message = self.message.unwrap_or_default();
                 return Ok(Frame::Error(format!("{name} {message}")));
             }
-            // A kind that a newer server may have.
+            // A type that a newer server may send.
             _ => return Ok(Frame::Other(None)),
         };
         let kind = payload.kind.rsplit_once('#').map_or("", |(_, kind)| kind);
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As the lexicon has it.
+    /// The form in the lexicon.
     const V2: &str = r#"{"$type":"message","payload":{"$type":"network.bsky.jetstream.subscribeEvents#commit",
         "seq":5,"did":"did:plc:ada","time":"2026-01-01T12:00:00.000001Z","witnessedAt":"2026-01-01T12:00:01.000002Z",
         "rev":"3l3qo2vutsw2b","operation":"create","collection":"app.bsky.feed.post","rkey":"3l3","cid":"bafy",
@@ -294,7 +295,7 @@ mod tests {
         "createdAt":"2026-01-01T12:00:00.5+00:00","facets":[{"index":{"byteStart":0,"byteEnd":3},"features":[
         {"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/bitcoin"},
         {"$type":"app.bsky.richtext.facet#mention","did":"did:plc:bob"}]}],"reply":{"root":{}}}}}"#;
-    /// As the README has it.
+    /// The form in the README.
     const V1: &str = r#"{"did":"did:plc:ada","time_us":1767268801000002,"kind":"commit","commit":{"rev":"3l3",
         "operation":"create","collection":"app.bsky.feed.post","rkey":"3l3","cid":"bafy","record":
         {"$type":"app.bsky.feed.post","createdAt":"2026-01-01T12:00:00.500Z","langs":["en"],"text":"I love bitcoin"}}}"#;
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn both_versions_are_read() {
+    fn both_versions_are_decoded() {
         let mut filter = Filter::new(["bitcoin"], ["en"]).unwrap();
         for (version, frame, text) in [
             (Version::V1, V1, "I love bitcoin"),
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_post_keeps_its_place() {
+    fn frames_without_a_post_have_a_position() {
         let identity = r#"{"did":"did:plc:ada","time_us":7,"kind":"identity","identity":{}}"#;
         assert_eq!(
             decode(Version::V1, identity.as_bytes()),
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_has_its_reason() {
+    fn invalid_frames_have_a_reason() {
         for version in [Version::V1, Version::V2] {
             assert_eq!(decode(version, b"junk"), Err(Skip::NotJson));
             assert_eq!(decode(version, b"\xff"), Err(Skip::NotUtf8));
@@ -359,9 +360,9 @@ mod tests {
             let large = vec![b' '; MAX_MESSAGE_BYTES + 1];
             assert_eq!(decode(version, &large), Err(Skip::TooLarge));
         }
-        let timeless = V2.replace("2026-01-01T12:00:01.000002Z", "yesterday");
+        let no_time = V2.replace("2026-01-01T12:00:01.000002Z", "yesterday");
         assert_eq!(
-            decode(Version::V2, timeless.as_bytes()),
+            decode(Version::V2, no_time.as_bytes()),
             Err(Skip::WrongType)
         );
     }

@@ -1,21 +1,22 @@
 //! Bluesky: every public post of the network, by a Jetstream, free and without an account.
 //!
-//! A Jetstream is a WebSocket that brings each new post as JSON. It keeps the last days, so after
-//! a break one goes on where it was: from the newest post that was read, a little before it,
-//! because the order is not strict and another server's clock is another one. What comes twice by
-//! that is known by its id and removed. See github.com/bluesky-social/jetstream: version 2,
-//! `/xrpc/network.bsky.jetstream.subscribeEvents`, is asked first, and the older `/subscribe` of a
-//! server that lacks it.
+//! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days,
+//! so after a lost connection the source continues from its newest post. It starts a little before
+//! it, because the order of posts is not strict and each server has its own clock; the streamer
+//! removes the posts that come twice by their ids. See github.com/bluesky-social/jetstream. The
+//! source asks for version 2 first, `/xrpc/network.bsky.jetstream.subscribeEvents`, and for the
+//! older `/subscribe` on a server without it.
 //!
-//! A reader decodes and filters; a second stage, [`profiles`], puts in the authors' followers of
-//! what passed.
+//! A reader decodes and filters. A second stage, [`profiles`], adds the follower counts of the
+//! authors of the posts that pass.
 
 mod event;
 mod profiles;
 
-use super::connection::{Backoff, ConnectionWatch, Feed, Outlet};
-use super::{BoxedSource, Source, http};
-use crate::notebook::shorten;
+use super::connection::{Backoff, ConnectionWatch};
+use super::feed::{Feed, Outlet};
+use super::{Source, async_trait, http};
+use crate::display::shorten;
 use crate::{Error, Filter, Result, Tweet};
 use event::{Cursor, Frame, POSTS, Version};
 use futures_util::{SinkExt, StreamExt};
@@ -25,9 +26,9 @@ use reqwest_websocket::{Message, Upgrade, WebSocket};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The environment variable that names a Jetstream of one's own.
+/// The environment variable with the address of another Jetstream.
 pub const JETSTREAM_VARIABLE: &str = "BLUESKY_JETSTREAM_URL";
-/// The environment variable that names another server for the profiles.
+/// The environment variable with the address of another server for profiles.
 pub const APPVIEW_VARIABLE: &str = "BLUESKY_APPVIEW_URL";
 /// The public servers, in the order in which they are tried.
 const HOSTS: &[&str] = &[
@@ -39,27 +40,28 @@ const HOSTS: &[&str] = &[
     "https://jetstream2.us-west.bsky.network",
 ];
 const APPVIEW: &str = "https://public.api.bsky.app";
-/// The subprotocol of version 2.
+/// The WebSocket subprotocol of version 2.
 const SUBPROTOCOL: &str = "xrpc.v1.json";
-/// How long an answer to the request for a connection may take.
-const ANSWER: Duration = Duration::from_secs(10);
-/// A server that says nothing for so long is asked whether it is there; after as long again
-/// without an answer it is given up.
-const QUIET: Duration = Duration::from_secs(15);
-/// How far before the newest post a new connection begins, at most.
-const REWIND_MICROS: u64 = 5_000_000;
-/// Larger messages end a connection; a post has a few thousand bytes.
-const LARGEST: usize = 4 * 1024 * 1024;
-/// How many posts wait for the stage that puts in followers.
+/// The time limit for connecting.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A server that sends nothing for this long gets a ping. If it then sends nothing for as long
+/// again, the connection is closed.
+const PING_AFTER: Duration = Duration::from_secs(15);
+/// The maximum time before the newest post at which a new connection starts.
+const MAX_REWIND_MICROS: u64 = 5_000_000;
+/// The maximum size of a frame. A larger one ends the connection; a post has a few thousand bytes.
+const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// How many posts wait for the profiles stage at most.
 const QUEUE: usize = 256;
 
 /// The Bluesky source: public posts as they are written.
 ///
+/// # Examples
 /// ```no_run
 /// # use live_sentiment::prelude::*;
 /// # fn main() -> Result<()> {
-/// # let kafka = Kafka::start()?;
-/// let streaming = Streamer::new(&kafka, "tweets")
+/// # let topic = Kafka::start()?.create_topic("tweets", TopicConfig::default())?;
+/// let streaming = Streamer::new(&topic)
 ///     .track(["bitcoin", "ethereum", "dogecoin"])
 ///     .languages(["en"])
 ///     .start(Bluesky::new())?;
@@ -67,7 +69,7 @@ const QUEUE: usize = 256;
 /// # }
 /// ```
 pub struct Bluesky {
-    /// `None`: as the environment says, else the public ones.
+    /// `None` means the one of the environment, or the public ones.
     jetstream: Option<String>,
     appview: Option<String>,
     feed: Option<Feed>,
@@ -81,8 +83,8 @@ impl Default for Bluesky {
 }
 
 impl Bluesky {
-    /// The public Jetstreams, tried in turn; or the one that `BLUESKY_JETSTREAM_URL` names.
-    /// `BLUESKY_APPVIEW_URL` names the server for the profiles, if it is not the public one.
+    /// Creates the source with the public Jetstreams, which it tries in turn, or with the one in
+    /// `BLUESKY_JETSTREAM_URL`. `BLUESKY_APPVIEW_URL` replaces the public server for profiles.
     pub fn new() -> Bluesky {
         Bluesky {
             jetstream: None,
@@ -92,8 +94,9 @@ impl Bluesky {
         }
     }
 
-    /// A Jetstream of one's own, such as `wss://jetstream.example`; unencrypted on this machine
-    /// only. An address that cannot be meant is an error of the stream's start.
+    /// Creates the source with another Jetstream, such as `wss://jetstream.example`. An address
+    /// without encryption is accepted for this machine only. An invalid address is an error when the
+    /// stream starts.
     pub fn at(jetstream: &str) -> Bluesky {
         Bluesky {
             jetstream: Some(jetstream.into()),
@@ -101,7 +104,7 @@ impl Bluesky {
         }
     }
 
-    /// Another server for the profiles than `BLUESKY_APPVIEW_URL` names, or the public one.
+    /// Sets the server for profiles.
     pub fn profiles_at(mut self, appview: &str) -> Bluesky {
         self.appview = Some(appview.into());
         self
@@ -121,7 +124,7 @@ impl Bluesky {
                 Ok(Host {
                     client: http::client(&base)?,
                     base,
-                    way: Way::V2,
+                    protocol: Protocol::V2,
                 })
             })
             .collect()
@@ -134,6 +137,7 @@ fn variable(name: &str) -> Option<String> {
         .filter(|value| !value.trim().is_empty())
 }
 
+#[async_trait]
 impl Source for Bluesky {
     fn name(&self) -> String {
         "Bluesky".into()
@@ -144,9 +148,9 @@ impl Source for Bluesky {
         let appview = own.unwrap_or_else(|| APPVIEW.into());
         let appview = http::base(&appview, APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        // Links and several languages of one post are known here only, so here is where it is
-        // judged. Without a track nothing has a topic, and the languages alone are left to judge.
-        let left = match filter.tracks().next() {
+        // Only this source knows the links and all languages of a post, so it filters by itself.
+        // Without a track no post has a topic, and the streamer filters by language.
+        let rest = match filter.tracks().next() {
             Some(_) => Filter::by_source(),
             None => filter.clone(),
         };
@@ -159,8 +163,8 @@ impl Source for Bluesky {
             rewind: 0,
         };
         let task = |outlet| feed(reader, profiles, outlet);
-        self.feed = Some(Feed::start(task).await?);
-        Ok(left)
+        self.feed = Some(Feed::start("Bluesky source", task).await?);
+        Ok(rest)
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
@@ -170,10 +174,6 @@ impl Source for Bluesky {
     fn connection(&self) -> Option<ConnectionWatch> {
         Some(self.connection.clone())
     }
-
-    fn boxed(self) -> BoxedSource {
-        BoxedSource::new(self)
-    }
 }
 
 async fn feed(reader: Reader, profiles: Profiles, outlet: Outlet) {
@@ -181,39 +181,39 @@ async fn feed(reader: Reader, profiles: Profiles, outlet: Outlet) {
     tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));
 }
 
-/// A server, and how it is spoken to.
+/// A server, and the protocol that it supports.
 struct Host {
     client: Client,
     base: Url,
-    way: Way,
+    protocol: Protocol,
 }
 
-/// The ways to ask a server, from the newest to the oldest.
+/// The protocols of Jetstream servers, from the newest to the oldest.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+enum Protocol {
     V2,
-    /// Without the subprotocol's name, for a server that does not answer with it.
-    V2Unnamed,
+    /// Version 2 without the subprotocol, for a server that does not confirm it.
+    V2WithoutSubprotocol,
     V1,
 }
 
 struct Reader {
     hosts: Vec<Host>,
-    /// The one that is asked.
+    /// The index of the current server.
     host: usize,
     filter: Filter,
     watch: ConnectionWatch,
-    /// The newest place that was read.
+    /// The newest position that was read.
     newest: Option<Cursor>,
-    /// How far before it the next connection begins, in microseconds.
+    /// How far before it the next connection starts, in microseconds.
     rewind: u64,
 }
 
-/// How a connection went.
-struct Past {
+/// The end of a connection.
+struct Ended {
     reason: String,
-    /// It brought something new.
-    went_on: bool,
+    /// Whether it delivered anything new.
+    progressed: bool,
 }
 
 impl Reader {
@@ -221,73 +221,73 @@ impl Reader {
         let mut backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
         let mut failures = 0;
         loop {
-            let past = match self.connect().await {
+            let ended = match self.connect().await {
                 Ok(socket) => {
                     self.watch.connected();
-                    outlet.connected();
+                    outlet.started();
                     match self.read(socket, &items).await {
-                        Some(past) => past,
+                        Some(ended) => ended,
                         None => return,
                     }
                 }
-                Err(reason) => Past {
+                Err(reason) => Ended {
                     reason,
-                    went_on: false,
+                    progressed: false,
                 },
             };
-            let host = self.hosts[self.host].base.host_str().unwrap_or_default();
-            self.watch.lost(&format!("{host}: {}", past.reason));
-            if past.went_on {
+            let host = http::host_and_port(&self.hosts[self.host].base);
+            self.watch.lost(&format!("{host}: {}", ended.reason));
+            if ended.progressed {
                 failures = 0;
                 backoff.reset();
                 continue;
             }
             failures += 1;
             self.host = (self.host + 1) % self.hosts.len();
-            // Each server gets its chance before there is a wait.
+            // Wait only after each server was tried once.
             if failures % self.hosts.len() == 0 {
                 tokio::time::sleep(backoff.next()).await;
             }
         }
     }
 
-    /// Where the next connection is to begin; `None`: with what comes.
+    /// Returns where the next connection starts; `None` means with the next new post.
     fn cursor(&self) -> Option<u64> {
         self.newest.map(|Cursor(at)| at.saturating_sub(self.rewind))
     }
 
     async fn connect(&mut self) -> Result<WebSocket, String> {
         loop {
-            let way = self.hosts[self.host].way;
-            let error = match self.ask(way).await {
+            let protocol = self.hosts[self.host].protocol;
+            let error = match self.connect_with(protocol).await {
                 Ok(socket) => return Ok(socket),
                 Err(error) => error,
             };
-            self.hosts[self.host].way = match (way, error) {
-                (_, Refusal::Passing(reason)) => return Err(reason),
-                (Way::V2, Refusal::Unnamed) => Way::V2Unnamed,
-                (Way::V2 | Way::V2Unnamed, _) => Way::V1,
-                (Way::V1, Refusal::Lacking(reason)) => {
-                    // Next time from the beginning: the server may be a newer one by then.
-                    self.hosts[self.host].way = Way::V2;
+            self.hosts[self.host].protocol = match (protocol, error) {
+                (_, ConnectError::Temporary(reason)) => return Err(reason),
+                (Protocol::V2, ConnectError::NoSubprotocol) => Protocol::V2WithoutSubprotocol,
+                (Protocol::V2 | Protocol::V2WithoutSubprotocol, _) => Protocol::V1,
+                (Protocol::V1, ConnectError::Unsupported(reason)) => {
+                    // Start with the newest protocol again: the server may be updated by then.
+                    self.hosts[self.host].protocol = Protocol::V2;
                     return Err(reason);
                 }
-                (Way::V1, Refusal::Unnamed) => return Err("no WebSocket".into()),
+                (Protocol::V1, ConnectError::NoSubprotocol) => return Err("not a WebSocket".into()),
             };
         }
     }
 
-    async fn ask(&self, way: Way) -> Result<WebSocket, Refusal> {
+    async fn connect_with(&self, protocol: Protocol) -> Result<WebSocket, ConnectError> {
         let host = &self.hosts[self.host];
-        let (path, mut pairs) = match way {
-            Way::V2 | Way::V2Unnamed => (
+        let (path, mut pairs) = match protocol {
+            Protocol::V2 | Protocol::V2WithoutSubprotocol => (
                 "/xrpc/network.bsky.jetstream.subscribeEvents",
                 vec![
                     ("kinds", "commit".to_owned()),
                     ("collections", POSTS.into()),
                 ],
             ),
-            Way::V1 => ("/subscribe", vec![("wantedCollections", POSTS.to_owned())]),
+            Protocol::V1 => ("/subscribe", vec![("wantedCollections", POSTS.to_owned())]),
         };
         if let Some(cursor) = self.cursor() {
             pairs.push(("cursor", cursor.to_string()));
@@ -296,61 +296,64 @@ impl Reader {
         url.set_path(&format!("{}{path}", host.base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(pairs);
         let mut config = tungstenite::protocol::WebSocketConfig::default();
-        config.max_message_size = Some(LARGEST);
-        config.max_frame_size = Some(LARGEST);
+        config.max_message_size = Some(MAX_FRAME);
+        config.max_frame_size = Some(MAX_FRAME);
         let mut request = host.client.get(url).upgrade().web_socket_config(config);
-        if way == Way::V2 {
+        if protocol == Protocol::V2 {
             request = request.protocols([SUBPROTOCOL]);
         }
-        let asked = async {
-            let response = request.send().await.map_err(|error| Refusal::of(&error))?;
+        let connecting = async {
+            let response = request
+                .send()
+                .await
+                .map_err(|error| ConnectError::of(&error))?;
             let status = response.status();
             if status != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(Refusal::status(status));
+                return Err(ConnectError::status(status));
             }
-            if way == Way::V2
+            if protocol == Protocol::V2
                 && !response
                     .headers()
                     .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
             {
-                return Err(Refusal::Unnamed);
+                return Err(ConnectError::NoSubprotocol);
             }
             let socket = response.into_websocket().await;
-            socket.map_err(|error| Refusal::of(&error))
+            socket.map_err(|error| ConnectError::of(&error))
         };
-        tokio::time::timeout(ANSWER, asked)
+        tokio::time::timeout(CONNECT_LIMIT, connecting)
             .await
-            .unwrap_or_else(|_| Err(Refusal::Passing("no answer within 10 s".into())))
+            .unwrap_or_else(|_| Err(ConnectError::Temporary("no response within 10 s".into())))
     }
 
-    /// Reads a connection to its end; `None` once nobody takes what it brings.
-    async fn read(&mut self, mut socket: WebSocket, items: &mpsc::Sender<Item>) -> Option<Past> {
-        let version = match self.hosts[self.host].way {
-            Way::V1 => Version::V1,
-            Way::V2 | Way::V2Unnamed => Version::V2,
+    /// Reads a connection to its end. Returns `None` if the receiver of the posts is gone.
+    async fn read(&mut self, mut socket: WebSocket, items: &mpsc::Sender<Item>) -> Option<Ended> {
+        let version = match self.hosts[self.host].protocol {
+            Protocol::V1 => Version::V1,
+            Protocol::V2 | Protocol::V2WithoutSubprotocol => Version::V2,
         };
         let before = self.newest;
         let mut first = None;
         let mut pinged = false;
         let reason = loop {
-            let message = match tokio::time::timeout(QUIET, socket.next()).await {
-                Err(_) if pinged => break "it said nothing for 30 s".into(),
+            let message = match tokio::time::timeout(PING_AFTER, socket.next()).await {
+                Err(_) if pinged => break "no data for 30 s".into(),
                 Err(_) => {
                     pinged = true;
                     if let Err(error) = socket.send(Message::Ping(Default::default())).await {
-                        break words(&error);
+                        break describe(&error);
                     }
                     continue;
                 }
-                Ok(None) => break "it ended the stream".into(),
+                Ok(None) => break "the server closed the stream".into(),
                 Ok(Some(Err(error))) => {
                     if is_too_large(&error) {
                         self.newest = None;
-                        break "it sent more than 4 MiB at once; what came between that and now is \
-                               not read"
+                        break "the server sent a frame of more than 4 MiB; the posts between it and \
+                               the next connection are lost"
                             .into();
                     }
-                    break words(&error);
+                    break describe(&error);
                 }
                 Ok(Some(Ok(message))) => message,
             };
@@ -359,7 +362,9 @@ impl Reader {
                 Message::Text(text) => text.as_bytes(),
                 Message::Binary(bytes) => bytes,
                 Message::Ping(_) | Message::Pong(_) => continue,
-                Message::Close { reason, .. } => break format!("it ended the stream {reason}"),
+                Message::Close { reason, .. } => {
+                    break format!("the server closed the stream {reason}");
+                }
             };
             let cursor = match event::decode(version, frame) {
                 Ok(Frame::Post(post)) => {
@@ -367,18 +372,18 @@ impl Reader {
                         (tweet, true) => Item::WantsProfile(tweet),
                         (tweet, false) => Item::Ready(Ok(tweet)),
                     };
-                    // Only what has been handed over needs not be read again.
+                    // The position advances only after the post was passed on.
                     items.send(item).await.ok()?;
                     Some(post.cursor)
                 }
                 Ok(Frame::Other(cursor)) => cursor,
                 Ok(Frame::Info(notice)) => {
-                    tracing::warn!("Bluesky: {}", shorten(&notice, 200));
+                    tracing::warn!(notice = shorten(&notice, 200), "notice from Bluesky");
                     None
                 }
-                Ok(Frame::Error(error)) => break format!("it ended the stream: {error}"),
+                Ok(Frame::Error(error)) => break format!("the server ended the stream: {error}"),
                 Err(reason) => {
-                    let error = Error::Post {
+                    let error = Error::InvalidMessage {
                         source_name: "Bluesky".into(),
                         reason,
                     };
@@ -393,45 +398,45 @@ impl Reader {
         let span = from
             .zip(to)
             .map_or(0, |(from, to)| to.0.saturating_sub(from.0));
-        // Never so far that a server which cuts each connection after a few posts would send the
-        // same ones for ever.
-        self.rewind = REWIND_MICROS.min(span / 2);
-        Some(Past {
+        // At most half of what this connection delivered, so that a server which closes each
+        // connection after a few posts does not send the same posts forever.
+        self.rewind = MAX_REWIND_MICROS.min(span / 2);
+        Some(Ended {
             reason,
-            went_on: span > 0,
+            progressed: span > 0,
         })
     }
 }
 
-/// Why a server did not give a stream.
-enum Refusal {
-    /// It may do so later.
-    Passing(String),
-    /// It does not know what was asked for.
-    Lacking(String),
-    /// It gave one without naming the subprotocol.
-    Unnamed,
+/// Why a server did not open a stream.
+enum ConnectError {
+    /// A retry may succeed.
+    Temporary(String),
+    /// The server does not support the request.
+    Unsupported(String),
+    /// The server opened a stream without confirming the subprotocol.
+    NoSubprotocol,
 }
 
-impl Refusal {
-    fn status(status: StatusCode) -> Refusal {
-        let reason = format!("it answered {status}");
+impl ConnectError {
+    fn status(status: StatusCode) -> ConnectError {
+        let reason = format!("the server answered {status}");
         match status.as_u16() {
-            408 | 429 | 500 | 502..=599 => Refusal::Passing(reason),
-            _ => Refusal::Lacking(reason),
+            408 | 429 | 500 | 502..=599 => ConnectError::Temporary(reason),
+            _ => ConnectError::Unsupported(reason),
         }
     }
 
-    fn of(error: &reqwest_websocket::Error) -> Refusal {
-        Refusal::Passing(words(error))
+    fn of(error: &reqwest_websocket::Error) -> ConnectError {
+        ConnectError::Temporary(describe(error))
     }
 }
 
-fn words(error: &reqwest_websocket::Error) -> String {
+fn describe(error: &reqwest_websocket::Error) -> String {
     match error {
-        reqwest_websocket::Error::Reqwest(error) => http::words(error),
+        reqwest_websocket::Error::Reqwest(error) => http::describe(error),
         reqwest_websocket::Error::Tungstenite(error) => format!("the connection broke: {error}"),
-        reqwest_websocket::Error::Handshake(error) => format!("no WebSocket: {error}"),
+        reqwest_websocket::Error::Handshake(error) => format!("not a WebSocket: {error}"),
         error => error.to_string(),
     }
 }

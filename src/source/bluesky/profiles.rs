@@ -1,12 +1,13 @@
-//! How many follow an author: a post does not say, so the AppView is asked
-//! (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors a call, no account needed).
+//! Follower counts: a post does not contain that of its author, so this stage asks the AppView
+//! (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors per call, no account needed).
 //!
-//! A post waits for the answer half a second at most. Answers are kept for an hour, so that most
-//! posts need no wait at all. Bluesky's limit of 3,000 calls in 5 minutes for an address
-//! (docs.bsky.app, "Rate limits") is not reached, and when the server says that it is, it is not
-//! asked until it has said it may be.
+//! A post waits half a second at most for the response. Responses are cached for an hour, so most
+//! posts do not wait at all. The calls stay below Bluesky's limit of 3,000 in 5 minutes per address
+//! (docs.bsky.app, "Rate limits"). If the server reports that the limit is reached, the stage pauses
+//! for as long as the server says.
 
-use super::super::connection::{ConnectionWatch, Outlet};
+use super::super::connection::ConnectionWatch;
+use super::super::feed::Outlet;
 use super::super::http;
 use crate::{Error, Result, Tweet};
 use lru::LruCache;
@@ -19,30 +20,33 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How many authors a call may ask for.
-const AUTHORS_A_CALL: usize = 25;
+/// The maximum number of authors in a call.
+const AUTHORS_PER_CALL: usize = 25;
 /// How long a call waits for more authors.
-const COMPANY: Duration = Duration::from_millis(100);
-/// How long a post waits for its author's profile, at most.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a call may take; its answer is of use to later posts too.
-const ANSWER: Duration = Duration::from_secs(5);
-/// The shortest time between two calls: 3,000 in 5 minutes are allowed.
-const BETWEEN_CALLS: Duration = Duration::from_millis(110);
-/// How many calls are under way at once, at most.
-const CALLS: usize = 8;
-/// How many posts wait at once, at most; the oldest does not wait any longer then.
-const WAITING: usize = 4_096;
-/// How many authors are remembered, and for how long.
-const KNOWN: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
-const FRESH: Duration = Duration::from_secs(60 * 60);
-/// After a failed call, and where the server does not say how long: how long none is made.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
-const LONGEST_LIMIT: Duration = Duration::from_secs(6 * 60);
+const LINGER: Duration = Duration::from_millis(100);
+/// How long a post waits for its author's profile at most.
+const PROFILE_WAIT: Duration = Duration::from_millis(500);
+/// The time limit of a call. It is longer than a post waits, because later posts use the response.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// The minimum time between two calls: 3,000 in 5 minutes are allowed.
+const CALL_INTERVAL: Duration = Duration::from_millis(110);
+/// The maximum number of concurrent calls.
+const MAX_CALLS: usize = 8;
+/// How many posts wait at most, and how many bytes of text. When there are more, the oldest is
+/// passed on.
+const MAX_WAITING: usize = 4_096;
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// How many profiles are cached, and for how long.
+const CACHED_PROFILES: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
+const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
+/// The pause after a failed call, unless the server says how long to wait.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(6 * 60);
 
-/// What the post's reader hands over.
+/// An item from the reader of posts.
 pub(super) enum Item {
-    /// To be sent as it is: its followers do not matter.
+    /// An item that needs no follower count.
     Ready(Result<Tweet>),
     /// A tweet whose `user` is still the author's DID.
     WantsProfile(Tweet),
@@ -59,28 +63,31 @@ struct Waiting {
     until: Instant,
 }
 
-/// The stage between the reader and the Streamer that puts in the followers.
+/// The stage between the reader and the streamer that adds follower counts.
 pub(super) struct Profiles {
     client: Client,
     url: Url,
     watch: ConnectionWatch,
     known: LruCache<String, Profile>,
     waiting: VecDeque<Waiting>,
-    /// Authors that no call has asked for yet.
+    /// The bytes of text in `waiting`.
+    waiting_bytes: usize,
+    /// Authors for which there was no call yet.
     wanted: Vec<String>,
     wanted_since: Instant,
-    /// Authors that a call under way asks for.
-    asked: Vec<String>,
-    calls: JoinSet<Answer>,
+    /// Authors in the calls that are under way.
+    requested: Vec<String>,
+    calls: JoinSet<Response>,
     next_call: Instant,
 }
 
-struct Answer {
+/// The response to a call.
+struct Response {
     authors: Vec<String>,
     profiles: Result<Vec<ProfileView>, Duration>,
 }
 
-/// `app.bsky.actor.defs#profileViewDetailed`, as far as it is needed.
+/// The used fields of `app.bsky.actor.defs#profileViewDetailed`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ProfileView {
@@ -96,27 +103,28 @@ impl Profiles {
         let client = http::client(appview)?;
         let url = appview
             .join("/xrpc/app.bsky.actor.getProfiles")
-            .map_err(|_| Error::Invalid {
-                what: appview.to_string(),
-                reason: "it is no address of a server",
-                next: "Give an address such as \"https://public.api.bsky.app\".",
+            .map_err(|_| Error::InvalidArgument {
+                argument: appview.to_string(),
+                reason: "it is not the address of a server",
+                hint: "give an address such as \"https://public.api.bsky.app\"",
             })?;
         let now = Instant::now();
         Ok(Profiles {
             client,
             url,
             watch,
-            known: LruCache::new(KNOWN),
+            known: LruCache::new(CACHED_PROFILES),
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             wanted: Vec::new(),
             wanted_since: now,
-            asked: Vec::new(),
+            requested: Vec::new(),
             calls: JoinSet::new(),
             next_call: now,
         })
     }
 
-    /// Passes items on until there are no more, or nobody takes them.
+    /// Passes items on until there are no more, or until the receiver is gone.
     pub(super) async fn run(mut self, mut items: mpsc::Receiver<Item>, outlet: &Outlet) {
         loop {
             let call_due = self.call_due();
@@ -124,13 +132,13 @@ impl Profiles {
             let taken = tokio::select! {
                 item = items.recv() => match item {
                     None => break,
-                    Some(Item::Ready(item)) => outlet.put(item).await,
+                    Some(Item::Ready(item)) => outlet.send(item).await,
                     Some(Item::WantsProfile(tweet)) => self.take(tweet, outlet).await,
                 },
-                Some(answer) = self.calls.join_next() => {
-                    // A call does not panic, and is aborted only together with all of this.
-                    if let Ok(answer) = answer {
-                        self.learn(answer);
+                Some(response) = self.calls.join_next() => {
+                    // A call is aborted only together with this stage, and does not panic.
+                    if let Ok(response) = response {
+                        self.store(response);
                     }
                     self.release(outlet).await
                 }
@@ -144,23 +152,23 @@ impl Profiles {
                 return;
             }
         }
-        // The reader has ended, and what waits is sent as it is.
-        for waiting in std::mem::take(&mut self.waiting) {
+        // The reader has ended: pass on the posts that wait, without their follower count.
+        for waiting in self.take_waiting() {
             self.send(waiting.tweet, outlet).await;
         }
     }
 
-    /// When the next call is to be made; `None` while there is nobody to ask for.
+    /// Returns when the next call is due; `None` while no profile is wanted.
     fn call_due(&self) -> Option<Instant> {
-        if self.wanted.is_empty() || self.calls.len() >= CALLS {
+        if self.wanted.is_empty() || self.calls.len() >= MAX_CALLS {
             return None;
         }
-        let in_company = if self.wanted.len() >= AUTHORS_A_CALL {
+        let due = if self.wanted.len() >= AUTHORS_PER_CALL {
             self.wanted_since
         } else {
-            self.wanted_since + COMPANY
+            self.wanted_since + LINGER
         };
-        Some(in_company.max(self.next_call))
+        Some(due.max(self.next_call))
     }
 
     async fn take(&mut self, tweet: Tweet, outlet: &Outlet) -> bool {
@@ -168,27 +176,40 @@ impl Profiles {
         if self.fresh(&tweet.user, now) {
             return self.send(tweet, outlet).await;
         }
-        if !self.wanted.contains(&tweet.user) && !self.asked.contains(&tweet.user) {
+        if !self.wanted.contains(&tweet.user) && !self.requested.contains(&tweet.user) {
             if self.wanted.is_empty() {
                 self.wanted_since = now;
             }
-            // While the server is not to be asked, only the newest authors are worth a question.
-            if self.wanted.len() >= AUTHORS_A_CALL * CALLS {
+            // During a pause only the newest authors stay wanted.
+            if self.wanted.len() >= AUTHORS_PER_CALL * MAX_CALLS {
                 self.wanted.remove(0);
             }
             self.wanted.push(tweet.user.clone());
         }
-        self.waiting.push_back(Waiting {
+        self.push_waiting(Waiting {
             tweet,
-            until: now + PATIENCE,
+            until: now + PROFILE_WAIT,
         });
-        if self.waiting.len() <= WAITING {
-            return true;
+        while self.waiting.len() > MAX_WAITING || self.waiting_bytes > MAX_WAITING_BYTES {
+            let Some(oldest) = self.waiting.pop_front() else {
+                break;
+            };
+            self.waiting_bytes -= oldest.tweet.text.len();
+            if !self.send(oldest.tweet, outlet).await {
+                return false;
+            }
         }
-        match self.waiting.pop_front() {
-            Some(oldest) => self.send(oldest.tweet, outlet).await,
-            None => true,
-        }
+        true
+    }
+
+    fn push_waiting(&mut self, waiting: Waiting) {
+        self.waiting_bytes += waiting.tweet.text.len();
+        self.waiting.push_back(waiting);
+    }
+
+    fn take_waiting(&mut self) -> VecDeque<Waiting> {
+        self.waiting_bytes = 0;
+        std::mem::take(&mut self.waiting)
     }
 
     fn fresh(&mut self, did: &str, now: Instant) -> bool {
@@ -197,24 +218,24 @@ impl Profiles {
             .is_some_and(|profile| profile.until > now)
     }
 
-    /// Sends what has waited long enough, or has its answer.
+    /// Passes on the posts that have waited long enough, or whose profile has come.
     async fn release(&mut self, outlet: &Outlet) -> bool {
         let now = Instant::now();
-        for waiting in std::mem::take(&mut self.waiting) {
+        for waiting in self.take_waiting() {
             if waiting.until <= now || self.fresh(&waiting.tweet.user, now) {
                 if !self.send(waiting.tweet, outlet).await {
                     return false;
                 }
             } else {
-                self.waiting.push_back(waiting);
+                self.push_waiting(waiting);
             }
         }
         true
     }
 
-    /// Sends a tweet with what is known of its author.
+    /// Passes on a tweet with what is known about its author.
     async fn send(&mut self, mut tweet: Tweet, outlet: &Outlet) -> bool {
-        // An old answer is better than none.
+        // An outdated follower count is better than none.
         if let Some(profile) = self.known.get(&tweet.user) {
             tweet.followers = profile.followers;
             if !profile.handle.is_empty() {
@@ -222,48 +243,48 @@ impl Profiles {
             }
         }
         if tweet.followers.is_none() {
-            self.watch.without_followers(1);
+            self.watch.add_without_followers(1);
         }
-        outlet.put(Ok(tweet)).await
+        outlet.send(Ok(tweet)).await
     }
 
     fn call(&mut self) {
         let now = Instant::now();
-        let count = self.wanted.len().min(AUTHORS_A_CALL);
+        let count = self.wanted.len().min(AUTHORS_PER_CALL);
         let authors: Vec<String> = self.wanted.drain(..count).collect();
         self.wanted_since = now;
-        self.next_call = now + BETWEEN_CALLS;
-        self.asked.extend(authors.iter().cloned());
+        self.next_call = now + CALL_INTERVAL;
+        self.requested.extend(authors.iter().cloned());
         let mut url = self.url.clone();
         url.query_pairs_mut()
             .extend_pairs(authors.iter().map(|author| ("actors", author)));
-        let request = self.client.get(url).timeout(ANSWER);
+        let request = self.client.get(url).timeout(CALL_LIMIT);
         self.calls.spawn(async move {
-            let profiles = ask(request).await;
-            Answer { authors, profiles }
+            let profiles = fetch(request).await;
+            Response { authors, profiles }
         });
     }
 
-    fn learn(&mut self, answer: Answer) {
-        self.asked.retain(|did| !answer.authors.contains(did));
+    fn store(&mut self, response: Response) {
+        self.requested.retain(|did| !response.authors.contains(did));
         let now = Instant::now();
-        match answer.profiles {
+        match response.profiles {
             Err(pause) => self.next_call = self.next_call.max(now + pause),
             Ok(profiles) => {
                 for view in profiles {
-                    // Only what was asked for is kept.
-                    if answer.authors.contains(&view.did) {
+                    // Ignore profiles that were not requested.
+                    if response.authors.contains(&view.did) {
                         let profile = Profile {
                             handle: view.handle,
                             followers: view.followers_count,
-                            until: now + FRESH,
+                            until: now + CACHE_TIME,
                         };
                         self.known.put(view.did, profile);
                     }
                 }
-                // Who is not in the answer has no profile, and is not asked for again so soon.
-                for did in answer.authors {
-                    let until = now + FRESH;
+                // An author who is not in the response has no profile. Cache that too.
+                for did in response.authors {
+                    let until = now + CACHE_TIME;
                     let gone = || Profile {
                         handle: String::new(),
                         followers: None,
@@ -283,13 +304,13 @@ async fn sleep_until(when: Option<Instant>) {
     }
 }
 
-/// The profiles, or for how long not to ask again.
-async fn ask(request: reqwest::RequestBuilder) -> Result<Vec<ProfileView>, Duration> {
+/// Returns the profiles, or how long to pause.
+async fn fetch(request: reqwest::RequestBuilder) -> Result<Vec<ProfileView>, Duration> {
     #[derive(Deserialize)]
     struct Body {
         profiles: Vec<ProfileView>,
     }
-    let response = request.send().await.map_err(|_| AFTER_FAILURE)?;
+    let response = request.send().await.map_err(|_| FAILURE_PAUSE)?;
     if !response.status().is_success() {
         let header = |name: &str| -> Option<i64> {
             response
@@ -306,10 +327,10 @@ async fn ask(request: reqwest::RequestBuilder) -> Result<Vec<ProfileView>, Durat
             .or(reset)
             .and_then(|s| u64::try_from(s).ok());
         return Err(wait
-            .map_or(AFTER_FAILURE, Duration::from_secs)
-            .min(LONGEST_LIMIT));
+            .map_or(FAILURE_PAUSE, Duration::from_secs)
+            .min(MAX_PAUSE));
     }
-    let body = http::body(response).await.map_err(|_| AFTER_FAILURE)?;
-    let body: Body = serde_json::from_slice(&body).map_err(|_| AFTER_FAILURE)?;
+    let body = http::body(response).await.map_err(|_| FAILURE_PAUSE)?;
+    let body: Body = serde_json::from_slice(&body).map_err(|_| FAILURE_PAUSE)?;
     Ok(body.profiles)
 }

@@ -1,10 +1,9 @@
-//! Who asks: the bearer token of an app, or the key and secret from which one is fetched.
+//! The credentials of an app: its bearer token, or the key and secret from which one is fetched.
 //!
-//! Nothing here prints a secret: the type that holds one has no other way out than the header of a
-//! request.
+//! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
 
 use super::CONSOLE;
-use crate::secret::warn_if_others_can_read;
+use crate::permissions::warn_if_others_can_read;
 use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -12,17 +11,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The file that is looked for, in the working directory and the folders above it.
+/// The name of the credentials file, in the working directory or a folder above it.
 pub const CREDENTIALS_FILE: &str = "credentials.toml";
-/// What is shorter than this is no secret of anybody's, and stands in too many words.
-const SHORTEST_HIDDEN: usize = 6;
-/// How far up the file is looked for.
+/// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
+const MIN_REDACTED: usize = 6;
+/// How many folders are searched, upwards.
 const FOLDERS: usize = 4;
 
-/// What identifies an app to the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).
+/// The credentials of an app for the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).
+/// `Debug` shows their kind only.
 ///
-/// `Debug` and `Display` show none of it.
-///
+/// # Examples
 /// ```
 /// use live_sentiment::source::Credentials;
 ///
@@ -44,14 +43,14 @@ pub(super) enum Kind {
 pub(super) struct Secret(String);
 
 impl Secret {
-    /// For the header of a request, and nothing else.
+    /// Returns the secret, for the header of a request only.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The text without the secret, which a server may have put into it.
-    pub(super) fn hide(&self, text: &str) -> String {
-        if self.0.len() < SHORTEST_HIDDEN {
+    /// Returns the text with the secret redacted: a server may repeat it.
+    pub(super) fn redact(&self, text: &str) -> String {
+        if self.0.len() < MIN_REDACTED {
             return text.to_owned();
         }
         text.replace(&self.0, "…")
@@ -67,21 +66,23 @@ impl Secret {
         }
         let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
         if !value.bytes().all(in_token) {
-            return Err("it has characters that no token has (a blank, a line break, a quote?)");
+            return Err(
+                "it contains characters that no token has (a space, a line break, a quote?)",
+            );
         }
         Ok(Secret(value.to_owned()))
     }
 }
 
 impl Credentials {
-    /// The text without any of these, whatever a server has put into it.
-    pub(super) fn hide(&self, text: &str) -> String {
+    /// Returns the text with all credentials redacted.
+    pub(super) fn redact(&self, text: &str) -> String {
         match &self.0 {
-            Kind::Bearer(token) => token.hide(text),
+            Kind::Bearer(token) => token.redact(text),
             Kind::Key { key, secret } => {
-                // As the header of the request for a token holds the two.
+                // The header of the token request contains both in this form.
                 let both = STANDARD.encode(format!("{}:{}", key.0, secret.0));
-                secret.hide(&key.hide(&Secret(both).hide(text)))
+                secret.redact(&key.redact(&Secret(both).redact(text)))
             }
         }
     }
@@ -96,25 +97,26 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The names under which each credential is known: in the environment, in the file (there also in
-/// small letters and without `X_`), and in the original notebooks.
+/// The names of each credential: in the environment, in the file (there also in lower case and
+/// without `X_`), and in the original notebooks.
 const BEARER: &[&str] = &["X_BEARER_TOKEN"];
 const KEY: &[&str] = &["X_API_KEY", "KEY"];
 const SECRET: &[&str] = &["X_API_SECRET", "SECRET"];
+
 impl Credentials {
-    /// An app's bearer token.
+    /// Creates credentials from an app's bearer token.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if it cannot be one.
+    /// [`Error::Credentials`] if it is malformed.
     pub fn bearer(token: &str) -> Result<Credentials> {
         let token = Secret::new(token).map_err(|reason| malformed("the bearer token", reason))?;
         Ok(Credentials(Kind::Bearer(token)))
     }
 
-    /// An app's API key and its secret, from which a bearer token is fetched.
+    /// Creates credentials from an app's API key and secret. The bearer token is fetched with them.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if they cannot be these.
+    /// [`Error::Credentials`] if one of them is malformed.
     pub fn key(key: &str, secret: &str) -> Result<Credentials> {
         Ok(Credentials(Kind::Key {
             key: Secret::new(key).map_err(|reason| malformed("the API key", reason))?,
@@ -122,13 +124,14 @@ impl Credentials {
         }))
     }
 
-    /// From the environment: `X_BEARER_TOKEN`, or `X_API_KEY` and `X_API_SECRET`; else from the
-    /// file `credentials.toml` in the working directory or a folder above it. The original's
-    /// names, `KEY` and `SECRET`, are understood in both; its `ACCESS_TOKEN` and
-    /// `ACCESS_TOKEN_SECRET` belong to a user, and this stream, which is the app's own, needs none.
+    /// Reads credentials from the environment (`X_BEARER_TOKEN`, or `X_API_KEY` and
+    /// `X_API_SECRET`), or from the file `credentials.toml` in the working directory or a folder
+    /// above it. Both accept the names of the original notebooks, `KEY` and `SECRET`. Their
+    /// `ACCESS_TOKEN` and `ACCESS_TOKEN_SECRET` belong to a user; this stream belongs to the app and
+    /// needs neither.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if there are none, or they cannot be such.
+    /// [`Error::Credentials`] if there are none, or if they are malformed.
     pub fn from_env() -> Result<Credentials> {
         let environment = |name: &str| std::env::var(name).ok();
         if let Some(found) = choose(&environment, "the environment")? {
@@ -144,39 +147,39 @@ impl Credentials {
             Some(file) => Credentials::from_file(file),
             None => Err(Error::Credentials {
                 reason: format!(
-                    "looked for X_BEARER_TOKEN (or X_API_KEY and X_API_SECRET) in the environment \
-                     and for {CREDENTIALS_FILE} in {} and the folders above it: there is neither",
+                    "no credentials for X: neither X_BEARER_TOKEN (or X_API_KEY and X_API_SECRET) in \
+                     the environment, nor {CREDENTIALS_FILE} in {} or a folder above it",
                     here.display()
                 ),
-                next: format!(
-                    "Copy credentials.example.toml to {CREDENTIALS_FILE} and put in the token that \
-                     {CONSOLE} shows for your app; or stream without an account from Bluesky::new()."
+                hint: format!(
+                    "copy credentials.example.toml to {CREDENTIALS_FILE} and enter the token that \
+                     {CONSOLE} shows for your app; or stream from Bluesky::new(), which needs no account"
                 ),
             }),
         }
     }
 
-    /// From a file such as `credentials.example.toml`.
+    /// Reads credentials from a file such as `credentials.example.toml`.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, [`Error::Credentials`] if it holds none.
+    /// [`Error::File`] if it cannot be read, [`Error::Credentials`] if it contains none.
     pub fn from_file(file: impl AsRef<Path>) -> Result<Credentials> {
         let path = file.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            tried: "read the credentials file",
+            action: "read the credentials file",
             path: path.to_path_buf(),
             source,
         })?;
         warn_if_others_can_read(path);
-        let looked = path.display().to_string();
-        // What the parser says may quote the file, so only the place is told.
+        let shown = path.display().to_string();
+        // The parser's message may quote the file, so only its line number is shown.
         let values: BTreeMap<String, serde_json::Value> =
             basic_toml::from_str(&text).map_err(|error| Error::Credentials {
                 reason: format!(
-                    "read {looked}: it is not of the form name = \"value\"{}",
-                    place(&error)
+                    "failed to parse {shown}: it does not have the form name = \"value\"{}",
+                    line_number(&error)
                 ),
-                next: "Compare it with credentials.example.toml.".into(),
+                hint: "compare it with credentials.example.toml".into(),
             })?;
         let in_file = |name: &str| {
             let short = name.strip_prefix("X_").unwrap_or(name);
@@ -185,21 +188,20 @@ impl Credentials {
             let (_, value) = values.iter().find(|(given, _)| named(given))?;
             value.as_str().map(str::to_owned)
         };
-        choose(&in_file, &looked)?.ok_or_else(|| Error::Credentials {
+        choose(&in_file, &shown)?.ok_or_else(|| Error::Credentials {
             reason: format!(
-                "looked in {looked}: it holds no bearer_token, and no api_key with an api_secret, \
-                 between quotes"
+                "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
             ),
-            next: format!("Put in the token that {CONSOLE} shows for your app."),
+            hint: format!("enter the token that {CONSOLE} shows for your app"),
         })
     }
 }
 
-/// The credentials that `look` finds by their names; empty ones are not there.
-fn choose(look: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Option<Credentials>> {
+/// Returns the credentials that `look_up` finds by their names. An empty value counts as missing.
+fn choose(look_up: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Option<Credentials>> {
     let find = |names: &[&'static str]| {
         names.iter().find_map(|name| {
-            let value = look(name).filter(|value| !value.trim().is_empty())?;
+            let value = look_up(name).filter(|value| !value.trim().is_empty())?;
             Some((*name, value))
         })
     };
@@ -214,7 +216,7 @@ fn choose(look: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Option<C
             key: secret(key)?,
             secret: secret(found)?,
         }))),
-        // KEY or SECRET alone is the name of many things, and none of ours.
+        // KEY or SECRET alone may belong to any other program.
         (Some((there @ "X_API_KEY", _)), None) => Err(half(there, "X_API_SECRET", place)),
         (None, Some((there @ "X_API_SECRET", _))) => Err(half(there, "X_API_KEY", place)),
         _ => Ok(None),
@@ -223,22 +225,22 @@ fn choose(look: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Option<C
 
 fn half(there: &str, missing: &str, place: &str) -> Error {
     Error::Credentials {
-        reason: format!("found {there} in {place}, but no {missing}"),
-        next: format!("Set both, or the bearer token alone; {CONSOLE} shows them."),
+        reason: format!("{place} contains {there}, but no {missing}"),
+        hint: format!("set both, or the bearer token alone; {CONSOLE} shows them"),
     }
 }
 
 fn malformed(what: &str, reason: &str) -> Error {
     Error::Credentials {
-        reason: format!("read {what}: {reason}"),
-        next: format!("Copy it once more from {CONSOLE}."),
+        reason: format!("invalid {what}: {reason}"),
+        hint: format!("copy it again from {CONSOLE}"),
     }
 }
 
-/// The line of a parser's error: its number, and nothing else of what it says.
-fn place(error: &basic_toml::Error) -> String {
-    let words = error.to_string();
-    let line = words.rsplit_once("line ").map_or("", |(_, rest)| rest);
+/// Returns the line number of a parser's error, and nothing else of its message.
+fn line_number(error: &basic_toml::Error) -> String {
+    let message = error.to_string();
+    let line = message.rsplit_once("line ").map_or("", |(_, rest)| rest);
     let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
     if digits.is_empty() {
         String::new()
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_understood() {
+    fn every_name_is_accepted() {
         for text in [
             format!("bearer_token = \"{TOKEN}\""),
             format!("# mine\nX_BEARER_TOKEN = '{TOKEN}'\nother = 1\n"),
@@ -278,23 +280,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_the_secret() {
-        for (text, told) in [
+    fn errors_name_the_problem_without_the_secret() {
+        for (text, expected) in [
             (format!("bearer_token = {TOKEN}"), "line 1"),
             (format!("\n{TOKEN}"), "line 2"),
-            (format!("bearer_token = \"{TOKEN}"), "form name"),
+            (format!("bearer_token = \"{TOKEN}"), "the form name"),
             (
                 format!("bearer_token = \"{TOKEN} {TOKEN}\""),
                 "no token has",
             ),
             (format!("token = \"{TOKEN}\""), "no bearer_token"),
             (format!("api_key = \"{TOKEN}\""), "no X_API_SECRET"),
-            ("bearer_token = 12345678".into(), "between quotes"),
+            ("bearer_token = 12345678".into(), "in quotes"),
             (String::new(), "no bearer_token"),
-            (format!("a = \"{TOKEN}\"\na = \"{TOKEN}\""), "form name"),
+            (format!("a = \"{TOKEN}\"\na = \"{TOKEN}\""), "the form name"),
         ] {
             let error = file(&text).unwrap_err().to_string();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
             assert!(
                 !error.contains("sEcReT") && !error.contains("12345678"),
                 "{error}"
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_read_by_its_names() {
+    fn the_environment_is_read_by_name() {
         let given = |pairs: &'static [(&str, &str)]| {
             let look = move |name: &str| {
                 let found = pairs.iter().find(|(given, _)| *given == name);

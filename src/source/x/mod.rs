@@ -1,52 +1,60 @@
 //! X, by the filtered stream of its API v2: `GET /2/tweets/search/stream`.
 //!
-//! The original notebooks read Twitter's v1.1 stream, which is gone. Its heir works the other way
-//! round: what to look for is not said when connecting, but is kept on the server as rules. See
-//! docs.x.com, "Filtered stream", "Build a rule" and "Handling disconnections"; the waits between
-//! two connections are that last page's.
+//! The original notebooks read Twitter's v1.1 stream, which no longer exists. In its successor the
+//! tracks are not part of the request: they are stored on the server as rules. See docs.x.com,
+//! "Filtered stream", "Build a rule" and "Handling disconnections". The waits between two
+//! connections are those of the last page.
 //!
-//! It needs a paid account. `docs/sources.md` tells how to get one and what it may be used for.
+//! The API needs a paid account. `docs/sources.md` describes how to get one, and its terms of use.
 
 mod credentials;
 mod decode;
+mod problem;
 mod rules;
 
 pub use credentials::{CREDENTIALS_FILE, Credentials};
 
-use super::connection::{Backoff, ConnectionWatch, Feed, Outlet, jittered};
-use super::{BoxedSource, Source, http};
-use crate::notebook::shorten;
+use super::connection::{Backoff, ConnectionWatch, jittered};
+use super::feed::{Feed, Outlet};
+use super::lines::LineBuffer;
+use super::{Source, async_trait, http};
+use crate::display::shorten;
 use crate::{Error, Filter, Result, Tweet};
 use credentials::{Kind, Secret};
-use decode::{Lines, Message, Problem};
+use decode::Message;
+use problem::Problem;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use rules::{Answer, Rule};
 use std::time::Duration;
 
-/// The environment variable that names another server than X's own, such as a simulator of it.
+/// The environment variable with the address of another server of the API, such as a simulator.
 pub const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
 const SOURCE: &str = "x";
-/// A stream that says nothing for so long, not even a keep-alive, is dead.
-const SILENCE: Duration = Duration::from_secs(20);
-/// How long the answer to anything but the stream may take.
-const ANSWER: Duration = Duration::from_secs(10);
-/// The longest wait that a server's clock can ask for; the limits are counted over 15 minutes.
-const LONGEST_LIMIT: Duration = Duration::from_secs(16 * 60);
-/// Only what the API documents.
+/// A stream that sends nothing for this long, not even a keep-alive, is dead.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// The time limit of a request that is not the stream.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// The longest wait for a rate limit. X counts its limits over 15 minutes.
+const MAX_LIMIT_WAIT: Duration = Duration::from_secs(16 * 60);
+/// The wait before the first retry if another connection holds the stream. That connection may be
+/// the previous stream of this notebook, which stops once the new source has begun.
+const HANDOVER_WAIT: Duration = Duration::from_secs(2);
+/// The requested fields.
 const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=author_id\
                           &user.fields=username,public_metrics";
 
-/// The X source. Its tracks become rules of the account, see [`Filter`]; which tweets match them
-/// is X's judgement.
+/// The X source. The tracks of the stream become rules of the account, see [`Filter`]; X decides
+/// which tweets match them.
 ///
+/// # Examples
 /// ```no_run
 /// # use live_sentiment::prelude::*;
 /// # fn main() -> Result<()> {
-/// # let kafka = Kafka::start()?;
-/// let streaming = Streamer::new(&kafka, "tweets")
+/// # let topic = Kafka::start()?.create_topic("tweets", TopicConfig::default())?;
+/// let streaming = Streamer::new(&topic)
 ///     .track(["bitcoin", "ethereum", "dogecoin"])
 ///     .languages(["en"])
 ///     .start(X::from_env()?)?;
@@ -61,21 +69,21 @@ pub struct X {
 }
 
 impl X {
-    /// X with the credentials of the environment or of `credentials.toml`, see
+    /// Creates the source with the credentials of the environment or of `credentials.toml`, see
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`Error::Credentials`] if there are none; [`Error::Invalid`] if `X_API_BASE_URL` names
-    /// something else than a server that can be trusted with them.
+    /// [`Error::Credentials`] if there are none; [`Error::InvalidArgument`] if `X_API_BASE_URL` is
+    /// not the address of a server, or of a remote one without encryption.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
     }
 
-    /// X with these credentials.
+    /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `X_API_BASE_URL` names something else than a server that can be
-    /// trusted with them: plain http is accepted for this machine only.
+    /// [`Error::InvalidArgument`] if `X_API_BASE_URL` is not the address of a server, or of a remote
+    /// one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = match std::env::var(API_VARIABLE) {
             Ok(address) if !address.trim().is_empty() => address,
@@ -84,7 +92,7 @@ impl X {
         X::at(&base, credentials)
     }
 
-    /// Another server of the same API.
+    /// Creates the source for another server of the same API.
     ///
     /// # Errors
     /// As for [`X::new`].
@@ -98,6 +106,7 @@ impl X {
     }
 }
 
+#[async_trait]
 impl Source for X {
     fn name(&self) -> String {
         NAME.into()
@@ -108,10 +117,11 @@ impl Source for X {
             client: http::client(&self.base)?,
             base: self.base.clone(),
             credentials: self.credentials.clone(),
+            server: http::host_and_port(&self.base),
             rules: rules::wanted(&filter)?,
             watch: self.connection.clone(),
         };
-        self.feed = Some(Feed::start(|outlet| task.run(outlet)).await?);
+        self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(Filter::by_source())
     }
 
@@ -122,59 +132,59 @@ impl Source for X {
     fn connection(&self) -> Option<ConnectionWatch> {
         Some(self.connection.clone())
     }
-
-    fn boxed(self) -> BoxedSource {
-        BoxedSource::new(self)
-    }
 }
 
-/// What the source's task owns.
+/// The state of the source's task.
 struct Task {
     client: Client,
     base: Url,
+    /// Host and port, for messages.
+    server: String,
     credentials: Credentials,
     rules: Vec<Rule>,
     watch: ConnectionWatch,
 }
 
-/// Why a connection is over, or never was.
+/// Why a connection ended, or could not be made.
 enum End {
-    /// The server ended a stream that had brought something.
-    Clean,
-    /// The network, or a stream that broke.
+    /// The server closed the stream.
+    Closed(String),
+    /// The network failed, or the stream broke.
     Network(String),
-    /// The server has a fault of its own.
+    /// The server has an internal error.
     Server(String),
-    /// Too much was asked for; when that is over, if the server said so.
-    Limited(String, Option<Duration>),
-    /// It is of no use to try again before something has been checked.
-    Refused { reason: String, next: &'static str },
-    /// Nobody reads any more.
+    /// A rate limit is reached, for as long as the server says.
+    RateLimit(String, Option<Duration>),
+    /// Another connection holds the account's only stream.
+    TooManyConnections(String, Option<Duration>),
+    /// A retry cannot succeed before something is changed.
+    Rejected { reason: String, hint: &'static str },
+    /// The receiver of the tweets is gone.
     Unread,
 }
 
 impl From<reqwest::Error> for End {
     fn from(error: reqwest::Error) -> End {
-        End::Network(http::words(&error))
+        End::Network(http::describe(&error))
     }
 }
 
-/// What comes after a connection.
-enum After {
-    /// Another one, after a wait and for a reason.
-    Wait(Duration, String),
-    Refused {
+/// What follows a connection.
+enum Next {
+    /// A retry after a wait.
+    Retry(Duration, String),
+    Fail {
         reason: String,
-        next: &'static str,
+        hint: &'static str,
     },
-    Unread,
+    End,
 }
 
 /// The waits of docs.x.com, "Handling disconnections".
 struct Waits {
     network: Backoff,
     server: Backoff,
-    limited: Backoff,
+    limit: Backoff,
 }
 
 impl Waits {
@@ -182,7 +192,7 @@ impl Waits {
         Waits {
             network: Backoff::linear(Duration::from_millis(250), Duration::from_secs(16)),
             server: Backoff::doubling(Duration::from_secs(5), Duration::from_secs(320)),
-            limited: Backoff::doubling(Duration::from_secs(60), LONGEST_LIMIT),
+            limit: Backoff::doubling(Duration::from_secs(60), MAX_LIMIT_WAIT),
         }
     }
 
@@ -190,98 +200,121 @@ impl Waits {
         *self = Waits::new();
     }
 
-    fn after(&mut self, end: End) -> After {
+    fn after(&mut self, end: End) -> Next {
         match end {
-            End::Clean => After::Wait(Duration::ZERO, "X ended the stream".into()),
-            End::Network(reason) => After::Wait(self.network.next(), reason),
-            End::Server(reason) => After::Wait(self.server.next(), reason),
-            End::Limited(reason, Some(wait)) => {
-                After::Wait(jittered(wait.min(LONGEST_LIMIT)), reason)
+            End::Closed(reason) | End::Network(reason) => Next::Retry(self.network.next(), reason),
+            End::Server(reason) => Next::Retry(self.server.next(), reason),
+            End::RateLimit(reason, wait) | End::TooManyConnections(reason, wait) => {
+                let wait = match wait {
+                    Some(wait) => jittered(wait.min(MAX_LIMIT_WAIT)),
+                    None => self.limit.next(),
+                };
+                Next::Retry(wait, reason)
             }
-            End::Limited(reason, None) => After::Wait(self.limited.next(), reason),
-            End::Refused { reason, next } => After::Refused { reason, next },
-            End::Unread => After::Unread,
+            End::Rejected { reason, hint } => Next::Fail { reason, hint },
+            End::Unread => Next::End,
         }
     }
+}
+
+/// What the connections of one stream have in common.
+#[derive(Default)]
+struct Session {
+    token: Option<Secret>,
+    rules_are_set: bool,
+    was_connected: bool,
+    handed_over: bool,
 }
 
 impl Task {
     async fn run(self, outlet: Outlet) {
         let mut waits = Waits::new();
-        let mut token: Option<Secret> = None;
-        let mut rules_are_set = false;
+        let mut session = Session::default();
         loop {
-            let end = match self.connect(&mut token, &mut rules_are_set).await {
+            let end = match self.connect(&mut session).await {
                 Ok(stream) => {
+                    session.was_connected = true;
                     self.watch.connected();
-                    outlet.connected();
+                    outlet.started();
                     self.read(stream, &outlet, &mut waits).await
                 }
                 Err(end) => end,
             };
-            match waits.after(end) {
-                After::Wait(wait, reason) => {
-                    self.watch.lost(&self.hide(&reason, token.as_ref()));
+            let is_handover = matches!(end, End::TooManyConnections(..))
+                && !session.was_connected
+                && !session.handed_over;
+            let next = match end {
+                End::TooManyConnections(reason, _) if is_handover => {
+                    session.handed_over = true;
+                    outlet.started();
+                    Next::Retry(HANDOVER_WAIT, reason)
+                }
+                end => waits.after(end),
+            };
+            match next {
+                Next::Retry(wait, reason) => {
+                    self.watch.lost(&self.message(&reason, &session));
                     tokio::time::sleep(wait).await;
                 }
-                After::Refused { reason, next } => {
-                    let reason = self.hide(&reason, token.as_ref());
+                Next::Fail { reason, hint } => {
+                    let reason = self.message(&reason, &session);
                     self.watch.lost(&reason);
                     let error = Error::Source {
-                        source_name: NAME.into(),
+                        name: NAME.into(),
                         reason: shorten(&reason, 400),
-                        next: next.into(),
+                        hint: hint.into(),
                     };
                     return outlet.fail(error).await;
                 }
-                After::Unread => return,
+                Next::End => return,
             }
         }
     }
 
-    /// A reason, which may be a server's text, without what is nobody's business.
-    fn hide(&self, reason: &str, token: Option<&Secret>) -> String {
-        let reason = self.credentials.hide(reason);
-        token.map_or_else(|| reason.clone(), |token| token.hide(&reason))
+    /// Returns a reason with the server's name, and with credentials redacted: the server may have
+    /// written it.
+    fn message(&self, reason: &str, session: &Session) -> String {
+        let reason = self.credentials.redact(reason);
+        let reason = match &session.token {
+            Some(token) => token.redact(&reason),
+            None => reason,
+        };
+        format!("{}: {reason}", self.server)
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
-    /// Token, rules, stream: whatever of it is still missing.
-    async fn connect(
-        &self,
-        token: &mut Option<Secret>,
-        rules_are_set: &mut bool,
-    ) -> Result<Response, End> {
-        if token.is_none() {
-            *token = Some(self.token().await?);
-        }
-        let Some(token) = token.as_ref() else {
-            return Err(End::Unread);
+    /// Connects to the stream. Before that it fetches the token and sets the rules, unless an
+    /// earlier connection has.
+    async fn connect(&self, session: &mut Session) -> Result<Response, End> {
+        let token = match &session.token {
+            Some(token) => token.clone(),
+            None => session.token.insert(self.token().await?).clone(),
         };
-        if !*rules_are_set {
-            self.set_rules(token).await?;
-            *rules_are_set = true;
+        if !session.rules_are_set {
+            self.set_rules(&token, session).await?;
+            session.rules_are_set = true;
         }
         let url = self.url(&format!("/2/tweets/search/stream?{PARAMETERS}"));
-        let request = self.authorized(self.client.get(url), token);
-        let response = tokio::time::timeout(SILENCE, request.send())
+        let request = self.authorized(self.client.get(url), &token);
+        let response = tokio::time::timeout(SILENCE_LIMIT, request.send())
             .await
-            .map_err(|_| End::Network("X did not answer within 20 s".into()))??;
+            .map_err(|_| End::Network("no response within 20 s".into()))??;
         match response.status() {
             StatusCode::OK => Ok(response),
-            _ => Err(refusal("connect to the stream", response).await),
+            _ => Err(rejection("connect to the stream", response).await),
         }
     }
 
     fn authorized(&self, request: RequestBuilder, token: &Secret) -> RequestBuilder {
-        // `bearer_auth` marks the header as sensitive, so that no log shows it.
+        // `bearer_auth` marks the header as sensitive, so that no log contains it.
         request.bearer_auth(token.reveal())
     }
 
-    /// docs.x.com, "OAuth 2.0 app-only bearer token": `POST /oauth2/token`.
+    /// Returns the bearer token. With a key and a secret it is fetched (docs.x.com, "OAuth 2.0
+    /// app-only bearer token": `POST /oauth2/token`).
     async fn token(&self) -> Result<Secret, End> {
         let (key, secret) = match &self.credentials.0 {
             Kind::Bearer(token) => return Ok(token.clone()),
@@ -296,8 +329,8 @@ impl Task {
                 "application/x-www-form-urlencoded;charset=UTF-8",
             )
             .body("grant_type=client_credentials")
-            .timeout(ANSWER);
-        let body = self.ask("fetch a bearer token", request).await?;
+            .timeout(REQUEST_LIMIT);
+        let body = self.request("fetch a bearer token", request).await?;
         #[derive(serde::Deserialize)]
         struct Token {
             access_token: String,
@@ -306,97 +339,100 @@ impl Task {
             .ok()
             .and_then(|token| Secret::new(&token.access_token).ok())
             .ok_or_else(|| {
-                End::Server("X answered the request for a bearer token without one".into())
+                End::Server("the response to the token request contains no token".into())
             })
     }
 
-    /// Makes the account's rules of ours the ones that are wanted.
-    async fn set_rules(&self, token: &Secret) -> Result<(), End> {
+    /// Changes the account's rules of this crate to the wanted ones. Rules are added before others
+    /// are deleted, so that a rejected rule leaves a stream with the earlier rules as it is.
+    async fn set_rules(&self, token: &Secret, session: &Session) -> Result<(), End> {
         let url = self.url("/2/tweets/search/stream/rules");
         let request = self.authorized(self.client.get(&url), token);
-        let body = self.ask("list the rules", request.timeout(ANSWER)).await?;
-        let listed: Answer = serde_json::from_slice(&body).map_err(|_| {
-            End::Server("X listed the rules in a form that is not documented".into())
-        })?;
+        let request = request.timeout(REQUEST_LIMIT);
+        let body = self.request("list the rules", request).await?;
+        let listed: Answer = serde_json::from_slice(&body)
+            .map_err(|_| End::Server("the list of rules has an undocumented form".into()))?;
         let changes = rules::compare(&listed.data, &self.rules);
         let change = |body: serde_json::Value| {
             self.authorized(self.client.post(&url), token)
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body.to_string())
-                .timeout(ANSWER)
+                .timeout(REQUEST_LIMIT)
         };
-        if !changes.delete.is_empty() {
-            let body = serde_json::json!({ "delete": { "ids": changes.delete } });
-            let done = self
-                .ask("delete rules of an earlier run", change(body))
-                .await;
-            if let Err(end) = done.and_then(|body| {
-                problem_of(&body).map_or(Ok(()), |problem| Err(End::Server(problem.words())))
-            }) {
-                let reason = match end {
-                    End::Network(reason)
-                    | End::Server(reason)
-                    | End::Limited(reason, _)
-                    | End::Refused { reason, .. } => reason,
-                    End::Clean | End::Unread => String::new(),
-                };
-                let reason = self.hide(&reason, Some(token));
-                self.watch.lost(&format!(
-                    "rules of an earlier run could not be deleted ({reason}); their tweets come \
-                     too, and are filtered out"
-                ));
-            }
-        }
         if !changes.add.is_empty() {
             let body = serde_json::json!({ "add": changes.add });
-            let body = self.ask("add rules", change(body)).await?;
-            if let Some(problem) = problem_of(&body) {
-                return Err(End::Refused {
-                    reason: format!("X refused a rule: {}", problem.words()),
-                    next: "Change the track, or delete rules of the account that are no longer needed.",
+            let body = self.request("add rules", change(body)).await?;
+            if let Some(problem) = first_problem(&body) {
+                return Err(End::Rejected {
+                    reason: format!("X rejected a rule: {}", problem.description()),
+                    hint: "change the track, or delete rules of the account that are no longer needed",
                 });
+            }
+        }
+        if !changes.delete.is_empty() {
+            let body = serde_json::json!({ "delete": { "ids": changes.delete } });
+            let deleted = self.request("delete old rules", change(body)).await;
+            if let Err(end) = deleted.and_then(|body| {
+                first_problem(&body)
+                    .map_or(Ok(()), |problem| Err(End::Server(problem.description())))
+            }) {
+                let reason = match end {
+                    End::Closed(reason)
+                    | End::Network(reason)
+                    | End::Server(reason)
+                    | End::RateLimit(reason, _)
+                    | End::TooManyConnections(reason, _)
+                    | End::Rejected { reason, .. } => reason,
+                    End::Unread => String::new(),
+                };
+                let reason = self.message(&reason, session);
+                self.watch.note(&format!(
+                    "failed to delete rules of an earlier run ({reason}); their tweets are \
+                     filtered out"
+                ));
             }
         }
         Ok(())
     }
 
-    /// The body of the answer to a request that is not the stream.
-    async fn ask(&self, what: &str, request: RequestBuilder) -> Result<Vec<u8>, End> {
+    /// Sends a request that is not the stream, and returns the body of the response.
+    async fn request(&self, action: &str, request: RequestBuilder) -> Result<Vec<u8>, End> {
         let response = request.send().await?;
         if response.status().is_success() {
             return Ok(http::body(response).await?);
         }
-        Err(refusal(what, response).await)
+        Err(rejection(action, response).await)
     }
 
-    /// Reads the stream to its end.
+    /// Reads the stream to its end. Only a tweet resets the waits: a server that sends a keep-alive
+    /// and closes the stream must not be asked again and again without a pause.
     async fn read(&self, mut stream: Response, outlet: &Outlet, waits: &mut Waits) -> End {
-        let mut lines = Lines::default();
-        let mut brought_something = false;
+        let mut lines = LineBuffer::new();
         loop {
-            let chunk = match tokio::time::timeout(SILENCE, stream.chunk()).await {
-                Err(_) => return End::Network("X said nothing for 20 s".into()),
+            let chunk = match tokio::time::timeout(SILENCE_LIMIT, stream.chunk()).await {
+                Err(_) => return End::Network("no data for 20 s".into()),
                 Ok(Err(error)) => return error.into(),
-                Ok(Ok(None)) if brought_something => return End::Clean,
-                Ok(Ok(None)) => return End::Network("X ended the stream at once".into()),
+                Ok(Ok(None)) => return End::Closed("the server closed the stream".into()),
                 Ok(Ok(Some(chunk))) => chunk,
             };
-            if !brought_something {
-                brought_something = true;
-                waits.reset();
-            }
-            let mut messages = Vec::new();
-            lines.push(&chunk, |line| messages.push(line.and_then(decode::decode)));
-            for message in messages {
-                let item = match message {
-                    Ok(Message::Tweet(tweet)) => Ok(tweet),
+            lines.bytes().extend_from_slice(&chunk);
+            while let Some(line) = lines.next() {
+                if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                    // A keep-alive.
+                    continue;
+                }
+                let item = match line.and_then(|line| decode::decode(&line)) {
+                    Ok(Message::Tweet(tweet)) => {
+                        waits.reset();
+                        Ok(tweet)
+                    }
                     Ok(Message::Problem(problem)) => return in_stream(&problem),
-                    Err(reason) => Err(Error::Post {
+                    Err(reason) => Err(Error::InvalidMessage {
                         source_name: NAME.into(),
                         reason,
                     }),
                 };
-                if !outlet.put(item).await {
+                if !outlet.send(item).await {
                     return End::Unread;
                 }
             }
@@ -404,11 +440,11 @@ impl Task {
     }
 }
 
-/// A problem that the stream itself tells.
+/// Returns the end of a stream that reports a problem.
 fn in_stream(problem: &Problem) -> End {
-    let reason = format!("X ended the stream: {}", problem.words());
+    let reason = format!("the server ended the stream: {}", problem.description());
     if problem.is_too_many_connections() {
-        End::Limited(too_many(&reason), None)
+        End::TooManyConnections(too_many(&reason), None)
     } else {
         End::Network(reason)
     }
@@ -418,14 +454,14 @@ fn too_many(reason: &str) -> String {
     format!("{reason}. Another program streams with the same account: stop that one")
 }
 
-/// The first problem of an answer that is otherwise a success.
-fn problem_of(body: &[u8]) -> Option<Problem> {
+/// Returns the first problem in a successful response.
+fn first_problem(body: &[u8]) -> Option<Problem> {
     let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
     answer.errors.into_iter().next()
 }
 
-/// What an answer that is no success means.
-async fn refusal(what: &str, response: Response) -> End {
+/// Returns what an unsuccessful response means.
+async fn rejection(action: &str, response: Response) -> End {
     let status = response.status();
     let reset = response
         .headers()
@@ -433,44 +469,44 @@ async fn refusal(what: &str, response: Response) -> End {
         .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
     let body = http::body(response).await.unwrap_or_default();
     let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-    let problem = match problem_of(&body) {
+    let problem = match first_problem(&body) {
         Some(first) if problem.title.is_none() => first,
         _ => problem,
     };
-    let words = problem.words();
-    let colon = if words.is_empty() { "" } else { ": " };
-    let reason = format!("tried to {what}: X answered {status}{colon}{words}");
+    let description = problem.description();
+    let colon = if description.is_empty() { "" } else { ": " };
+    let reason = format!("failed to {action}: X answered {status}{colon}{description}");
     match status.as_u16() {
         420 | 429 => {
             let now = jiff::Timestamp::now().as_second();
             let wait = reset
                 .and_then(|reset| u64::try_from(reset - now).ok())
-                .map(|s| s.max(1));
+                .map(|seconds| Duration::from_secs(seconds.max(1)));
             if problem.is_too_many_connections() {
-                End::Limited(too_many(&reason), wait.map(Duration::from_secs))
+                End::TooManyConnections(too_many(&reason), wait)
             } else {
-                End::Limited(reason, wait.map(Duration::from_secs))
+                End::RateLimit(reason, wait)
             }
         }
         408 | 500..=599 => End::Server(reason),
-        401 => End::Refused {
+        401 => End::Rejected {
             reason,
-            next: "Check the token or the key and secret: copied whole, not revoked, of an app \
-                   that is in a project. https://console.x.com shows them.",
+            hint: "check the token, or the key and the secret: complete, not revoked, and of an \
+                   app that belongs to a project. https://console.x.com shows them",
         },
-        402 => End::Refused {
+        402 => End::Rejected {
             reason,
-            next: "The account has no credit for this: see https://console.x.com, or stream \
-                   without an account from Bluesky::new().",
+            hint: "the account has no credit for this: see https://console.x.com, or stream from \
+                   Bluesky::new(), which needs no account",
         },
-        403 => End::Refused {
+        403 => End::Rejected {
             reason,
-            next: "Check that the account's plan has the filtered stream and that the app is in \
-                   a project; or stream without an account from Bluesky::new().",
+            hint: "check that the account's plan includes the filtered stream and that the app \
+                   belongs to a project; or stream from Bluesky::new(), which needs no account",
         },
-        _ => End::Refused {
+        _ => End::Rejected {
             reason,
-            next: "Check the tracks, and X_API_BASE_URL if it is set.",
+            hint: "check the tracks, and X_API_BASE_URL if it is set",
         },
     }
 }

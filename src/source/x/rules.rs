@@ -1,27 +1,28 @@
-//! The rules by which X chooses tweets for us (docs.x.com, "Build a rule" and "Update stream
-//! rules"): one a track, known as ours by its tag.
+//! The rules by which X selects tweets (docs.x.com, "Build a rule" and "Update stream rules"): one
+//! rule per track. A tag identifies the rules of this crate.
 //!
-//! Rules belong to the app and stay when a stream ends. So they are compared at every start: what
-//! is missing is added, what is ours and no longer wanted is deleted, and other people's rules are
-//! not touched.
+//! Rules belong to the app and stay after a stream has ended. So each start compares them: missing
+//! rules are added, rules of this crate that are no longer wanted are deleted, and other rules are
+//! left alone.
 
-use super::decode::Problem;
+use super::problem::Problem;
 use crate::{Error, Filter, Result};
 use serde::{Deserialize, Serialize};
 
-/// What the tag of a rule of ours begins with; the track comes after it.
+/// The prefix of the tag of a rule of this crate. The track follows it.
 const TAG: &str = "live-sentiment: ";
-/// The longest rule of a pay-per-use account, in characters (docs.x.com, "Filtered stream").
-const LONGEST: usize = 1_024;
+/// The maximum length of a rule of a pay-per-use account, in characters (docs.x.com, "Filtered
+/// stream").
+const MAX_LENGTH: usize = 1_024;
 
-/// A rule to be added.
+/// A rule to add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Rule {
     value: String,
     tag: String,
 }
 
-/// A rule as the account has it.
+/// A rule of the account.
 #[derive(Debug, Deserialize)]
 pub(super) struct Active {
     id: String,
@@ -31,7 +32,7 @@ pub(super) struct Active {
     tag: Option<String>,
 }
 
-/// The account's answer to a listing or a change.
+/// The response to a request that lists or changes rules.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Answer {
@@ -39,22 +40,22 @@ pub(super) struct Answer {
     pub(super) errors: Vec<Problem>,
 }
 
-/// What has to change so that the wanted rules, and no other of ours, are there.
+/// The changes after which the account has the wanted rules, and no other rules of this crate.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     pub(super) delete: Vec<String>,
     pub(super) add: Vec<Rule>,
 }
 
-/// The track that a rule's tag names, if the rule is ours.
+/// Returns the track in the tag of a rule, if the rule belongs to this crate.
 pub(super) fn track(tag: &str) -> Option<&str> {
     tag.strip_prefix(TAG)
 }
 
-/// One rule for each track of the filter.
+/// Returns the rule for each track of the filter.
 ///
 /// # Errors
-/// [`Error::Invalid`] without a track, or with one that makes too long a rule.
+/// [`Error::InvalidArgument`] without a track, or for a track whose rule is too long.
 pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
     let languages: Vec<String> = filter
         .languages()
@@ -77,26 +78,26 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
         })
         .collect();
     if rules.is_empty() {
-        return Err(Error::Invalid {
-            what: "a stream from X without a track".into(),
-            reason: "X streams only what a rule asks for",
-            next: "Give the words to look for: `.track([\"bitcoin\"])`.",
+        return Err(Error::InvalidArgument {
+            argument: "stream from X without a track".into(),
+            reason: "X streams only tweets that match a rule",
+            hint: "give a track: `.track([\"bitcoin\"])`",
         });
     }
     match rules
         .iter()
-        .find(|rule| rule.value.chars().count() > LONGEST)
+        .find(|rule| rule.value.chars().count() > MAX_LENGTH)
     {
-        Some(rule) => Err(Error::Invalid {
-            what: format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
-            reason: "it makes a rule of more than 1,024 characters, which X does not take",
-            next: "Give fewer words or languages.",
+        Some(rule) => Err(Error::InvalidArgument {
+            argument: format!("track {:?}", crate::display::shorten(&rule.value, 60)),
+            reason: "its rule has more than 1,024 characters, which X rejects",
+            hint: "give fewer words or languages",
         }),
         None => Ok(rules),
     }
 }
 
-/// A word as an operand of a rule. What could be read as an operator stands between quotes.
+/// Returns a word as an operand of a rule, in quotes if it could be parsed as an operator.
 fn word(word: &str) -> String {
     let body = word.strip_prefix(['#', '$', '@']).unwrap_or(word);
     let plain = !body.is_empty() && body.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -108,7 +109,7 @@ fn word(word: &str) -> String {
     }
 }
 
-/// What to change where the account has `active`.
+/// Compares the rules of the account with the wanted ones.
 pub(super) fn compare(active: &[Active], wanted: &[Rule]) -> Changes {
     let same = |active: &Active, rule: &Rule| {
         active.value == rule.value && active.tag.as_deref() == Some(&rule.tag)
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_an_operator_is_quoted() {
+    fn possible_operators_are_quoted() {
         let tracks = [
             "bitcoin-cash",
             "or",
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn no_track_and_too_long_a_track_are_refused() {
+    fn a_missing_track_and_a_long_track_are_rejected() {
         let none = Filter::new([] as [&str; 0], ["en"]).unwrap();
         assert!(wanted(&none).unwrap_err().to_string().contains("track"));
         let long = Filter::new(["word ".repeat(300)], ["en"]).unwrap();
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_changed_and_strangers_rules_stay() {
+    fn only_differences_are_changed_and_other_rules_stay() {
         let filter = Filter::new(["bitcoin", "dogecoin"], ["en"]).unwrap();
         let rules = wanted(&filter).unwrap();
         let active: Vec<Active> = serde_json::from_value(serde_json::json!([

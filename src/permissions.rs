@@ -1,16 +1,15 @@
-//! What a file of secrets must not be: readable by others.
+//! The permissions of a file that holds secrets.
 
 use std::path::Path;
 
+/// Logs a warning if users other than the owner can read the file.
 #[cfg(unix)]
 pub(crate) fn warn_if_others_can_read(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let others = std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o077 != 0);
     if others {
-        tracing::warn!(
-            "{path} can be read by others: chmod 600 {path}",
-            path = path.display()
-        );
+        let path = path.display();
+        tracing::warn!(%path, "other users can read the file: run chmod 600 {path}");
     }
 }
 

@@ -1,44 +1,45 @@
-//! How a tweet feels: the VADER rules, and what a scored tweet is.
+//! Sentiment: the rules of VADER, and the scored tweet.
 //!
 //! VADER (Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
-//! Social Media Text", ICWSM 2014) looks each word up in a lexicon that people rated
-//! (`lexicon.rs`), from -4 to 4, and corrects each rating for what stands around the word
-//! (`vader.rs`). It is written for posts: it knows emoticons, emoji, slang and shouting, and needs
-//! no training and no more than a microsecond. The rules:
+//! Social Media Text", ICWSM 2014) looks up each word in a lexicon that people rated from -4 to 4
+//! (`lexicon.rs`), and corrects each rating by the words around it (`vader.rs`). It is made for
+//! social media: it knows emoticons, emoji and slang, needs no training, and scores a tweet in less
+//! than a microsecond. The rules:
 //!
 //! | rule | example |
 //! | --- | --- |
-//! | **capitals**: a word in capitals counts 0.733 more, if not all are | "this is GREAT" |
-//! | **boosters** before it count 0.293 more, dampeners less; 95 % and 90 % of it from two and three words away | "very good", "slightly bad" |
-//! | **negation** in the three words before it turns it round, to 74 % | "not good", "isn't very good" |
-//! | "never so" and "never this" strengthen instead, to 125 %; "without doubt" does nothing | "never so happy" |
-//! | **"no"** before another rated word negates that, and counts nothing itself | "no fun" |
-//! | **"least"** negates, unless it is "at least" or "very least" | "least happy" |
-//! | **idioms** have a rating of their own | "yeah right", "kiss of death" |
-//! | **"but"**: what is before it counts half, what is after it half as much again | "good, but slow" |
+//! | **Capitals**: a word in capitals counts 0.733 more, unless all words are in capitals | "this is GREAT" |
+//! | **Boosters** before a word add 0.293 to it, dampeners subtract it; two and three words away, 95 % and 90 % of it | "very good", "slightly bad" |
+//! | **Negation** in the three words before a word reverses its sign and reduces it to 74 % | "not good", "isn't very good" |
+//! | "Never so" and "never this" increase a rating to 125 %; "without doubt" has no effect | "never so happy" |
+//! | **"No"** before another rated word negates it, and does not count itself | "no fun" |
+//! | **"Least"** negates, unless it is in "at least" or "very least" | "least happy" |
+//! | **Idioms** have a rating of their own | "yeah right", "kiss of death" |
+//! | **"But"**: what comes before it counts half, what comes after it one and a half times | "good, but slow" |
 //!
-//! The sum gets 0.292 for each of up to four exclamation marks and 0.18 for each of two or three
-//! question marks (0.96 for more), in its own direction, and is mapped to (-1, 1) by
-//! `x / sqrt(x² + 15)`.
+//! The sum of the ratings is then increased in its own direction: by 0.292 for each of up to four
+//! exclamation marks, and by 0.18 for each of two or three question marks, 0.96 for more. The result
+//! x is mapped to (-1, 1) by `x / sqrt(x² + 15)`.
 //!
-//! Where it fails, and one should know when looking at the figure: *sarcasm* is scored by its words
-//! ("great, another crash" is positive); *other languages* than English have no words in the
-//! lexicon and score 0, or worse, share a word ("die" is German's "the"); *words of a trade* mean
-//! other things there ("moon", "hodl" and "rekt" mean nothing to it, "short" and "crash" what they
-//! mean elsewhere). For the last there is [`Analyzer::with_words`].
+//! Know where VADER fails when you look at the figure. *Sarcasm* is scored by its words: "great,
+//! another crash" is positive. *Languages* other than English have no words in the lexicon and score
+//! 0, or share a word by accident: German "die" means "the". *Words of a trade* have other meanings
+//! there: "moon", "hodl" and "rekt" mean nothing to VADER. For these there is
+//! [`Analyzer::with_words`].
 
 mod lexicon;
+pub(crate) mod message;
 mod vader;
 
-use crate::notebook::Card;
+use crate::display::Card;
 use crate::{Error, Result, Tweet};
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-/// The furthest from zero that a word may be rated.
-pub const STRONGEST: f64 = 4.0;
+/// The maximum rating of a word; -4 is the minimum.
+pub const MAX_RATING: f64 = 4.0;
 
 static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new()));
 
@@ -47,28 +48,33 @@ static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new(
 pub struct Sentiment {
     /// The overall score, from -1 (most negative) to 1 (most positive).
     pub compound: f64,
-    /// The share of the text that is positive, from 0 to 1.
+    /// The positive share of the text, from 0 to 1.
     pub pos: f64,
-    /// The share that is neutral, from 0 to 1. The three shares add up to 1, but for rounding.
+    /// The neutral share, from 0 to 1. The three shares add up to 1, apart from rounding.
     pub neu: f64,
-    /// The share that is negative, from 0 to 1.
+    /// The negative share, from 0 to 1.
     pub neg: f64,
 }
 
-/// On which side of zero a text stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The compound from which on a text is positive, as VADER's authors recommend. A text is negative
+/// from the opposite value down.
+const POSITIVE_THRESHOLD: f64 = 0.05;
+
+/// The class of a text. In JSON it is a word such as `"positive"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Polarity {
-    /// A compound of 0.05 or more.
+    /// The compound is 0.05 or more.
     Positive,
-    /// Between the two.
+    /// The compound is between -0.05 and 0.05.
     Neutral,
-    /// A compound of -0.05 or less.
+    /// The compound is -0.05 or less.
     Negative,
 }
 
 impl Sentiment {
-    /// How much of the text is opinion, from 0 to 1: all that is not neutral. It stands in for
-    /// the subjectivity of the original's TextBlob; an empty text has none.
+    /// Returns the share of the text that is not neutral, from 0 to 1; 0 for an empty text. It
+    /// replaces the subjectivity of TextBlob, which the original notebooks use.
     pub fn subjectivity(&self) -> f64 {
         if self.pos + self.neu + self.neg == 0.0 {
             0.0
@@ -77,8 +83,9 @@ impl Sentiment {
         }
     }
 
-    /// The class of the text, at the limits that VADER's authors recommend (±0.05).
+    /// Returns the class of the text, by the thresholds that VADER's authors recommend (±0.05).
     ///
+    /// # Examples
     /// ```
     /// use live_sentiment::prelude::*;
     ///
@@ -88,13 +95,13 @@ impl Sentiment {
     /// ```
     pub fn polarity(&self) -> Polarity {
         match self.compound {
-            c if c >= 0.05 => Polarity::Positive,
-            c if c <= -0.05 => Polarity::Negative,
+            c if c >= POSITIVE_THRESHOLD => Polarity::Positive,
+            c if c <= -POSITIVE_THRESHOLD => Polarity::Negative,
             _ => Polarity::Neutral,
         }
     }
 
-    /// Shows a card in a notebook.
+    /// Displays a status card in a notebook.
     pub fn evcxr_display(&self) {
         let number = |value: f64| format!("{value:.3}");
         Card::new("Sentiment")
@@ -106,7 +113,7 @@ impl Sentiment {
     }
 }
 
-/// Scores texts. Cheap to make and to clone: the lexicon is read once a process.
+/// Scores texts. An analyzer is cheap to create and to clone: the lexicon is built once per process.
 #[derive(Clone)]
 pub struct Analyzer(Arc<Lexicon>);
 
@@ -123,15 +130,20 @@ impl fmt::Debug for Analyzer {
 }
 
 impl Analyzer {
-    /// An analyzer with VADER's own lexicon.
+    /// Creates an analyzer with VADER's lexicon.
     pub fn new() -> Analyzer {
         Analyzer(LEXICON.clone())
     }
 
-    /// An analyzer that also knows these words, or knows them better: each with how it feels, from
-    /// -4 (extremely negative) to 4 (extremely positive). "good" has 1.9, "disaster" -3.1. Case does
-    /// not matter.
+    /// Creates an analyzer with additional words, or with other ratings for known ones. A rating is
+    /// from -4 (extremely negative) to 4 (extremely positive): "good" has 1.9, "disaster" -3.1. Case
+    /// is ignored.
     ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a string that cannot be one word of a text, and for a rating out
+    /// of range.
+    ///
+    /// # Examples
     /// ```
     /// use live_sentiment::prelude::*;
     ///
@@ -140,10 +152,6 @@ impl Analyzer {
     /// assert_eq!(Analyzer::new().score("HODL!").compound, 0.0);
     /// # Ok::<(), Error>(())
     /// ```
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for what cannot be one word of a text, and for a rating that is out of
-    /// range.
     pub fn with_words<W: AsRef<str>>(
         words: impl IntoIterator<Item = (W, f64)>,
     ) -> Result<Analyzer> {
@@ -153,8 +161,9 @@ impl Analyzer {
         with_words(words.collect())
     }
 
-    /// Scores a text of any length. Never panics.
+    /// Scores a text of any length. It never panics.
     ///
+    /// # Examples
     /// ```
     /// let sad = live_sentiment::sentiment::Analyzer::new().score("This is a disaster");
     /// assert!(sad.compound < -0.5 && sad.neg > 0.3 && sad.pos == 0.0);
@@ -164,29 +173,29 @@ impl Analyzer {
     }
 }
 
-/// Apart from [`Analyzer::with_words`], so that a notebook's cell need not compile it.
+/// Not generic, unlike [`Analyzer::with_words`], so that a notebook cell does not have to compile it.
 fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
     let mut lexicon = Lexicon::clone(&LEXICON);
     for (word, valence) in words {
-        let refused = |reason, next| Error::Invalid {
-            what: format!("the word {word:?} with {valence}"),
+        let invalid = |reason, hint| Error::InvalidArgument {
+            argument: format!("word {word:?} with the rating {valence}"),
             reason,
-            next,
+            hint,
         };
-        if !(-STRONGEST..=STRONGEST).contains(&valence) {
-            return Err(refused(
+        if !(-MAX_RATING..=MAX_RATING).contains(&valence) {
+            return Err(invalid(
                 "a rating is a number from -4 to 4",
-                "Give one such as 1.5; \"good\" has 1.9.",
+                "give a rating such as 1.5; \"good\" has 1.9",
             ));
         }
         if !vader::is_word(&word) {
-            return Err(refused(
-                "no text has it as one word",
-                "Give a single word of ASCII, without punctuation around it, or an emoticon.",
+            return Err(invalid(
+                "it cannot be one word of a text",
+                "give a single ASCII word without punctuation around it, or an emoticon",
             ));
         }
         if !lexicon.has_room() {
-            return Err(refused("the lexicon is full", "Give 50,000 words at most."));
+            return Err(invalid("the lexicon is full", "give at most 50,000 words"));
         }
         lexicon.rate(&word, valence);
     }
@@ -194,21 +203,23 @@ fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
     Ok(Analyzer(Arc::new(lexicon)))
 }
 
-/// A tweet with its score and with what it adds to the trajectory.
+/// A tweet with its sentiment and its metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     /// The tweet.
     pub tweet: Tweet,
     /// Its sentiment.
     pub sentiment: Sentiment,
-    /// What it adds: [`weighted`] unless the listener was given a metric of one's own. Finite.
+    /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
+    /// is finite.
     pub metric: f64,
 }
 
-/// The original notebooks' metric: `ln(followers + 1) * compound`. A tweet moves the sum by how it
-/// feels and by how many may read it, with each tenfold audience counting the same step more. An
-/// unknown number of followers counts as none.
+/// The metric of the original notebooks: `ln(followers + 1) * compound`. A tweet counts by its
+/// sentiment and by its audience, where each tenfold increase in followers adds the same amount. An
+/// unknown follower count counts as 0.
 ///
+/// # Examples
 /// ```
 /// use live_sentiment::prelude::*;
 /// use live_sentiment::sentiment::weighted;
@@ -227,7 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn subjectivity_is_what_is_not_neutral() {
+    fn subjectivity_is_the_share_that_is_not_neutral() {
         let analyzer = Analyzer::new();
         let text = analyzer.score("good good bad table");
         assert!(
@@ -256,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_ones_own_are_known_and_what_is_none_is_refused() {
+    fn additional_words_are_known_and_invalid_ones_are_rejected() {
         let analyzer = Analyzer::with_words([("Hodl", 1.5), ("good", -1.9), ("o7", 2.0)]).unwrap();
         assert!(analyzer.score("we HODL.").compound > 0.0);
         assert!(analyzer.score("not hodl").compound < 0.0);
@@ -264,7 +275,7 @@ mod tests {
         assert!(analyzer.score("o7").compound > 0.0);
         for word in ["two words", "", "(word)", "größe", &"x".repeat(65)] {
             let error = Analyzer::with_words([(word, 1.0)]).unwrap_err().to_string();
-            assert!(error.contains("no text has it as one word"), "{error}");
+            assert!(error.contains("cannot be one word"), "{error}");
         }
         for valence in [4.5, f64::NAN, f64::NEG_INFINITY] {
             assert!(Analyzer::with_words([("word", valence)]).is_err());

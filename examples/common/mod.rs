@@ -1,0 +1,42 @@
+//! What the example programs share: the log, the connection, and the progress line.
+#![allow(dead_code, reason = "each program uses a part of it")]
+
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use live_sentiment::prelude::*;
+use std::fmt::Display;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// How often the progress line changes.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Logs to standard error: the warnings of `live_sentiment`, or what `RUST_LOG` selects. librdkafka
+/// reports a broker that has ended as an error of its own; the program reports it in its status.
+pub fn log_to_stderr() {
+    let ours = || EnvFilter::new("live_sentiment=warn");
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| ours()))
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Connects to the broker at `address`, or to the default one.
+pub fn connect(address: Option<&str>) -> Result<Kafka> {
+    match address {
+        Some(address) => Kafka::at(address),
+        None => Kafka::connect(),
+    }
+}
+
+/// Shows `status` on a terminal until `wait` returns true.
+pub fn show_progress<S: Display>(wait: impl Fn(Duration) -> bool, status: impl Fn() -> S) {
+    let bar = ProgressBar::new_spinner();
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    while !wait(PROGRESS_INTERVAL) {
+        bar.set_message(status().to_string());
+        bar.tick();
+    }
+    bar.finish_and_clear();
+}

@@ -1,0 +1,111 @@
+//! Removes tweets that come a second time, in bounded memory.
+//!
+//! A source delivers a tweet again after a reconnect, and a streamer that was killed and restarted
+//! writes it again. The streamer therefore checks ids before it writes, and the listener before it
+//! counts.
+
+use crate::Tweet;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::mem::swap;
+
+/// The minimum number of ids that are remembered. The oldest are forgotten first.
+pub const REMEMBERED_IDS: usize = 900_000;
+
+/// The ids of recent tweets, each as a 64-bit hash with a random key. Two different ids share a
+/// hash about once in 10^13 tweets. A tweet without an id is always new.
+///
+/// The ids are in two tables of [`REMEMBERED_IDS`] each. When the newer table is full, the older
+/// one is cleared and the tables are swapped. Both together take 19 MB from the start: memory that
+/// grew over the first million tweets would look like a leak.
+pub(crate) struct Deduplicator {
+    hasher: RandomState,
+    newer: Ids,
+    older: Ids,
+}
+
+type Ids = HashSet<u64, BuildHasherDefault<Identity>>;
+
+/// A hasher for values that are hashes already.
+#[derive(Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only a u64 is hashed");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for Deduplicator {
+    fn default() -> Self {
+        // Touch every page now, so that resident memory stays constant.
+        let mut older: Ids = (0..REMEMBERED_IDS as u64).collect();
+        older.clear();
+        Deduplicator {
+            hasher: RandomState::new(),
+            newer: Ids::with_capacity_and_hasher(REMEMBERED_IDS, Default::default()),
+            older,
+        }
+    }
+}
+
+impl Deduplicator {
+    /// Remembers the tweet. Returns false if it was known: an id is unique within its source.
+    pub(crate) fn insert(&mut self, tweet: &Tweet) -> bool {
+        if tweet.id.is_empty() {
+            return true;
+        }
+        let hash = self.hasher.hash_one((&tweet.source, &tweet.id));
+        if self.older.contains(&hash) || !self.newer.insert(hash) {
+            return false;
+        }
+        if self.newer.len() == REMEMBERED_IDS {
+            swap(&mut self.newer, &mut self.older);
+            self.newer.clear();
+        }
+        true
+    }
+
+    /// Forgets all ids, for a new run.
+    pub(crate) fn clear(&mut self) {
+        self.newer.clear();
+        self.older.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(ids: &mut Deduplicator, id: &str) -> bool {
+        ids.insert(&Tweet {
+            id: id.into(),
+            ..Tweet::decode(br#"{"text":""}"#).unwrap()
+        })
+    }
+
+    #[test]
+    fn ids_are_remembered_and_the_oldest_are_forgotten() {
+        let mut ids = Deduplicator::default();
+        assert!(insert(&mut ids, "a") && !insert(&mut ids, "a"));
+        assert!(insert(&mut ids, "") && insert(&mut ids, ""));
+        let more = |ids: &mut Deduplicator, name: &str| {
+            (1..REMEMBERED_IDS).all(|number| insert(ids, &format!("{name}{number}")))
+        };
+        assert!(more(&mut ids, "first"));
+        assert!(insert(&mut ids, "b") && more(&mut ids, "second"));
+        assert!(!insert(&mut ids, "b") && !insert(&mut ids, "second1"));
+        assert!(insert(&mut ids, "a"), "as many ids have come since");
+        assert!(ids.newer.len() + ids.older.len() <= 2 * REMEMBERED_IDS);
+        ids.clear();
+        assert!(insert(&mut ids, "a") && insert(&mut ids, "b"));
+    }
+}

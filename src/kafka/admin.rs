@@ -1,0 +1,122 @@
+//! Requests to the broker about topics: create one, compare its configuration, find its end.
+
+use super::client::{Client, REQUEST_LIMIT};
+use super::topic::TopicConfig;
+use crate::runtime::block_on;
+use crate::{Error, Result};
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::types::RDKafkaErrorCode;
+use std::time::{Duration, Instant};
+
+/// Creates a topic unless it exists. Returns whether it was created.
+pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfig) -> Result<bool> {
+    let failed = |reason: String| Error::Kafka {
+        action: format!("create topic {name:?}"),
+        reason,
+        hint: "check the name and the numbers, and that the cluster has as many brokers as replicas",
+    };
+    let retention = config.retention.as_millis().to_string();
+    let min_insync = min_insync_replicas(config.replication).to_string();
+    let topic = NewTopic::new(
+        name,
+        config.partitions,
+        TopicReplication::Fixed(config.replication),
+    )
+    .set("retention.ms", &retention)
+    .set("min.insync.replicas", &min_insync);
+    let results = block_on(client.admin().create_topics([&topic], &options()))
+        .map_err(|error| failed(error.to_string()))?;
+    for result in results {
+        match result {
+            Ok(_) => {}
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => return Ok(false),
+            Err((_, code)) => return Err(failed(code.to_string())),
+        }
+    }
+    // The broker answers before each of its threads knows the topic.
+    let deadline = Instant::now() + REQUEST_LIMIT;
+    while client.partitions(name).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(true)
+}
+
+/// Returns how many in-sync replicas must have a message before it counts as sent: a majority. So a
+/// sent message survives the loss of one broker if there are two replicas or more.
+fn min_insync_replicas(replication: i32) -> i32 {
+    replication / 2 + 1
+}
+
+/// Compares an existing topic with a requested configuration. Each difference is a sentence.
+pub(super) fn differences(
+    client: &Client,
+    name: &str,
+    wanted: &TopicConfig,
+) -> Result<Vec<String>> {
+    let cluster = client.cluster()?;
+    let existing = cluster.config_like(name)?;
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, exists: String, wanted: String| {
+        if exists != wanted {
+            differences.push(format!(
+                "{what}: the topic has {exists}, {wanted} requested"
+            ));
+        }
+    };
+    let counts = [
+        ("partitions", existing.partitions, wanted.partitions),
+        ("replicas", existing.replication, wanted.replication),
+    ];
+    for (what, exists, wanted) in counts {
+        compare(what, exists.to_string(), wanted.to_string());
+    }
+    // The embedded broker has no retention: it keeps every message until it stops.
+    if !cluster.is_embedded
+        && let Some(retention) = retention(client, name)
+    {
+        compare(
+            "retention",
+            format!("{retention:?}"),
+            format!("{:?}", wanted.retention),
+        );
+    }
+    Ok(differences)
+}
+
+/// Returns the retention of a topic, if the broker tells it.
+fn retention(client: &Client, name: &str) -> Option<Duration> {
+    let topic = [ResourceSpecifier::Topic(name)];
+    let configs = block_on(client.admin().describe_configs(&topic, &options())).ok()?;
+    let config = configs.into_iter().next()?.ok()?;
+    let millis = config.get("retention.ms")?.value.as_ref()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
+}
+
+/// Returns the number of messages that were ever written to the topic: the sum of the end offsets
+/// of its partitions.
+pub(super) fn messages_ever(client: &Client, topic: &str) -> Result<u64> {
+    let partitions = client.partitions(topic)?;
+    let mut sum = 0;
+    for partition in (0..).take(partitions) {
+        let (_, end) = client.watermarks(topic, partition)?;
+        sum += end.unsigned_abs();
+    }
+    Ok(sum)
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(REQUEST_LIMIT))
+        .operation_timeout(Some(REQUEST_LIMIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sent_message_is_on_a_majority_of_the_replicas() {
+        let needed = [1, 2, 3, 4, 5].map(min_insync_replicas);
+        assert_eq!(needed, [1, 2, 2, 3, 3]);
+    }
+}

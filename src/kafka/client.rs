@@ -1,0 +1,222 @@
+//! The connection to a broker: its address, its settings, and the requests that are not part of a
+//! stream.
+
+use super::broker::{Broker, Engine};
+use super::embedded;
+use super::settings::Settings;
+use super::topic::TopicConfig;
+use crate::{Error, Result};
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::error::KafkaError;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// The time limit for a request to a broker.
+pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
+/// How long the brokers of a cluster may take to tell each other of a new topic.
+const METADATA_SPREAD: Duration = Duration::from_secs(2);
+
+/// A connection to a broker, and the broker's process if this process started it.
+pub(crate) struct Client {
+    address: String,
+    settings: Settings,
+    admin: AdminClient<DefaultClientContext>,
+    broker: Option<Broker>,
+}
+
+/// The metadata of a cluster.
+pub(crate) struct Cluster {
+    /// The number of brokers.
+    pub(crate) brokers: usize,
+    /// Whether the broker is the embedded one, whichever process started it.
+    pub(crate) is_embedded: bool,
+    topics: HashMap<String, Shape>,
+    address: String,
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    partitions: usize,
+    replication: usize,
+}
+
+impl Cluster {
+    /// Returns the partition count of a topic.
+    pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
+        Ok(self.shape(topic)?.partitions)
+    }
+
+    /// Returns the configuration that creates a topic with the partitions and replicas of this one.
+    pub(crate) fn config_like(&self, topic: &str) -> Result<TopicConfig> {
+        let shape = self.shape(topic)?;
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        Ok(TopicConfig {
+            partitions: number(shape.partitions),
+            replication: number(shape.replication.max(1)),
+            ..TopicConfig::default()
+        })
+    }
+
+    /// Returns whether the topic exists.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    fn shape(&self, topic: &str) -> Result<Shape> {
+        let shape = self.topics.get(topic).filter(|shape| shape.partitions > 0);
+        shape.copied().ok_or_else(|| Error::NoTopic {
+            topic: topic.into(),
+            address: self.address.clone(),
+        })
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        address: String,
+        settings: Settings,
+        broker: Option<Broker>,
+    ) -> Result<Client> {
+        let admin = config(&address, &settings)
+            // A restarted broker is found again within half a second.
+            .set("reconnect.backoff.max.ms", "500")
+            .create()
+            .map_err(|error| invalid_config(&address, &error))?;
+        Ok(Client {
+            address,
+            settings,
+            admin,
+            broker,
+        })
+    }
+
+    /// Returns the address of the broker, as `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns which broker program this process started, if it started one.
+    pub(super) fn engine(&self) -> Option<Engine> {
+        self.broker.as_ref().map(Broker::engine)
+    }
+
+    pub(super) fn broker(&self) -> Option<&Broker> {
+        self.broker.as_ref()
+    }
+
+    pub(super) fn admin(&self) -> &AdminClient<DefaultClientContext> {
+        &self.admin
+    }
+
+    pub(super) fn protocol(&self) -> &str {
+        self.settings.protocol()
+    }
+
+    /// Returns the exit reason if this process started the broker and it has exited. The call reads
+    /// the broker's log once, so it may block for a moment.
+    pub(crate) fn exit_reason(&self) -> Option<&str> {
+        self.broker.as_ref().and_then(Broker::exit_reason)
+    }
+
+    /// Returns the configuration of a consumer or producer for this broker.
+    pub(crate) fn config(&self) -> ClientConfig {
+        config(&self.address, &self.settings)
+    }
+
+    /// Fetches the metadata of the cluster.
+    pub(crate) fn cluster(&self) -> Result<Cluster> {
+        self.fetch_cluster(REQUEST_LIMIT)
+    }
+
+    pub(super) fn fetch_cluster(&self, limit: Duration) -> Result<Cluster> {
+        let failed = |error: KafkaError| Error::Kafka {
+            action: format!("fetch metadata from Kafka at {}", self.address),
+            reason: error.to_string(),
+            hint: "check that the broker is running",
+        };
+        // Metadata of all topics: a request for one topic creates it on brokers with
+        // auto.create.topics.enable.
+        let client = self.admin.inner();
+        let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
+        let topics = metadata.topics().iter();
+        Ok(Cluster {
+            brokers: metadata.brokers().len(),
+            is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(embedded::CLUSTER_ID),
+            topics: topics
+                .map(|topic| {
+                    let partitions = topic.partitions();
+                    let shape = Shape {
+                        partitions: partitions.len(),
+                        replication: partitions.first().map_or(0, |one| one.replicas().len()),
+                    };
+                    (topic.name().to_owned(), shape)
+                })
+                .collect(),
+            address: self.address.clone(),
+        })
+    }
+
+    /// Returns the partition count of a topic. In a cluster it waits for a new topic until each
+    /// broker knows it.
+    pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
+        let deadline = Instant::now() + METADATA_SPREAD;
+        loop {
+            let cluster = self.cluster()?;
+            let partitions = cluster.partitions(topic);
+            if partitions.is_ok() || cluster.brokers == 1 || Instant::now() > deadline {
+                return partitions;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Returns the first and the end offset of a partition.
+    pub(super) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+        let client = self.admin.inner();
+        let marks = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
+        marks.map_err(|error| Error::Kafka {
+            action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
+            reason: error.to_string(),
+            hint: "check that the broker is running",
+        })
+    }
+}
+
+/// Warms the metadata cache of a new client: it blocks until the client knows the topic and is
+/// connected to a broker of the cluster.
+///
+/// librdkafka retries after half a second what it does not find at once, and at once it finds
+/// nothing: its first answer names the brokers only. The second answer comes from one of them and
+/// is complete. An error is ignored, because the client retries by itself.
+pub(crate) fn warm_metadata_cache<C: ClientContext>(
+    client: &rdkafka::client::Client<C>,
+    topic: &str,
+) {
+    for _ in 0..2 {
+        if client.fetch_metadata(Some(topic), REQUEST_LIMIT).is_err() {
+            break;
+        }
+    }
+}
+
+pub(super) fn invalid_config(address: &str, error: &KafkaError) -> Error {
+    Error::Kafka {
+        action: format!("create a client for {address:?}"),
+        reason: error.to_string(),
+        hint: "check the address, which is `host:port`, and the variables that start with KAFKA_",
+    }
+}
+
+fn config(address: &str, settings: &Settings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    settings.apply(&mut config);
+    config
+        .set("bootstrap.servers", address)
+        .set("broker.address.family", "v4")
+        // Connect to each broker when it becomes known, and not up to a second later.
+        .set("enable.sparse.connections", "false")
+        .set("log_level", "0");
+    config
+}

@@ -1,0 +1,58 @@
+//! Counting: which records belong to the current run, and were not counted before?
+
+use super::merge::PendingRecord;
+use super::printable::Printable;
+use super::progress::Progress;
+use crate::deduplicator::Deduplicator;
+use crate::kafka::RunId;
+
+/// The state of counting.
+#[derive(Default)]
+pub(super) struct Counter {
+    ids: Deduplicator,
+    run: Option<RunId>,
+}
+
+impl Counter {
+    /// Counts a record. A record of an earlier run is skipped; a record of a later run starts the
+    /// count again. A record of another program belongs to no run and counts in the current one.
+    pub(super) fn count(
+        &mut self,
+        record: PendingRecord,
+        progress: &mut Progress,
+        printable: &mut Printable,
+    ) {
+        if record.run.is_some() && record.run < self.run {
+            progress.uncounted.earlier_runs += 1;
+            return;
+        }
+        if record.run > self.run {
+            // The first run after the start replaces nothing.
+            if self.run.is_some() || progress.trajectory.total().counted > 0 {
+                tracing::info!("a new run has started in the topic; counting from zero");
+                self.start_run(progress, printable);
+            }
+            self.run = record.run;
+        }
+        match record.outcome {
+            Err(reason) => *progress.uncounted.skipped.entry(reason).or_default() += 1,
+            Ok(scored) if !self.ids.insert(&scored.tweet) => progress.uncounted.duplicate += 1,
+            Ok(scored) => {
+                progress.trajectory.add(&scored);
+                printable.add(scored);
+            }
+        }
+    }
+
+    /// Starts again for another log, whose runs are unknown.
+    pub(super) fn reset(&mut self, progress: &mut Progress, printable: &mut Printable) {
+        self.run = None;
+        self.start_run(progress, printable);
+    }
+
+    fn start_run(&mut self, progress: &mut Progress, printable: &mut Printable) {
+        self.ids.clear();
+        progress.start_run();
+        printable.start_run();
+    }
+}

@@ -1,0 +1,301 @@
+//! The partitions of the topic, and the order in which their messages are counted.
+//!
+//! Each partition has its own order, and Kafka defines none between them. A figure over time needs
+//! one, so partitions are merged by the time at which each message was written: of the first pending
+//! record of each partition, the oldest is counted next. A partition without a pending record holds
+//! the others up, because its next message may be older than theirs. It does not if it is read to
+//! its end, and it does so for a second at most.
+
+use crate::kafka::RunId;
+use crate::sentiment::Scored;
+use crate::tweet::Skip;
+use rdkafka::message::{BorrowedMessage, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How many records may be pending in all partitions together, and how many bytes of messages.
+const MAX_RECORDS: usize = 2_000;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How long a partition without a pending record holds the others up. If its broker is gone, they
+/// wait this long once, and not again until it is back.
+const MERGE_WAIT: Duration = Duration::from_secs(1);
+
+/// The position of a message: what distinguishes it from every other message of its partition, also
+/// in another log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Position {
+    pub(super) offset: i64,
+    /// When the message was written, in milliseconds since 1970.
+    pub(super) written: Option<i64>,
+}
+
+impl Position {
+    pub(super) fn of(message: &BorrowedMessage<'_>) -> Position {
+        Position {
+            offset: message.offset(),
+            written: message.timestamp().to_millis(),
+        }
+    }
+}
+
+/// A decoded and scored message, or the reason why it is skipped.
+pub(super) type Outcome = Result<Arc<Scored>, Skip>;
+
+/// A message that waits to be counted.
+pub(super) struct PendingRecord {
+    pub(super) position: Position,
+    pub(super) run: Option<RunId>,
+    pub(super) outcome: Outcome,
+    /// The size of the message, in bytes.
+    pub(super) size: usize,
+}
+
+/// Where a new consumer starts to read a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Resume {
+    /// Where the listener is configured to start.
+    #[default]
+    Start,
+    /// At this offset: nothing was counted yet.
+    At(i64),
+    /// After this message, which was counted last. It is read once more, to make sure that the
+    /// partition is still the same log.
+    After(Position),
+}
+
+#[derive(Default)]
+pub(super) struct Partition {
+    pub(super) resume: Resume,
+    /// The last counted message, until the new consumer has read it once more.
+    verify: Option<Position>,
+    pending: VecDeque<PendingRecord>,
+    pending_bytes: usize,
+    /// Whether the partition was read to its end.
+    pub(super) at_end: bool,
+}
+
+impl Partition {
+    /// Adds a record. Returns false if it proves that the partition is another log than before.
+    pub(super) fn push(&mut self, record: PendingRecord) -> bool {
+        if let Some(last) = self.verify.take() {
+            if record.position == last {
+                return true;
+            }
+            if record.position.offset <= last.offset {
+                return false;
+            }
+        }
+        self.pending_bytes += record.size;
+        self.pending.push_back(record);
+        true
+    }
+
+    fn pop(&mut self) -> Option<PendingRecord> {
+        let record = self.pending.pop_front()?;
+        self.pending_bytes -= record.size;
+        self.resume = Resume::After(record.position);
+        Some(record)
+    }
+}
+
+/// How many more records a partition may take.
+pub(super) struct Room {
+    records: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes room for a message of `size` bytes. The last message may be larger than the room, so
+    /// that a partition with large messages makes progress.
+    pub(super) fn take(&mut self, size: usize) {
+        self.records = self.records.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.records > 0 && self.bytes > 0
+    }
+}
+
+/// The partitions of the topic, by number.
+#[derive(Default)]
+pub(super) struct Partitions {
+    all: Vec<Partition>,
+    held_up: Option<Instant>,
+}
+
+impl Partitions {
+    /// Prepares for a new consumer, which starts each partition as given. Pending records are
+    /// dropped: the consumer reads them again.
+    pub(super) fn reset(&mut self, starts: Vec<Resume>) {
+        self.all.resize_with(starts.len(), Partition::default);
+        for (partition, start) in self.all.iter_mut().zip(starts) {
+            *partition = Partition {
+                resume: start,
+                verify: match start {
+                    Resume::After(last) => Some(last),
+                    Resume::Start | Resume::At(_) => None,
+                },
+                ..Partition::default()
+            };
+        }
+        self.held_up = None;
+    }
+
+    /// Forgets all positions, for another log.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+
+    /// Records that the first offset of a partition is beyond its last counted message, which
+    /// therefore cannot be read once more.
+    pub(super) fn skip_verification(&mut self, number: usize) {
+        if let Some(partition) = self.all.get_mut(number) {
+            partition.verify = None;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Partition> {
+        self.all.iter()
+    }
+
+    pub(super) fn get(&mut self, number: usize) -> Option<&mut Partition> {
+        self.all.get_mut(number)
+    }
+
+    /// Returns how much a partition may take: its share of the bounds, less what is pending in it.
+    pub(super) fn room(&self, number: usize) -> Room {
+        let share = |bound: usize| (bound / self.all.len().max(1)).max(1);
+        let (records, bytes) = self.all.get(number).map_or((0, 0), |partition| {
+            (partition.pending.len(), partition.pending_bytes)
+        });
+        Room {
+            records: share(MAX_RECORDS).saturating_sub(records),
+            bytes: share(MAX_BYTES).saturating_sub(bytes),
+        }
+    }
+
+    /// Returns the next record to count, unless a partition holds it up.
+    pub(super) fn next(&mut self) -> Option<PendingRecord> {
+        if self.is_held_up() {
+            return None;
+        }
+        self.oldest()
+    }
+
+    /// Returns the oldest pending record, whether or not a partition holds it up.
+    pub(super) fn oldest(&mut self) -> Option<PendingRecord> {
+        let heads = self.all.iter().enumerate();
+        let heads = heads.filter_map(|(number, partition)| {
+            let head = partition.pending.front()?;
+            Some((head.position.written, number))
+        });
+        let (_, number) = heads.min()?;
+        self.all[number].pop()
+    }
+
+    fn is_held_up(&mut self) -> bool {
+        let is_empty = |partition: &Partition| partition.pending.is_empty();
+        if !self.all.iter().any(|one| is_empty(one) && !one.at_end) {
+            self.held_up = None;
+            return false;
+        }
+        if self.all.iter().all(is_empty) {
+            return true;
+        }
+        let since = *self.held_up.get_or_insert_with(Instant::now);
+        since.elapsed() < MERGE_WAIT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(written: i64, offset: i64) -> PendingRecord {
+        PendingRecord {
+            position: Position {
+                offset,
+                written: Some(written),
+            },
+            run: None,
+            outcome: Err(Skip::NoText),
+            size: 10,
+        }
+    }
+
+    fn partitions(count: usize) -> Partitions {
+        let mut partitions = Partitions::default();
+        partitions.reset(vec![Resume::Start; count]);
+        partitions
+    }
+
+    #[test]
+    fn a_partition_without_records_holds_the_others_up_for_a_limited_time() {
+        let mut partitions = partitions(2);
+        partitions.all[0].push(record(5, 0));
+        assert!(partitions.next().is_none());
+        partitions.all[1].at_end = true;
+        assert_eq!(partitions.next().unwrap().position.offset, 0);
+        partitions.all[0].push(record(6, 1));
+        partitions.all[1].at_end = false;
+        assert!(partitions.next().is_none());
+        while partitions.next().is_none() {}
+    }
+
+    #[test]
+    fn pending_records_are_bounded_by_number_and_by_bytes() {
+        let fill = |size: usize| {
+            let mut partitions = partitions(4);
+            let mut records = 0;
+            let mut room = partitions.room(1);
+            while room.is_left() {
+                let large = PendingRecord {
+                    size,
+                    ..record(records, records)
+                };
+                partitions.all[1].push(large);
+                room.take(size);
+                records += 1;
+            }
+            assert!(!partitions.room(1).is_left());
+            partitions.oldest();
+            assert!(partitions.room(1).is_left());
+            records as usize
+        };
+        assert_eq!(fill(10), MAX_RECORDS / 4);
+        assert_eq!(fill(1 << 20), MAX_BYTES / 4 / (1 << 20));
+    }
+
+    #[test]
+    fn the_last_counted_message_identifies_the_log() {
+        let last = record(7, 3).position;
+        let after_reconnect = |next: PendingRecord| {
+            let mut partitions = Partitions::default();
+            partitions.reset(vec![Resume::After(last)]);
+            let same = partitions.all[0].push(next);
+            (same, partitions.all[0].pending.len())
+        };
+        assert_eq!(after_reconnect(record(7, 3)), (true, 0), "the same message");
+        assert_eq!(after_reconnect(record(8, 3)), (false, 0), "another log");
+        assert_eq!(after_reconnect(record(9, 5)), (true, 1), "a later one");
+    }
+
+    proptest! {
+        #[test]
+        fn partitions_are_merged_by_time(cut in prop::collection::vec(0usize..4, 0..200)) {
+            let mut partitions = partitions(4);
+            for (written, number) in cut.iter().enumerate() {
+                partitions.all[*number].push(record(written as i64, *number as i64));
+            }
+            partitions.all.iter_mut().for_each(|partition| partition.at_end = true);
+            let merged: Vec<_> = std::iter::from_fn(|| partitions.next())
+                .map(|record| (record.position.written.unwrap() as usize, record.position.offset as usize))
+                .collect();
+            let expected: Vec<_> = cut.iter().copied().enumerate().collect();
+            prop_assert_eq!(merged, expected);
+        }
+    }
+}

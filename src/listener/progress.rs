@@ -1,0 +1,195 @@
+//! The progress of a listener: what its thread records, and its owner and the figure read.
+
+use super::printable::Printable;
+use crate::random::random_number;
+use crate::runtime::locked;
+use crate::streamer::StatusMessage;
+use crate::trajectory::Trajectory;
+use crate::tweet::SkipCounts;
+use serde::Serialize;
+use std::sync::{Arc, Condvar, Mutex};
+use tokio::sync::watch;
+
+/// The state of a listener.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "is", content = "reason", rename_all = "lowercase")]
+pub enum State {
+    /// It waits for the broker or the topic, for this reason.
+    Waiting(String),
+    /// It reads.
+    Connected,
+    /// It has lost the broker, for this reason, and reconnects.
+    Reconnecting(String),
+    /// It has ended: it was stopped, or its time span or count is reached.
+    Ended,
+    /// It has failed with this error.
+    Failed(String),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State::Waiting("connecting to Kafka".into())
+    }
+}
+
+/// The messages that a listener did not count, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Uncounted {
+    /// Messages that are not tweets, and tweets without a finite metric.
+    pub skipped: SkipCounts,
+    /// Tweets that were in the topic more than once. Each was counted once.
+    pub duplicate: u64,
+    /// Messages that the broker's retention removed before they were read.
+    pub missed: u64,
+    /// Tweets of earlier runs.
+    pub earlier_runs: u64,
+}
+
+impl Uncounted {
+    /// Returns the total of [`skipped`](Uncounted::skipped).
+    pub fn skipped_total(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    /// Returns the other counts with their names, without those that are zero.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = [
+            ("duplicates", self.duplicate),
+            ("missed (removed by retention)", self.missed),
+            ("tweets of earlier runs", self.earlier_runs),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Everything that a listener knows.
+pub(crate) struct Progress {
+    pub(crate) trajectory: Trajectory,
+    pub(crate) uncounted: Uncounted,
+    pub(crate) state: State,
+    /// The last status of the streamer.
+    pub(crate) streamer: Option<StatusMessage>,
+    /// A random number that changes when the trajectory starts again.
+    pub(crate) generation: u64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress {
+            trajectory: Trajectory::default(),
+            uncounted: Uncounted::default(),
+            state: State::default(),
+            streamer: None,
+            // 32 bits, which JavaScript represents exactly.
+            generation: random_number() >> 32,
+        }
+    }
+}
+
+impl Progress {
+    /// Starts again for a new run. What was counted before belongs to an earlier run.
+    pub(crate) fn start_run(&mut self) {
+        let earlier = self.uncounted.earlier_runs + self.trajectory.total().counted;
+        *self = Progress {
+            uncounted: Uncounted {
+                earlier_runs: earlier,
+                ..Uncounted::default()
+            },
+            state: self.state.clone(),
+            streamer: self.streamer.take(),
+            ..Progress::default()
+        };
+    }
+}
+
+/// What the thread of a listener shares with its owner and with figures. Where both locks are
+/// needed, `progress` is taken first.
+pub(super) struct Shared {
+    pub(super) progress: Mutex<Progress>,
+    pub(super) printable: Mutex<Printable>,
+    /// Notified after each batch, each poll without a message, and at the end.
+    pub(super) news: Condvar,
+    /// Notifies the subscribers.
+    changes: watch::Sender<()>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            progress: Mutex::default(),
+            printable: Mutex::default(),
+            news: Condvar::new(),
+            changes: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn set_state(&self, state: State) {
+        let mut progress = locked(&self.progress);
+        if progress.state != state {
+            progress.state = state;
+            drop(progress);
+            self.notify_subscribers();
+        }
+    }
+
+    pub(super) fn notify_subscribers(&self) {
+        self.changes.send_replace(());
+    }
+
+    pub(super) fn subscribe(self: &Arc<Shared>) -> Subscription {
+        Subscription {
+            shared: self.clone(),
+            changes: self.changes.subscribe(),
+        }
+    }
+}
+
+/// A subscription to a listener. The listener does not wait for its subscribers: each reads the
+/// current progress when it is ready.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    shared: Arc<Shared>,
+    changes: watch::Receiver<()>,
+}
+
+impl Subscription {
+    /// Reads the progress. The listener waits meanwhile, so `read` must be short.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Progress) -> T) -> T {
+        read(&locked(&self.shared.progress))
+    }
+
+    /// Waits until the progress has changed since the last call.
+    ///
+    /// # Cancel safety
+    /// No change is lost if the future is dropped.
+    pub(crate) async fn changed(&mut self) {
+        // The sender lives as long as `shared`.
+        let _ = self.changes.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trajectory::{Sum, scored};
+
+    #[test]
+    fn a_new_run_starts_again_and_counts_the_earlier_tweets() {
+        let mut progress = Progress::default();
+        progress.trajectory.add(&scored(1, 0.5, &["a"]));
+        progress.uncounted.duplicate = 3;
+        let generation = progress.generation;
+        progress.start_run();
+        assert_eq!(progress.trajectory.total(), Sum::default());
+        assert_eq!(
+            (
+                progress.uncounted.earlier_runs,
+                progress.uncounted.duplicate
+            ),
+            (1, 0)
+        );
+        assert_ne!(progress.generation, generation);
+    }
+}

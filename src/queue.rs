@@ -1,0 +1,111 @@
+//! A queue between two tasks that is bounded by the number of its items and by their bytes.
+//!
+//! tokio's channel bounds the number alone. A tweet may have a mebibyte, so a thousand of them may
+//! have a gibibyte; a semaphore of bytes bounds that too. When the queue is full, the sender waits.
+
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The sending end.
+pub(crate) struct Sender<T> {
+    items: mpsc::Sender<(T, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+    bytes: usize,
+}
+
+/// The receiving end.
+pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
+
+/// The receiver is gone, and so is the item.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Closed;
+
+/// Creates a queue of at most `items` items with together at most `bytes` bytes, in \[1, 2³²).
+pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
+    let (sender, receiver) = mpsc::channel(items);
+    let sender = Sender {
+        items: sender,
+        room: Arc::new(Semaphore::new(bytes)),
+        bytes,
+    };
+    (sender, Receiver(receiver))
+}
+
+impl<T> Sender<T> {
+    /// Sends an item of `size` bytes, and waits while the queue has no room for it. An item larger
+    /// than the whole queue waits until the queue is empty.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the item is dropped too, and the queue is unchanged.
+    pub(crate) async fn send(&self, item: T, size: usize) -> Result<(), Closed> {
+        let size = u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX);
+        let room = self.room.clone().acquire_many_owned(size);
+        // The semaphore is never closed.
+        let room = room.await.map_err(|_| Closed)?;
+        self.items.send((item, room)).await.map_err(|_| Closed)
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Waits for the next item; `None` once the sender is gone and the queue is empty.
+    ///
+    /// # Cancel safety
+    /// No item is lost if the future is dropped.
+    pub(crate) async fn recv(&mut self) -> Option<T> {
+        self.0.recv().await.map(|(item, _)| item)
+    }
+
+    /// Blocks the thread until the next item.
+    ///
+    /// # Panics
+    /// Inside a tokio runtime.
+    pub(crate) fn blocking_recv(&mut self) -> Option<T> {
+        self.0.blocking_recv().map(|(item, _)| item)
+    }
+
+    /// Returns an item that is already there.
+    pub(crate) fn try_recv(&mut self) -> Option<T> {
+        self.0.try_recv().ok().map(|(item, _)| item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::block_on;
+    use std::time::Duration;
+
+    #[test]
+    fn the_queue_is_bounded_by_items_and_by_bytes() {
+        let sent = |items, bytes, size| {
+            block_on(async {
+                let (sender, _receiver) = bounded(items, bytes);
+                let mut sent = 0;
+                let send_all = async {
+                    loop {
+                        sender.send(sent, size).await.unwrap();
+                        sent += 1;
+                    }
+                };
+                let ended = tokio::time::timeout(Duration::from_millis(50), send_all).await;
+                assert!(ended.is_err());
+                sent
+            })
+        };
+        assert_eq!(sent(5, 1_000, 10), 5);
+        assert_eq!(sent(5, 1_000, 400), 2);
+        assert_eq!(sent(5, 1_000, 5_000), 1);
+    }
+
+    #[test]
+    fn a_sender_that_waits_learns_that_the_receiver_is_gone() {
+        block_on(async {
+            let (sender, receiver) = bounded(10, 100);
+            sender.send((), 100).await.unwrap();
+            let waiting = sender.send((), 100);
+            drop(receiver);
+            assert_eq!(waiting.await, Err(Closed));
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! The scorer: scores the tweets of one topic into another topic, so that scoring scales with the
+//! machines.
+//!
+//! Any number of scorers, in any number of processes and on any number of machines, form one consumer
+//! group. Kafka assigns some of the partitions to each, and reassigns them when one fails. A
+//! [`Listener`](crate::Listener) to the topic of scores only has to add up.
+//!
+//! Each tweet is scored into the topic exactly once, whichever program fails when. This is Kafka's
+//! *read-process-write*: the scores and the offsets up to which tweets were read are written in one
+//! transaction, and readers see all of it or nothing. If a scorer was slow, and another one has its
+//! partitions by now, Kafka rejects its transaction, because the transaction names the generation of
+//! the group
+//! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
+//! If a scorer is killed, it leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
+//! before the group reassigns the partitions after [`SESSION_LIMIT`].
+
+mod transaction;
+mod worker;
+
+use crate::background::Background;
+use crate::display::{Card, shorten, thousands};
+use crate::kafka::{Client, Kafka};
+use crate::runtime::locked;
+use crate::sentiment::Analyzer;
+use crate::tweet::SkipCounts;
+use crate::{Error, Result};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use worker::Worker;
+
+/// The session timeout: after this long without a heartbeat, the group reassigns the partitions of a
+/// scorer.
+pub const SESSION_LIMIT: Duration = Duration::from_secs(10);
+/// The transaction timeout: after this long, Kafka aborts a transaction that is not continued.
+pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
+
+/// The configuration of a scorer. [`start`](Scorer::start) begins it.
+///
+/// # Examples
+/// ```no_run
+/// use live_sentiment::prelude::*;
+///
+/// # fn main() -> Result<()> {
+/// let kafka = Kafka::connect()?;
+/// let scoring = Scorer::new(&kafka, "tweets", "scores").start()?;
+/// let listening = Listener::scored(&kafka, "scores").start()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Scorer {
+    client: Arc<Client>,
+    from: String,
+    to: String,
+    group: String,
+}
+
+/// A running scorer. Dropping it stops the scorer, as [`stop`](Scoring::stop) does.
+///
+/// Calls that wait block the thread. Inside async code, run them with
+/// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+pub struct Scoring {
+    status: Arc<Mutex<ScorerStatus>>,
+    thread: Background<()>,
+}
+
+/// The status of a scorer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScorerStatus {
+    /// The number of scored tweets in committed transactions.
+    pub scored: u64,
+    /// The number of messages that are not tweets, by reason.
+    pub skipped: SkipCounts,
+    /// The number of partitions that the scorer has at the moment.
+    pub partitions: usize,
+    /// The number of committed transactions.
+    pub transactions: u64,
+    /// The number of aborted transactions. Their tweets are scored again, by this scorer or another.
+    pub aborted: u64,
+    /// The last error, until the scorer works again.
+    pub last_error: Option<String>,
+    /// Whether the scorer has ended.
+    pub ended: bool,
+}
+
+impl Scorer {
+    /// Creates a scorer from the topic `from` to the topic `to`, in the consumer group `scorer`.
+    pub fn new(kafka: &Kafka, from: &str, to: &str) -> Scorer {
+        Scorer {
+            client: kafka.client().clone(),
+            from: from.into(),
+            to: to.into(),
+            group: "scorer".into(),
+        }
+    }
+
+    /// Sets the name of the consumer group. Scorers of one group share the work; a scorer of another
+    /// group does all of it once more.
+    pub fn group(mut self, name: &str) -> Self {
+        self.group = name.into();
+        self
+    }
+
+    /// Starts the scorer and returns at once. A topic of tweets that does not exist yet is waited
+    /// for. The topic of scores is created with the same number of partitions.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if both topics have the same name, or if the name of the group is
+    /// empty; [`Error::Thread`] if the operating system refuses a thread.
+    pub fn start(self) -> Result<Scoring> {
+        if self.from == self.to || self.group.is_empty() {
+            let Scorer {
+                from, to, group, ..
+            } = self;
+            return Err(Error::InvalidArgument {
+                argument: format!("scorer from {from:?} to {to:?} in the group {group:?}"),
+                reason: "it needs two topics and the name of a group",
+                hint: "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
+            });
+        }
+        let status = Arc::new(Mutex::default());
+        let worker_status = status.clone();
+        let thread = Background::spawn_thread("scorer", move |shutdown| {
+            Worker::new(self, Analyzer::new(), worker_status, shutdown).run();
+        })?;
+        Ok(Scoring { status, thread })
+    }
+}
+
+impl Scoring {
+    /// Returns the current status.
+    pub fn status(&self) -> ScorerStatus {
+        let mut status = locked(&self.status).clone();
+        status.ended = self.thread.outcome().is_some();
+        if let Some(panic) = self.thread.panic() {
+            status.last_error = Some(panic.to_string());
+        }
+        status
+    }
+
+    /// Blocks until the scorer has ended, for `limit` at most. Returns whether it has.
+    pub fn wait_for(&self, limit: Duration) -> bool {
+        self.thread.wait_timeout(limit)
+    }
+
+    /// Ends the scorer after its current transaction, and returns the final status. The other
+    /// scorers of the group get its partitions at once.
+    pub fn stop(&self) -> ScorerStatus {
+        self.thread.shut_down();
+        self.status()
+    }
+
+    /// Displays a status card in a notebook.
+    pub fn evcxr_display(&self) {
+        let status = self.status();
+        let mut card = Card::new("Scorer")
+            .row("scored", &thousands(status.scored))
+            .row("partitions", &status.partitions.to_string())
+            .row("transactions", &thousands(status.transactions))
+            .row("aborted transactions", &thousands(status.aborted));
+        for (reason, count) in &status.skipped {
+            card = card.row(&format!("skipped: {reason}"), &thousands(*count));
+        }
+        if let Some(error) = &status.last_error {
+            card = card.row("last error", error);
+        }
+        card.data(status.to_json()).show();
+    }
+}
+
+impl Drop for Scoring {
+    fn drop(&mut self) {
+        self.thread.shut_down();
+    }
+}
+
+impl ScorerStatus {
+    /// Returns the counts as JSON, as the example program prints them with `--json`.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "scored": self.scored,
+            "skipped": self.skipped,
+            "transactions": self.transactions,
+            "aborted": self.aborted,
+        })
+    }
+}
+
+impl std::fmt::Display for ScorerStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scored = thousands(self.scored);
+        write!(f, "scored {scored}, {} partitions", self.partitions)?;
+        match &self.last_error {
+            Some(error) => write!(f, ", {}", shorten(error, 160)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The task of a live source, and the queue by which it feeds the streamer.
+//!
+//! A connection must be read whether or not the streamer asks for a tweet just then: keep-alives
+//! must be received and silence must be noticed. So each live source reads in a task of its own and
+//! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
+//! from the server, so backpressure reaches the network.
+
+use crate::background::Background;
+use crate::queue;
+use crate::runtime::locked;
+use crate::{Error, Result, Tweet};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How many tweets wait for the streamer at most, and how many bytes of text.
+const QUEUE_TWEETS: usize = 1_024;
+const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+/// How long the start of a stream waits for the first connection, or for the error that prevents it.
+const START_LIMIT: Duration = Duration::from_secs(4);
+
+/// A live source's task, and the receiving end of its queue. Dropping it ends the task, and with it
+/// the connection, at once.
+pub(super) struct Feed {
+    items: queue::Receiver<Result<Tweet>>,
+    task: Background<()>,
+    ended: bool,
+}
+
+/// The task's end of a [`Feed`].
+pub(super) struct Outlet {
+    items: queue::Sender<Result<Tweet>>,
+    started: Mutex<Option<oneshot::Sender<Result<()>>>>,
+}
+
+impl Feed {
+    /// Starts the task `name` and waits until it has connected. An error by which the task ends
+    /// before that is returned. A task that is still trying after 4 seconds continues to try.
+    pub(super) async fn start<F>(name: &'static str, task: impl FnOnce(Outlet) -> F) -> Result<Feed>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, items) = queue::bounded(QUEUE_TWEETS, QUEUE_BYTES);
+        let (started, outcome) = oneshot::channel();
+        let reading = task(Outlet {
+            items: sender,
+            started: Mutex::new(Some(started)),
+        });
+        let task = Background::spawn(name, |mut shutdown| async move {
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = reading => {}
+            }
+        });
+        let feed = Feed {
+            items,
+            task,
+            ended: false,
+        };
+        match tokio::time::timeout(START_LIMIT, outcome).await {
+            Ok(Ok(Err(error))) => Err(error),
+            _ => Ok(feed),
+        }
+    }
+
+    /// Waits for the next tweet. A panic of the task is the last item.
+    ///
+    /// # Cancel safety
+    /// No tweet is lost if the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Result<Tweet>> {
+        if self.ended {
+            return None;
+        }
+        if let Some(item) = self.items.recv().await {
+            return Some(item);
+        }
+        // The queue closes when the task ends, a moment before its outcome is known.
+        while self.task.outcome().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.ended = true;
+        self.task.panic().map(Err)
+    }
+}
+
+impl Outlet {
+    /// Signals that the first connection is up, or that the task will keep trying.
+    pub(super) fn started(&self) {
+        if let Some(started) = locked(&self.started).take() {
+            // An error means that the start is no longer waited for.
+            let _ = started.send(Ok(()));
+        }
+    }
+
+    /// Passes an item on, and waits while the queue is full. Returns false if the receiver is gone.
+    pub(super) async fn send(&self, item: Result<Tweet>) -> bool {
+        let size = item.as_ref().map_or(1, |tweet| tweet.text.len() + 1);
+        self.items.send(item, size).await.is_ok()
+    }
+
+    /// Ends the source with an error. The start of the stream returns the error if it is still
+    /// waiting; otherwise the error is the last item.
+    pub(super) async fn fail(self, error: Error) {
+        let started = locked(&self.started).take();
+        match started {
+            Some(started) => drop(started.send(Err(error))),
+            None => drop(self.items.send(Err(error), 1).await),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::block_on;
+
+    #[test]
+    fn a_panic_of_the_task_is_the_last_item() {
+        block_on(async {
+            let mut feed = Feed::start("test source", |outlet| async move {
+                outlet.started();
+                outlet
+                    .send(Tweet::decode(b"{\"text\":\"one\"}").map_err(|_| unreachable!()))
+                    .await;
+                panic!("a defect of the source");
+            })
+            .await
+            .unwrap();
+            assert_eq!(feed.next().await.unwrap().unwrap().text, "one");
+            let error = feed.next().await.unwrap().unwrap_err().to_string();
+            assert!(
+                error.contains("the test source panicked: a defect"),
+                "{error}"
+            );
+            assert!(feed.next().await.is_none());
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! The dead-letter file: the tweets that the broker did not accept, for
+//! [`Replay`](crate::source::Replay). Every tweet that the source gave is in the topic or in this
+//! file.
+//!
+//! The file is created with the first failed tweet, in the working directory, and named after the
+//! topic and the time. A tweet in it may be in the topic as well, if only the broker's confirmation
+//! was lost; the listener counts it once.
+//!
+//! A thread writes the file, so that neither the delivery reports nor a reader of the status waits
+//! for the disk with a lock held. A short queue leads to it. When the disk is slow, the queue is
+//! full and the sender waits: nothing is dropped.
+
+use super::line_file::LineFile;
+use crate::Result;
+use crate::background::Background;
+use crate::queue::{self, Receiver, Sender};
+use crate::runtime::locked;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How many tweets wait for the disk at most, and how many bytes.
+const QUEUE_TWEETS: usize = 256;
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// A disk that writes nothing for this long has failed.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) struct DeadLetters {
+    messages: Mutex<Option<Arc<Sender<Vec<u8>>>>>,
+    thread: Background<()>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    path: Option<PathBuf>,
+    written: u64,
+    /// Why tweets are missing in the file.
+    error: Option<String>,
+}
+
+impl DeadLetters {
+    /// Starts the thread. It creates no file before a tweet fails.
+    pub(super) fn new(topic: &str) -> Result<DeadLetters> {
+        let topic = topic.to_owned();
+        let path = move || -> std::io::Result<PathBuf> {
+            let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
+            Ok(std::env::current_dir()?.join(format!("dead-letter-{topic}-{now}.jsonl")))
+        };
+        DeadLetters::with_path(path)
+    }
+
+    fn with_path(
+        path: impl Fn() -> std::io::Result<PathBuf> + Send + 'static,
+    ) -> Result<DeadLetters> {
+        let (sender, messages) = queue::bounded(QUEUE_TWEETS, QUEUE_BYTES);
+        let state = Arc::new(Mutex::new(State::default()));
+        let writer_state = state.clone();
+        let thread = Background::spawn_thread("dead-letter writer", move |_| {
+            write_all(messages, path, &writer_state);
+        })?;
+        Ok(DeadLetters {
+            messages: Mutex::new(Some(Arc::new(sender))),
+            thread,
+            state,
+        })
+    }
+
+    /// Passes a message to the thread, and waits while its queue is full. A disk that writes nothing
+    /// for 30 seconds is given up; the status then says so.
+    pub(super) async fn add(&self, message: &[u8]) {
+        let Some(messages) = locked(&self.messages).clone() else {
+            return;
+        };
+        let sent = messages.send(message.to_vec(), message.len());
+        if !matches!(tokio::time::timeout(DISK_LIMIT, sent).await, Ok(Ok(()))) {
+            locked(&self.messages).take();
+            let seconds = DISK_LIMIT.as_secs();
+            self.give_up(&format!("the disk wrote nothing for {seconds} s"));
+        }
+    }
+
+    fn give_up(&self, reason: &str) {
+        locked(&self.state)
+            .error
+            .get_or_insert_with(|| unsaved(reason));
+    }
+
+    /// Returns the path of the file if there is one, and why tweets are missing in it, if any are.
+    pub(super) fn status(&self) -> (Option<PathBuf>, Option<String>) {
+        let state = locked(&self.state);
+        (state.path.clone(), state.error.clone())
+    }
+
+    /// Blocks until every message is in the file, as long as the disk makes progress. Returns why
+    /// tweets are missing in the file, if any are.
+    pub(super) fn finish(&self) -> Option<String> {
+        // The thread ends when the queue is empty and has no sender.
+        locked(&self.messages).take();
+        let mut written = 0;
+        let mut deadline = Instant::now() + DISK_LIMIT;
+        while !self.thread.wait_timeout(Duration::from_millis(200)) {
+            let now = locked(&self.state).written;
+            if now != written {
+                written = now;
+                deadline = Instant::now() + DISK_LIMIT;
+            }
+            if Instant::now() > deadline {
+                self.give_up("the disk does not respond");
+                break;
+            }
+        }
+        self.status().1
+    }
+}
+
+/// Writes the messages until the queue is closed. After the first error it discards them.
+fn write_all(
+    mut messages: Receiver<Vec<u8>>,
+    path: impl Fn() -> std::io::Result<PathBuf>,
+    state: &Mutex<State>,
+) {
+    let mut file: Option<LineFile> = None;
+    while let Some(mut message) = messages.blocking_recv() {
+        if locked(state).error.is_some() {
+            continue;
+        }
+        message.push(b'\n');
+        let written = match &mut file {
+            Some(file) => file.append(&message),
+            none => path().and_then(|path| {
+                let opened = none.insert(LineFile::open(&path)?);
+                locked(state).path = Some(path);
+                opened.append(&message)
+            }),
+        };
+        let mut state = locked(state);
+        match written {
+            Ok(()) => state.written += 1,
+            Err(error) => state.error = Some(unsaved(&error.to_string())),
+        }
+    }
+}
+
+fn unsaved(reason: &str) -> String {
+    format!("failed to save tweets that Kafka did not accept: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::block_on;
+    use std::io::{BufRead, BufReader};
+
+    #[test]
+    fn a_slow_disk_delays_dead_letters_and_loses_none() {
+        // A named pipe whose reader is slow stands for the disk: it blocks the writer when full.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        const TWEETS: usize = 1_000;
+        let pipe = path.clone();
+        let reader = std::thread::spawn(move || {
+            let mut lines = BufReader::new(std::fs::File::open(pipe).unwrap()).lines();
+            let mut number = 0;
+            while number < TWEETS {
+                lines.next().unwrap().unwrap();
+                number += 1;
+                if number % 10 == 0 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            number
+        });
+        let letters = DeadLetters::with_path(move || Ok(path.clone())).unwrap();
+        let message = "x".repeat(4_000);
+        block_on(async {
+            for _ in 0..TWEETS {
+                letters.add(message.as_bytes()).await;
+                // The status does not wait for the disk.
+                letters.status();
+            }
+        });
+        assert_eq!(letters.finish(), None);
+        assert_eq!(reader.join().unwrap(), TWEETS);
+    }
+
+    #[test]
+    fn a_full_disk_is_reported() {
+        let letters = DeadLetters::with_path(|| Ok("/dev/full".into())).unwrap();
+        block_on(letters.add(b"tweet"));
+        let error = letters.finish().unwrap();
+        assert!(error.contains("failed to save tweets"), "{error}");
+    }
+}

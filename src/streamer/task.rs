@@ -1,0 +1,263 @@
+//! The task of a stream: pull, filter, deduplicate, send.
+
+use super::delivery::{self, TweetProducer};
+use super::progress::Shared;
+use super::saver::Saver;
+use super::status::EndReason;
+use super::status_message::StatusMessage;
+use crate::background::{Shutdown, catch_panic};
+use crate::deduplicator::Deduplicator;
+use crate::kafka::{Topic, status_topic, warm_metadata_cache};
+use crate::source::Source;
+use crate::time_span::TimeSpan;
+use crate::{Error, Filter, Result, Tweet};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
+use rdkafka::producer::{BaseRecord, Producer};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, Sleep};
+
+/// How often the status is written to the status topic.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// The key of the messages in the status topic.
+const STATUS_KEY: &str = "streamer";
+/// How long to wait before a tweet is offered again to a full producer queue.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
+/// After how many items the task lets other tasks of its thread run.
+const YIELD_INTERVAL: u32 = 512;
+
+/// The state of the task.
+pub(super) struct Task {
+    source: Box<dyn Source>,
+    filter: Filter,
+    ids: Deduplicator,
+    saver: Option<Saver>,
+    producer: TweetProducer,
+    topic: String,
+    status_topic: String,
+    /// The headers of each message: its run.
+    headers: OwnedHeaders,
+    shared: Arc<Shared>,
+    /// A buffer for the encoded tweet.
+    message: Vec<u8>,
+}
+
+/// An end of the stream that does not come from its source.
+struct Ending {
+    shutdown: Shutdown,
+    time_span: Pin<Box<Sleep>>,
+    reason: Option<EndReason>,
+}
+
+impl Ending {
+    fn new(shutdown: Shutdown, time_span: Option<TimeSpan>) -> Ending {
+        let time_span = time_span.map_or(Duration::MAX, TimeSpan::duration);
+        Ending {
+            shutdown,
+            time_span: Box::pin(tokio::time::sleep(time_span)),
+            reason: None,
+        }
+    }
+
+    /// Waits for the end of the stream. Later calls return at once.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any time.
+    async fn reached(&mut self) -> EndReason {
+        if let Some(reason) = self.reason {
+            return reason;
+        }
+        let reason = tokio::select! {
+            biased;
+            () = self.shutdown.requested() => EndReason::Stopped,
+            () = &mut self.time_span => EndReason::TimeSpan,
+        };
+        *self.reason.insert(reason)
+    }
+}
+
+impl Task {
+    pub(super) fn new(
+        topic: &Topic,
+        source: Box<dyn Source>,
+        filter: Filter,
+        saver: Option<Saver>,
+        shared: Arc<Shared>,
+    ) -> Result<Task> {
+        let producer = delivery::producer(topic.client(), shared.deliveries.clone())?;
+        warm_metadata_cache(producer.client(), topic.name());
+        Ok(Task {
+            source,
+            filter,
+            ids: Deduplicator::default(),
+            saver,
+            producer,
+            topic: topic.name().into(),
+            status_topic: status_topic(topic.name()),
+            headers: topic.run().headers(),
+            shared,
+            message: Vec::new(),
+        })
+    }
+
+    /// Streams until the end, and then delivers what is in flight. A panic of the source ends the
+    /// stream like an error: the tweets before it are delivered.
+    pub(super) async fn run(
+        mut self,
+        shutdown: Shutdown,
+        time_span: Option<TimeSpan>,
+    ) -> EndReason {
+        let mut ending = Ending::new(shutdown, time_span);
+        let name = "streamer";
+        let reason = match catch_panic(name, self.stream(&mut ending)).await {
+            Ok(reason) => reason,
+            Err(panic) => self.fail(panic.into()),
+        };
+        self.finish(reason).await;
+        reason
+    }
+
+    async fn stream(&mut self, ending: &mut Ending) -> EndReason {
+        let mut status = tokio::time::interval(STATUS_INTERVAL);
+        status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut items: u32 = 0;
+        loop {
+            let item = tokio::select! {
+                biased;
+                reason = ending.reached() => return reason,
+                _ = status.tick() => {
+                    send_status(&self.producer, &self.status_topic, &self.shared.status_message());
+                    continue;
+                }
+                item = self.source.next() => item,
+            };
+            match item {
+                None => return EndReason::Source,
+                Some(Ok(tweet)) => {
+                    if let Some(tweet) = self.select(tweet) {
+                        self.send(tweet, ending).await;
+                    }
+                }
+                Some(Err(error @ (Error::Source { .. } | Error::Panicked { .. }))) => {
+                    return self.fail(error);
+                }
+                Some(Err(error)) => self.shared.record(|progress| {
+                    progress.counts.skipped += 1;
+                    progress.last_error = Some(error.to_string());
+                }),
+            }
+            items = items.wrapping_add(1);
+            if items.is_multiple_of(YIELD_INTERVAL) {
+                // A source that is always ready would starve the other tasks of this thread.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn fail(&self, error: Error) -> EndReason {
+        tracing::warn!(%error, "the stream failed");
+        self.shared
+            .record(|progress| progress.last_error = Some(error.to_string()));
+        EndReason::Failed
+    }
+
+    /// Filters and deduplicates.
+    fn select(&mut self, mut tweet: Tweet) -> Option<Tweet> {
+        let admitted = self.filter.admit(&mut tweet);
+        let is_new = admitted && self.ids.insert(&tweet);
+        self.shared.record(|progress| {
+            let counts = &mut progress.counts;
+            counts.read += 1;
+            counts.filtered += u64::from(!admitted);
+            counts.duplicate += u64::from(admitted && !is_new);
+            if is_new {
+                progress.newest = progress.newest.max(Some(tweet.created_at));
+            }
+        });
+        is_new.then_some(tweet)
+    }
+
+    /// Passes the tweet to the producer, and waits while the producer's queue is full.
+    async fn send(&mut self, tweet: Tweet, ending: &mut Ending) {
+        tweet.encode_into(&mut self.message);
+        let mut record = BaseRecord::with_opaque_to(&self.topic, 1)
+            .key(&tweet.user)
+            .payload(&self.message)
+            .headers(self.headers.clone());
+        let mut last_try = false;
+        let rejected = loop {
+            match self.producer.send(record) {
+                Ok(()) => break None,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned))
+                    if !last_try =>
+                {
+                    record = returned;
+                    // When the stream ends while the broker does not answer, the tweet is tried once
+                    // more and then fails. Otherwise the end would wait for the broker forever.
+                    tokio::select! {
+                        _ = ending.reached() => last_try = true,
+                        () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
+                    }
+                }
+                Err((error, _)) => break Some(error),
+            }
+        };
+        if let Some(error) = rejected {
+            let reason = format!("the producer rejected a tweet: {error}");
+            self.shared.deliveries.fail(&self.message, reason).await;
+            return;
+        }
+        if let Some(saver) = self.saver.as_mut() {
+            saver.save(&self.message).await;
+        }
+        let error = self.saver.as_ref().and_then(Saver::take_error);
+        self.shared.record(|progress| {
+            for topic in tweet.topics {
+                *progress.topics.entry(topic).or_default() += 1;
+            }
+            if error.is_some() {
+                progress.last_error = error;
+            }
+        });
+    }
+
+    async fn finish(self, reason: EndReason) {
+        let Task {
+            source,
+            saver,
+            producer,
+            status_topic,
+            shared,
+            ..
+        } = self;
+        // Close the connection of the source first: the broker may take its time.
+        drop(source);
+        shared.record(|progress| progress.ended = Some((Instant::now(), reason)));
+        let finishing = tokio::task::spawn_blocking(move || {
+            let errors = [
+                saver.and_then(Saver::close),
+                shared.deliveries.finish(&producer),
+            ];
+            for error in errors.into_iter().flatten() {
+                shared.record(|progress| progress.last_error = Some(error));
+            }
+            send_status(&producer, &status_topic, &shared.status_message());
+            let _ = producer.flush(Duration::from_millis(500));
+        });
+        if let Err(error) = finishing.await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Writes the status for the listener's page. A status matters less than a tweet: when the producer
+/// has no room for it, the next one follows within a second.
+fn send_status(producer: &TweetProducer, topic: &str, status: &StatusMessage) {
+    let message = status.encode();
+    let record = BaseRecord::with_opaque_to(topic, 0);
+    let _ = producer.send(record.key(STATUS_KEY).payload(&message));
+}
