@@ -1,23 +1,26 @@
-# What a person types. Everything is below the repository: .venv (Python tools, the broker) and
-# target (the Rust kernel, compiled crates, the demo's notebooks).
+# The commands of the project. They create files only in .venv (Python tools, the broker) and target
+# (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
 JUPYTER := .venv/bin/jupyter
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
+PORT ?= 8888
+# JupyterLab refuses to run as root, the user in most containers, without this flag.
+ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## everything the notebooks need; the first time takes up to 15 minutes, then seconds
+setup: ## install everything for the notebooks; takes up to 15 minutes the first time, then seconds
 	@kernel/setup
 
-demo: setup ## both notebooks in parallel, with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
+demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
 	@.venv/bin/python kernel/demo.py
 
-lab: setup ## JupyterLab with both notebooks and the Rust kernel
-	@$(JUPYTER) lab --ServerApp.root_dir=notebooks --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/Streamer.ipynb
+lab: setup ## open JupyterLab with both notebooks; PORT=8888
+	@$(JUPYTER) lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/notebooks/Streamer.ipynb $(FLAGS)
 
-test: ## everything that CI runs; installs Chromium, Java and Maven if they are missing
+test: ## run all tests, as CI does; installs Chromium, Java and Maven if they are missing
 	@kernel/setup tests
 	@rm -f target/not-run.txt
 	cargo fmt --check
@@ -26,40 +29,40 @@ test: ## everything that CI runs; installs Chromium, Java and Maven if they are 
 	cargo build --release --examples
 	cargo test --all-features
 	.venv/bin/python -m pytest tests
-	@! sort -u target/not-run.txt 2>/dev/null || echo "make test: all that ran passed; NOT RUN: what is named above"
+	@! sort -u target/not-run.txt 2>/dev/null || echo "make test: all executed tests passed; NOT RUN: the tests listed above"
 
-check: ## the quick loop: format, clippy, unit tests
+check: ## run the fast checks: format, clippy, unit tests
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test --lib
 
-bench: ## this beside what people would use instead, 15 minutes; writes docs/benchmarks.md
+bench: ## compare with the alternatives and write docs/benchmarks.md; takes 15 minutes
 	@kernel/setup browser
 	@benches/run
 
-bench-quick: ## its two most important tables, 2 minutes
+bench-quick: ## compare throughput and scoring only; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
 
-record: setup ## runs both notebooks and keeps their outputs, and the picture in the README
+record: setup ## run both notebooks and save their outputs, and the picture of the README
 	@kernel/setup browser
 	@.venv/bin/python kernel/record.py
 
-lock: ## makes both requirements.txt anew from their requirements.in
+lock: ## update both requirements.txt from their requirements.in
 	$(COMPILE) kernel/requirements.in -o requirements-dev.txt
 	$(COMPILE) benches/peers/requirements.in -o benches/peers/requirements.txt
 
-kafka-start: ## Apache Kafka itself on 127.0.0.1:9092, instead of the embedded broker; needs Java and Maven
+kafka-start: ## start Apache Kafka on 127.0.0.1:9092; needs Java and Maven
 	@kafka/start
 
-kafka-stop: ## ends it; what it holds stays
+kafka-stop: ## stop Apache Kafka; its data is kept
 	@kafka/stop
 
-kafka-status: ## whether it runs, and if it has died, of what
+kafka-status: ## show whether the broker is running, and its last error
 	@kafka/status
 
-stop: ## ends an embedded broker that was left running
-	@pkill -f "^$(CURDIR)/.venv/bin/tansu broker " && echo "the broker has ended" || echo "no broker of this folder runs"
+stop: ## stop an embedded broker that was left running
+	@pkill -f "^$(CURDIR)/.venv/bin/tansu broker " && echo "the broker has stopped" || echo "no broker of this folder is running"
 
-clean: stop kafka-stop ## removes what set-up and builds have made
+clean: stop kafka-stop ## remove everything that set-up and builds have created
 	rm -rf .venv target

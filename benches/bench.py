@@ -1,9 +1,9 @@
-"""`make bench`: measures this project beside what people would use instead, prints the tables and
-writes docs/benchmarks.md. `make bench-quick`: the first table on one broker, and that of scoring, of
-two runs each, and writes nothing.
+"""`make bench`: measures this project and its alternatives, prints the tables and writes
+docs/benchmarks.md. `make bench-quick`: measures throughput on one broker and scoring, with two runs each,
+and writes nothing.
 
-Each figure is the median of five runs, in turn with its peers, with the least and the most behind it,
-unless the table says otherwise."""
+Each number is the median of five runs, which alternate with those of the alternatives, with the minimum
+and the maximum in parentheses, unless the table says otherwise."""
 
 import datetime
 import importlib.metadata
@@ -41,10 +41,10 @@ def machine():
 
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench` (`benches/`): each figure is the median of {turns} runs, in turn with its peers, and
-in parentheses the least and the most; where it is less, the table says so. Ratios come first: absolute
-figures drift with the machine, and these machines stall. The peers are in `benches/peers/`, written as
-their documentation shows.
+Written by `make bench` (`benches/`). Each number is the median of {turns} runs, which alternate with
+those of the alternatives, with the minimum and the maximum in parentheses; a table with fewer runs says
+so. Ratios come first, because absolute numbers depend on the machine and its load. The alternatives are
+in `benches/peers/`, written as in their documentation.
 
 {machine}
 """
@@ -55,24 +55,24 @@ def main(quick):
     about = machine()
     parts = []
 
-    def part(title, words):
-        parts.append(f"## {title}\n\n{words}\n")
+    def part(title, text):
+        parts.append(f"## {title}\n\n{text}\n")
         print(f"\n{parts[-1]}", flush=True)
 
     if quick:
-        part("Tweets a second", throughput.ABOUT + throughput.tables([Embedded], 2))
+        part("Throughput", throughput.ABOUT + throughput.tables([Embedded], 2))
         part("Scoring", scoring.tables(2))
         return
     if not notebook.PLAIN.exists():
         notebook.measure_plain()
     kinds = [Embedded, Apache] if Apache.is_there() else [Embedded]
-    part("Tweets a second", throughput.ABOUT + throughput.tables(kinds, TURNS))
-    part("From a tweet's making to the screen", latency.tables(kinds[-1], TURNS))
+    part("Throughput", throughput.ABOUT + throughput.tables(kinds, TURNS))
+    part("Latency to the screen", latency.tables(kinds[-1], TURNS))
     part("Growth", growth.tables(kinds[-1]))
     part("Scoring", scoring.tables(TURNS))
     part("Notebooks", notebook.tables(TURNS))
     if len(kinds) == 1:
-        parts.append("Java or Maven is missing: nothing here was measured on Apache Kafka.\n")
+        parts.append("Java or Maven is missing, so nothing was measured on Apache Kafka.\n")
     head = INTRODUCTION.format(turns=TURNS, machine=about)
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join([head, *parts]))
     say(f"docs/benchmarks.md is written, after {(time.monotonic() - began) / 60:.1f} minutes")

@@ -1,6 +1,5 @@
-//! What an event of Bluesky's Jetstream costs until it is known whether it passes: 5 us at most,
-//! because at the busiest times a thousand come each second, and a backlog comes as fast as it can
-//! be read.
+//! The time to decode and filter an event of Bluesky's Jetstream. The limit is 5 us: at the busiest times a
+//! thousand events come per second, and a backlog comes as fast as it can be read.
 //!
 //! `cargo bench --bench decode`
 
@@ -8,13 +7,13 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use live_sentiment::{Filter, Tweet, tweet};
 use std::hint::black_box;
 
-// The decoder is no part of the crate's public face, so it is compiled in here once more.
-#[allow(dead_code, reason = "the benchmark needs some of it")]
+// The decoder is not public, so it is compiled once more here.
+#[allow(dead_code, reason = "the benchmark needs a part of it")]
 #[path = "../src/source/bluesky/event.rs"]
 mod event;
 
-/// Posts of the kinds and lengths that are common: short and long, with and without links, in
-/// several languages; one in ten passes.
+/// Returns posts of common kinds and lengths: short and long, with and without links, in several
+/// languages. One in ten passes.
 fn frames(v1: bool) -> Vec<String> {
     let texts = [
         "good morning everyone ☀️",

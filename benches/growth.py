@@ -1,4 +1,4 @@
-"""What grows with the number of tweets: a listener on one topic, looked at on its way."""
+"""Time and memory of a listener as the number of tweets grows."""
 
 import time
 
@@ -8,7 +8,7 @@ MARKS = (100_000, 1_000_000, 10_000_000)
 
 
 def tables(kind):
-    # The embedded broker keeps all in memory and reads it from the start: ten million are not its work.
+    # The embedded broker keeps everything in memory and searches it from the start, which is too slow for ten million.
     marks = MARKS if kind is Apache else MARKS[:2]
     rows = []
     with kind() as broker:
@@ -22,11 +22,11 @@ def tables(kind):
             address = figure_address(listener)
             last = (time.perf_counter(), 0)
             for mark in marks:
-                size, seen = until(lambda: reached(address, mark), f"{mark} heard", limit=600, pause=0.02)
-                now = (time.perf_counter(), seen["heard"])
+                size, update = until(lambda: reached(address, mark), f"{mark} counted", limit=600, pause=0.02)
+                now = (time.perf_counter(), update["counted"])
                 micros = (now[0] - last[0]) / (now[1] - last[1]) * 1e6
                 rows.append([f"{mark:,}", f"{micros:.1f}", f"{listener.memory('VmRSS'):.0f}", f"{listener.memory():.0f}", f"{size / 1000:.0f}"])
                 last = now
-    head = ["tweets", "µs a tweet since the row above", "listener, MB now", "most so far", "a page that opens now gets, kB"]
-    note = f"One run, on {kind.name}, while a listener goes through a topic that is full. The first row has the start in it.\n\n"
+    head = ["tweets", "µs per tweet since the previous row", "listener memory, MB", "peak", "first update of a new page, kB"]
+    note = f"One run on {kind.name}: a listener reads a full topic. The first row includes the start.\n\n"
     return note + table(head, rows)

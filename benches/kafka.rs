@@ -1,12 +1,11 @@
-//! What Apache Kafka makes of it: `cargo bench --bench kafka -- WHAT`, after `cargo build --release
-//! --examples`. It starts Apache Kafka, or takes the one that runs; see `docs/kafka.md` for what
-//! was measured.
+//! Measurements on Apache Kafka: `cargo bench --bench kafka -- NAME`, after `cargo build --release
+//! --examples`. It starts Apache Kafka, or uses the running one. `docs/kafka.md` has the results.
 //!
-//! - `throughput [TWEETS]`: streamed and heard a second, five times;
-//! - `latency [RATE] [SECONDS]`: from a tweet's making to the listener;
+//! - `throughput [TWEETS]`: tweets sent and counted per second, five times;
+//! - `latency [RATE] [SECONDS]`: from the creation of a tweet to the listener;
 //! - `scorers [TWEETS]`: 1, 2 and 4 scorers on 8 partitions;
 //! - `takeover`: one of three scorers is killed; how long until the others have its work;
-//! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, at a tenth and at the end.
+//! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, during the run and at its end.
 
 use live_sentiment::prelude::*;
 use std::process::{Child, Command, Stdio};
@@ -30,23 +29,24 @@ fn main() {
         "scorers" => scorers(&start(), number(1_000_000)),
         "takeover" => takeover(&start()),
         "memory" => memory(&start(), number(5_000_000)),
-        _ => println!("kafka: skipped; say what to measure, such as `-- throughput`"),
+        _ => println!("kafka: skipped; name a measurement, such as `-- throughput`"),
     }
 }
 
-fn topic(kafka: &Kafka, partitions: i32) -> String {
+/// Creates a topic of its own for a measurement.
+fn new_topic(kafka: &Kafka, partitions: i32) -> Topic {
     let name = format!("bench-{}", jiff::Timestamp::now().as_nanosecond());
     let config = TopicConfig {
         partitions,
         ..TopicConfig::default()
     };
-    kafka.create_topic(&name, config).unwrap();
-    name
+    kafka.create_topic(&name, config).unwrap()
 }
 
-fn fill(kafka: &Kafka, topic: &str, tweets: u64) {
+/// Streams tweets into the topic, as fast as possible.
+fn fill(topic: &Topic, tweets: u64) {
     let demo = Demo::default().as_fast_as_possible().count(tweets);
-    let streaming = Streamer::new(kafka, topic).start(demo).unwrap();
+    let streaming = Streamer::new(topic).start(demo).unwrap();
     while !streaming.wait_for(Duration::from_secs(60)) {}
     assert_eq!(streaming.status().counts.sent, tweets);
 }
@@ -66,31 +66,34 @@ fn throughput(kafka: &Kafka, tweets: u64) {
     };
     let texts: Vec<String> = (0..20_000).map(|_| text()).collect();
     for run in 1..=5 {
-        let topic = topic(kafka, 1);
+        let topic = new_topic(kafka, 1);
         let begun = Instant::now();
-        fill(kafka, &topic, tweets);
+        fill(&topic, tweets);
         let streamed = tweets as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
-        let listening = Listener::new(kafka, &topic).count(tweets).start().unwrap();
+        let listening = Listener::new(kafka, topic.name())
+            .count(tweets)
+            .start()
+            .unwrap();
         while !listening.wait_for(Duration::from_secs(60)) {}
-        let heard = tweets as f64 / begun.elapsed().as_secs_f64();
+        let counted = tweets as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         for text in &texts {
             std::hint::black_box(analyzer.score(text));
         }
         let scoring = begun.elapsed().as_secs_f64() * 1e6 / texts.len() as f64;
         println!(
-            "run {run}: streamed {streamed:.0}/s, heard {heard:.0}/s, a score takes {scoring:.1} us"
+            "run {run}: sent {streamed:.0}/s, counted {counted:.0}/s, a score takes {scoring:.1} us"
         );
     }
 }
 
 fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
-    // A broker that has just started gives its first producer half a second to wait.
-    fill(kafka, &topic(kafka, 1), 1_000);
-    let topic = topic(kafka, 1);
+    // The first producer of a new broker waits for half a second.
+    fill(&new_topic(kafka, 1), 1_000);
+    let topic = new_topic(kafka, 1);
     let (sender, latencies) = mpsc::channel();
-    let listening = Listener::new(kafka, &topic)
+    let listening = Listener::new(kafka, topic.name())
         .metric(move |tweet, _| {
             let age = jiff::Timestamp::now().duration_since(tweet.created_at);
             sender.send(age.as_secs_f64() * 1e3).unwrap();
@@ -98,7 +101,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
         })
         .start()
         .unwrap();
-    let streaming = Streamer::new(kafka, &topic)
+    let streaming = Streamer::new(&topic)
         .time_span(Duration::from_secs(seconds))
         .start(Demo::default().rate(rate as f64).unwrap())
         .unwrap();
@@ -119,7 +122,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
     );
 }
 
-/// An example program; it is ended with us.
+/// An example program, which ends with this one.
 struct Program(Child);
 
 impl Program {
@@ -131,14 +134,14 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        Program(child.expect("the example programs are built: cargo build --release --examples"))
+        Program(child.expect("the example programs are missing: cargo build --release --examples"))
     }
 
     fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.0.id())).unwrap_or_default()
     }
 
-    /// CPU seconds so far; the system counts in hundredths.
+    /// Returns the CPU time so far, in seconds. The system counts in hundredths.
     fn cpu(&self) -> f64 {
         let stat = self.proc("stat");
         let fields: Vec<&str> = stat
@@ -171,22 +174,22 @@ impl Drop for Program {
 }
 
 fn scorers(kafka: &Kafka, tweets: u64) {
-    let topic = topic(kafka, 8);
-    fill(kafka, &topic, tweets);
+    let topic = new_topic(kafka, 8);
+    fill(&topic, tweets);
     for count in [1, 2, 4] {
-        let to = format!("{topic}-{count}");
+        let to = format!("{}-{count}", topic.name());
         let begun = Instant::now();
         let programs: Vec<Program> = (0..count)
             .map(|_| {
                 Program::start(
                     "scorer",
                     kafka,
-                    &["--topic", &topic, "--to", &to, "--group", &to],
+                    &["--topic", topic.name(), "--to", &to, "--group", &to],
                 )
             })
             .collect();
         let listening = Listener::scored(kafka, &to).count(tweets).start().unwrap();
-        // Joining the group is not scoring.
+        // Joining the group does not count as scoring.
         while listening.summary().total.counted == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -205,18 +208,18 @@ fn scorers(kafka: &Kafka, tweets: u64) {
 }
 
 fn takeover(kafka: &Kafka) {
-    let topic = topic(kafka, 6);
-    let to = format!("{topic}-scores");
+    let topic = new_topic(kafka, 6);
+    let to = format!("{}-scores", topic.name());
     let start = || {
         Program::start(
             "scorer",
             kafka,
-            &["--topic", &topic, "--to", &to, "--group", &to],
+            &["--topic", topic.name(), "--to", &to, "--group", &to],
         )
     };
     let mut programs = vec![start(), start(), start()];
     let listening = Listener::scored(kafka, &to).start().unwrap();
-    let streaming = Streamer::new(kafka, &topic)
+    let streaming = Streamer::new(&topic)
         .start(Demo::default().rate(2_000.0).unwrap())
         .unwrap();
     let behind = || {
@@ -233,7 +236,7 @@ fn takeover(kafka: &Kafka) {
     for run in 1..=3 {
         let killed = Instant::now();
         drop(programs.pop());
-        // A third of the tweets is nobody's until then.
+        // Until then a third of the tweets is not scored.
         while behind() < 1_000 {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -260,8 +263,8 @@ fn takeover(kafka: &Kafka) {
 }
 
 fn memory(kafka: &Kafka, tweets: u64) {
-    let topic = topic(kafka, 1);
-    let to = format!("{topic}-scores");
+    let topic = new_topic(kafka, 1);
+    let to = format!("{}-scores", topic.name());
     let count = tweets.to_string();
     let programs = [
         (
@@ -269,7 +272,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
             Program::start(
                 "scorer",
                 kafka,
-                &["--topic", &topic, "--to", &to, "--group", &to],
+                &["--topic", topic.name(), "--to", &to, "--group", &to],
             ),
         ),
         (
@@ -277,7 +280,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
             Program::start(
                 "listener",
                 kafka,
-                &["--topic", &topic, "--figure-port", "0"],
+                &["--topic", topic.name(), "--figure-port", "0"],
             ),
         ),
         (
@@ -293,17 +296,17 @@ fn memory(kafka: &Kafka, tweets: u64) {
             Program::start(
                 "streamer",
                 kafka,
-                &["--topic", &topic, "--rate", "0", "--count", &count],
+                &["--topic", topic.name(), "--rate", "0", "--count", &count],
             ),
         ),
     ];
     let watch = Listener::scored(kafka, &to).count(tweets).start().unwrap();
-    // The streamer is done long before the scorer.
+    // The streamer ends long before the scorer.
     let streamer = &programs[3].1;
     let mut sizes = Vec::new();
     loop {
         match streamer.megabytes() {
-            // It has not begun yet, or is over.
+            // It has not started yet, or has ended.
             0 if !sizes.is_empty() => break,
             0 => {}
             size => sizes.push(size),

@@ -1,5 +1,5 @@
-"""From a tweet's making to its being drawn in a real Chromium: our page, and one of Dash's as the
-original's. Each hears of a drawing from Plotly itself, and looks at the next frame how much is drawn."""
+"""The latency from the creation of a tweet to its drawing in a real Chromium: our page, and a Dash page
+like the original's. Plotly reports each drawing, and the next frame counts the drawn tweets."""
 
 import bisect
 import datetime
@@ -13,8 +13,8 @@ from machine import EXAMPLES, HOME, PEERS, Program, figure_address, free_port, l
 
 RATES = (20, 200, 2_000)
 SECONDS = 4
-# How many tweets are drawn: the page's own count, or the points of Dash's line.
-OURS = "() => Number(document.getElementById('heard').textContent.replaceAll(',', ''))"
+# The number of drawn tweets: the page's own count, or the points of Dash's line.
+OURS = "() => Number(document.getElementById('counted').textContent.replaceAll(',', ''))"
 DASH = "() => (document.querySelector('.js-plotly-plot')?.data?.[0]?.y?.length ?? 0)"
 WATCH = """(count) => {
   window.drawn = [];
@@ -24,17 +24,17 @@ WATCH = """(count) => {
 
 
 def drawn_after(page, stream, made_file, count_before):
-    """Milliseconds from each tweet's making to the first frame that has it."""
+    """Returns the milliseconds from the creation of each tweet to the first frame that shows it."""
     made_file.unlink(missing_ok=True)
     page.evaluate("window.drawn = []")
     with Program(*stream, "--save-to", made_file) as streamer:
         streamer.end()
     made = [created(line) for line in made_file.read_text().splitlines()]
     total = count_before + len(made)
-    until(lambda: page.evaluate("window.drawn.length > 0 && window.drawn.at(-1)[1]") >= total, "the last tweet's drawing")
+    until(lambda: page.evaluate("window.drawn.length > 0 && window.drawn.at(-1)[1]") >= total, "the last tweet to be drawn")
     drawn = page.evaluate("window.drawn")
     counts = [count for _, count in drawn]
-    return [drawn[bisect.bisect_left(counts, count_before + place + 1)][0] - at for place, at in enumerate(made)], total
+    return [drawn[bisect.bisect_left(counts, count_before + index + 1)][0] - at for index, at in enumerate(made)], total
 
 
 def created(line):
@@ -73,10 +73,10 @@ def tables(kind, turns):
                     page.close()
             half, most = ({who: median([percentile(run, share) for run in runs]) for who, runs in found.items()} for share in (0.5, 0.99))
             rows.append([rate, f"**{half['dash'] / half['ours']:.0f} times**"] + [f"{value:.0f}" for value in (half["ours"], most["ours"], half["dash"], most["dash"])])
-            say(f"latency at {rate} a second")
+            say(f"latency at {rate} per second")
         browser.close()
     note = f"{turns} runs of {SECONDS} seconds each, in turn, on {kind.name}; milliseconds.\n\n"
-    return note + table(["tweets a second", "we are faster by", "ours, 50 %", "99 %", "Dash, 50 %", "99 %"], rows)
+    return note + table(["tweets per second", "we are faster by", "ours, 50 %", "99 %", "Dash, 50 %", "99 %"], rows)
 
 
 def percentile(values, share):

@@ -1,8 +1,8 @@
-"""What the benchmarks share: programs that are measured from outside, brokers that end with us, and
-the words for a table.
+"""What the benchmarks share: programs that are measured from outside, brokers that end with this process,
+and the format of tables.
 
-A program's rate is what it does between two sizes: (tweets − 1) / (time for all − time for one), so
-that neither its start nor Python's imports count, and no program is asked for its own opinion."""
+The rate of a program is measured between two sizes: (tweets − 1) / (time for all − time for one). So
+neither its start nor Python's imports count, and each program is measured in the same way."""
 
 import ctypes
 import json
@@ -24,25 +24,25 @@ PEERS = ROOT / "benches" / "peers"
 
 
 def end_with_parent():
-    """In a child, before its program: Linux ends it when we end, however that is."""
+    """Runs in a child before its program: Linux kills the child when this process ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class Measured:
-    def __init__(self, seconds, cpu, memory, said):
-        self.seconds, self.cpu, self.memory, self.said = seconds, cpu, memory, said
+    def __init__(self, seconds, cpu, memory, result):
+        self.seconds, self.cpu, self.memory, self.result = seconds, cpu, memory, result
 
 
 class Program:
-    """A child process. `end` waits for it and says what it took; leaving the block ends it."""
+    """A child process. `end` waits for it and returns the measurements. Leaving the block ends it."""
 
     def __init__(self, *command, limit=300, stderr=False):
         self.began = time.perf_counter()
         self.limit = limit
         HOME.mkdir(parents=True, exist_ok=True)
-        self.said = open(HOME / f"said-{os.getpid()}-{time.monotonic_ns()}", "w+")
+        self.output = open(HOME / f"output-{os.getpid()}-{time.monotonic_ns()}", "w+")
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=HOME, stdin=subprocess.DEVNULL, stdout=self.said,
+            [str(part) for part in command], cwd=HOME, stdin=subprocess.DEVNULL, stdout=self.output,
             stderr=subprocess.PIPE if stderr else subprocess.DEVNULL, text=True, preexec_fn=end_with_parent,
         )
         self.over = False
@@ -52,8 +52,8 @@ class Program:
 
     def __exit__(self, *_):
         self.kill()
-        self.said.close()
-        Path(self.said.name).unlink(missing_ok=True)
+        self.output.close()
+        Path(self.output.name).unlink(missing_ok=True)
 
     def kill(self):
         if not self.over:
@@ -62,7 +62,8 @@ class Program:
             self.over = True
 
     def memory(self, which="VmHWM"):
-        """Megabytes: the most so far, or `VmRSS`, what it has now. (What `wait4` says begins with ours.)"""
+        """Returns the peak memory, or with `VmRSS` the current memory, in MB. (`wait4` would include this
+        process's own memory before the program started.)"""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(which)), 0)
 
@@ -79,11 +80,11 @@ class Program:
         seconds = time.perf_counter() - self.began
         self.over = True
         self.process.returncode = os.waitstatus_to_exitcode(status)
-        self.said.seek(0)
-        said = self.said.read().strip()
+        self.output.seek(0)
+        output = self.output.read().strip()
         if self.process.returncode != 0:
-            raise RuntimeError(f"{self.process.args} ended with {self.process.returncode} after {seconds:.0f} s: {said}")
-        last = said.splitlines()[-1] if said else "null"
+            raise RuntimeError(f"{self.process.args} ended with {self.process.returncode} after {seconds:.0f} s: {output}")
+        last = output.splitlines()[-1] if output else "null"
         return Measured(seconds, used.ru_utime + used.ru_stime, most, json.loads(last))
 
 
@@ -138,7 +139,7 @@ class Apache:
         file = HOME / f"kafka-{port}.properties"
         file.write_text(properties.replace("log.dirs=target/kafka/data", f"log.dirs={self.data}"))
         self.program = Program(ROOT / "kafka/run", file)
-        until(lambda: listens(port) and "Kafka Server started" in Path(self.program.said.name).read_text(), "Apache Kafka")
+        until(lambda: listens(port) and "Kafka Server started" in Path(self.program.output.name).read_text(), "Apache Kafka")
         return self
 
     def __exit__(self, *_):
@@ -150,7 +151,7 @@ _topics = 0
 
 
 def topic(broker):
-    """A fresh topic."""
+    """Creates a topic and returns its name."""
     global _topics
     _topics += 1
     name = f"tweets-{_topics}"
@@ -160,19 +161,19 @@ def topic(broker):
 
 
 def figure_address(listener):
-    """Where a listener program serves its figure; what else it says is read, so that it never waits."""
+    """Returns the address of a listener's figure. A thread reads the rest of its output."""
     for line in listener.process.stderr:
         if "the live figure is at " in line:
             threading.Thread(target=listener.process.stderr.read, daemon=True).start()
             return line.split("the live figure is at ")[1].strip()
 
 
-def reached(address, heard):
-    """What a page gets that opens now, in bytes and as read; none before so many are heard."""
+def reached(address, counted):
+    """Returns what a new page receives, as its size in bytes and decoded; none before `counted` tweets."""
     with urllib.request.urlopen(address + "events", timeout=60) as events:
         event = next(line for line in events if line.startswith(b"data:"))
-    seen = json.loads(event[5:])
-    return (len(event), seen) if seen["heard"] >= heard else None
+    update = json.loads(event[5:])
+    return (len(event), update) if update["counted"] >= counted else None
 
 
 def median(values):
@@ -185,7 +186,7 @@ def table(head, rows):
 
 
 def thousands(number):
-    """To three digits: what a noisy machine can tell apart."""
+    """Formats a number with three significant digits, more than a noisy machine can reproduce."""
     if number <= 0:
         return "0"
     digits = 3 - len(str(int(number)))
@@ -196,5 +197,5 @@ def spread(values, form=thousands):
     return f"{form(median(values))} ({form(min(values))}–{form(max(values))})"
 
 
-def say(words):
-    print(f"bench: {words}", flush=True)
+def say(text):
+    print(f"bench: {text}", flush=True)

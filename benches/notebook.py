@@ -1,8 +1,8 @@
-"""How long a reader waits: from a kernel's start, and from Run All, to the first point of the live
-figure, with our kernel and with evcxr as it is; and for `make setup`.
+"""How long a user waits from the start of a kernel, and from Run All, to the first point of the live
+figure, with our kernel and with an unmodified evcxr; and for `make setup`.
 
-The Listener notebook runs; a streamer program streams. evcxr as it is takes minutes, so it is
-measured once on a machine (`benches/run evcxr`), and the figure is kept with its date."""
+The Listener notebook runs while a streamer program streams. An unmodified evcxr takes minutes, so it is
+measured once per machine (`benches/run evcxr`), and the result is kept with its date."""
 
 import datetime
 import json
@@ -30,7 +30,7 @@ def ours():
 
 
 def plain():
-    """evcxr as `cargo install` leaves it: no settings, an empty directory to compile in."""
+    """evcxr as `cargo install` installs it: no settings, and an empty directory to compile in."""
     shutil.rmtree(HOME / "evcxr", ignore_errors=True)
     folders = {name: HOME / "evcxr" / name for name in ("EVCXR_TMPDIR", "EVCXR_CONFIG_DIR", "JUPYTER_PATH")}
     for folder in folders.values():
@@ -39,17 +39,17 @@ def plain():
 
 
 def cells():
-    """As far as the cell that starts the listener."""
+    """Yields the cells up to the one that starts the listener."""
     notebook = nbformat.read(ROOT / "notebooks" / "Listener.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             yield cell.source
-            if ".start(&figure)" in cell.source:
+            if "figure.show(" in cell.source:
                 return
 
 
 def run(kernel, broker):
-    """Seconds to a kernel that is ready, and from Run All to the first point."""
+    """Returns the seconds until the kernel is ready, and from Run All to the first point."""
     argv, more = kernel()
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(argv=argv, display_name="Rust", language="rust", interrupt_mode="message")
@@ -60,12 +60,12 @@ def run(kernel, broker):
     try:
         client.wait_for_ready(timeout=600)
         ready = time.monotonic() - began
-        said = []
+        output = []
         first = threading.Event()
         point = []
 
         def look():
-            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", "".join(said)), "the figure's address", limit=600)[0]
+            address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", "".join(output)), "the address of the figure", limit=600)[0]
             until(lambda: reached(address, 1), "the first point", limit=600)
             point.append(time.monotonic())
             first.set()
@@ -73,9 +73,9 @@ def run(kernel, broker):
         threading.Thread(target=look, daemon=True).start()
         began = time.monotonic()
         for cell in cells():
-            client.execute_interactive(cell, timeout=600, output_hook=lambda message: said.append(str(message["content"])))
+            client.execute_interactive(cell, timeout=600, output_hook=lambda message: output.append(str(message["content"])))
         if not first.wait(60):
-            raise RuntimeError("no point came:\n" + "".join(said)[-2000:])
+            raise RuntimeError("no point was drawn:\n" + "".join(output)[-2000:])
         return ready, point[0] - began
     finally:
         client.stop_channels()
@@ -87,7 +87,7 @@ def streamer(broker):
 
 
 def measure_plain():
-    say("evcxr as it is: 5 minutes …")
+    say("unmodified evcxr: 5 minutes …")
     with Embedded() as broker, Program(*streamer(broker)):
         PLAIN.write_text(json.dumps({"date": str(datetime.date.today()), "run": run(plain, broker)}))
 
@@ -101,7 +101,7 @@ def kernels(turns):
                 say(f"notebooks: turn {turn + 1} of {turns}")
     if PLAIN.exists():
         once = json.loads(PLAIN.read_text())
-        found[f"evcxr as it is (one run, {once['date']})"] = [once["run"]]
+        found[f"unmodified evcxr (one run, {once['date']})"] = [once["run"]]
     seconds = lambda value: f"{value:.1f}"
     rows = []
     total = {name: median([ready + point for ready, point in runs]) for name, runs in found.items()}
@@ -118,7 +118,7 @@ def setup(turns):
         began = time.monotonic()
         subprocess.run([ROOT / "kernel" / "setup"], check=True, stdout=subprocess.DEVNULL)
         took.append(time.monotonic() - began)
-    nothing = f"{int(SETUP.read_text()) / 60:.1f} minutes (once, when this machine was set up)" if SETUP.exists() else "not seen on this machine"
+    nothing = f"{int(SETUP.read_text()) / 60:.1f} minutes (once, when this machine was set up)" if SETUP.exists() else "not measured on this machine"
     return f"`make setup`: from nothing {nothing}; with nothing to do {spread(took, lambda value: f'{value:.1f}')} s."
 
 

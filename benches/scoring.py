@@ -1,4 +1,4 @@
-"""What a score costs, and how well it agrees with people, beside what else there is."""
+"""The time of a score, and its agreement with people, compared with other implementations."""
 
 import json
 import statistics
@@ -18,7 +18,7 @@ def lines(texts):
 
 
 def in_rust(name):
-    """Microseconds a tweet, by criterion: cargo bench --bench scoring."""
+    """Returns microseconds per tweet, measured by criterion: cargo bench --bench scoring."""
     subprocess.run(
         ["cargo", "bench", "--quiet", "--bench", "scoring", "--", "--warm-up-time", "0.5", "--measurement-time", "2", name],
         cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -39,7 +39,7 @@ def rust_scores(name, texts):
 
 def agreements():
     if not RATED.exists():
-        say("the 4,200 rated tweets are not here (../shared/data): no agreement with people")
+        say("the 4,200 rated tweets are missing (../shared/data): the agreement with people is not measured")
         return ["not measured"] * 4
     rows = [line.split("\t", 2) for line in RATED.read_text(encoding="utf-8").splitlines()]
     ratings, texts = [float(row[1]) for row in rows], [row[2] for row in rows]
@@ -68,5 +68,5 @@ def tables(turns):
         [name, "1" if name == "live_sentiment" else f"**{median(took) / ours:.0f} times**", spread(took), agreement]
         for (name, took), agreement in zip(micros.items(), agreements())
     ]
-    note = f"{TEXTS:,} demo tweets, one core. Agreement: Pearson's correlation with what 20 people each felt of 4,200 real tweets.\n\n"
-    return note + table(["", "we are faster by", "µs a tweet", "agreement with people"], rows)
+    note = f"{TEXTS:,} demo tweets, one core. Agreement: Pearson's correlation with the mean rating of 20 people for each of 4,200 real tweets.\n\n"
+    return note + table(["", "we are faster by", "µs per tweet", "agreement with people"], rows)

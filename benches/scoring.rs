@@ -1,5 +1,5 @@
-//! What scoring costs, beside the crate whose lexicon it uses: `cargo bench --bench scoring`. It
-//! also says how often a tweet allocates, and how long a mebibyte of one thing takes.
+//! The time to score a tweet, compared with the crate whose lexicon we use: `cargo bench --bench scoring`.
+//! It also counts allocations, and measures texts of a mebibyte.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use live_sentiment::prelude::*;
@@ -24,7 +24,7 @@ fn tweets() -> Vec<String> {
 
 fn scoring(criterion: &mut Criterion) {
     let tweets = tweets();
-    let (ours, crates) = (Analyzer::new(), SentimentIntensityAnalyzer::new());
+    let (ours, theirs) = (Analyzer::new(), SentimentIntensityAnalyzer::new());
     let mut group = criterion.benchmark_group("score 2,000 tweets");
     group.throughput(Throughput::Elements(TWEETS as u64));
     group.bench_function("ours", |bencher| {
@@ -37,7 +37,7 @@ fn scoring(criterion: &mut Criterion) {
     group.bench_function("vader_sentiment 0.1.1", |bencher| {
         bencher.iter(|| {
             for text in &tweets {
-                black_box(crates.polarity_scores(text));
+                black_box(theirs.polarity_scores(text));
             }
         });
     });
@@ -49,7 +49,7 @@ fn scoring(criterion: &mut Criterion) {
         }
     });
     println!(
-        "allocations for {TWEETS} tweets, once warm: {}",
+        "allocations for {TWEETS} tweets after the first turn: {}",
         allocated.count_total
     );
     for piece in ["a", "🚀", "😂", "!", "good ", "good but bad ", "n't "] {

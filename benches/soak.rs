@@ -1,8 +1,7 @@
-//! A live source for as long as you like: 200 posts a second, and the connection cut every 30 s.
-//! It says how many were made, read, sent, heard and lost, and how much memory it took at the
-//! beginning and at the end.
+//! A soak test of a live source: 200 posts per second, and a broken connection every 30 s. It prints how
+//! many posts were created, read, sent, counted and lost, and the memory at the start and at the end.
 //!
-//! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the seconds.
+//! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the duration in seconds.
 
 #[path = "../tests/common/jetstream.rs"]
 mod jetstream;
@@ -17,25 +16,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use x_api::Plan;
 
-const POSTS_A_SECOND: u64 = 200;
-const CUT_EVERY: Duration = Duration::from_secs(30);
-/// For what is on its way when the last post has been made.
-const AFTER: u64 = 20;
-/// When memory is first looked at: by then everything has been used once.
-const SETTLED: Duration = Duration::from_secs(15);
+const POSTS_PER_SECOND: u64 = 200;
+const CUT_INTERVAL: Duration = Duration::from_secs(30);
+/// The time for posts that are in flight when the last post was created, in seconds.
+const DRAIN: u64 = 20;
+/// When memory is measured first: everything was used once by then.
+const WARM_UP: Duration = Duration::from_secs(15);
 
 fn main() {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
     let (Some(source), Some(seconds)) = (arguments.next(), arguments.next()) else {
-        println!("soak: skipped; give a source and seconds, such as `-- x 600`");
+        println!("soak: skipped; give a source and a duration, such as `-- x 600`");
         return;
     };
     let seconds: u64 = seconds.parse().expect("the seconds are a number");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let kafka = Kafka::embedded(0).unwrap();
-    let span = (seconds + AFTER).to_string();
+    let span = (seconds + DRAIN).to_string();
     let (base, mut server): (String, Box<dyn Server>) = match source.as_str() {
         "x" => {
             let api: x_api::Shared = Arc::default();
@@ -72,31 +71,31 @@ fn main() {
     let begun = Instant::now();
     let (mut made, mut cuts, mut before) = (0, 0, None);
     while begun.elapsed() < Duration::from_secs(seconds) {
-        while made < begun.elapsed().as_millis() as u64 * POSTS_A_SECOND / 1000 {
+        while made < begun.elapsed().as_millis() as u64 * POSTS_PER_SECOND / 1000 {
             server.post(made);
             made += 1;
         }
-        if begun.elapsed() >= CUT_EVERY * (cuts + 1) {
+        if begun.elapsed() >= CUT_INTERVAL * (cuts + 1) {
             server.cut();
             cuts += 1;
         }
-        if before.is_none() && begun.elapsed() >= SETTLED {
+        if before.is_none() && begun.elapsed() >= WARM_UP {
             before = Some((memory(&streamer), memory(&listener)));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The last of the posts must not wait in a connection that is about to be cut.
-    std::thread::sleep(Duration::from_secs(AFTER / 2));
+    // The last posts must arrive before the end.
+    std::thread::sleep(Duration::from_secs(DRAIN / 2));
     let after = (memory(&streamer), memory(&listener));
-    let (streamed, heard) = (answer(streamer), answer(listener));
-    let number = |answer: &Value, name: &str| answer[name].as_u64().unwrap();
-    let (sent, heard) = (number(&streamed, "sent"), number(&heard, "heard"));
+    let (streamed, counted) = (result(streamer), result(listener));
+    let number = |result: &Value, name: &str| result[name].as_u64().unwrap();
+    let (sent, counted) = (number(&streamed, "sent"), number(&counted, "counted"));
     println!(
-        "{source}: {seconds} s, {cuts} cuts: made {made}, read {}, duplicate {}, sent {sent}, failed {}, heard {heard}, lost {}",
+        "{source}: {seconds} s, {cuts} cuts: created {made}, read {}, duplicate {}, sent {sent}, failed {}, counted {counted}, lost {}",
         number(&streamed, "read"),
         number(&streamed, "duplicate"),
         number(&streamed, "failed"),
-        made as i64 - heard as i64,
+        made as i64 - counted as i64,
     );
     if let Some(before) = before {
         println!(
@@ -104,10 +103,10 @@ fn main() {
             before.0, after.0, before.1, after.1
         );
     }
-    assert_eq!((sent, heard), (made, made));
+    assert_eq!((sent, counted), (made, made));
 }
 
-/// What makes posts and cuts connections.
+/// A server that creates posts and breaks connections.
 trait Server {
     fn post(&mut self, number: u64);
     fn cut(&mut self);
@@ -127,8 +126,7 @@ fn text(number: u64) -> String {
     )
 }
 
-/// X keeps nothing; here posts wait for the next connection, so that a loss is ours and not the
-/// server's.
+/// Unlike X, this server keeps posts for the next connection, so that a lost post is lost by us.
 struct XServer {
     api: x_api::Shared,
     live: tokio::sync::mpsc::Sender<axum::body::Bytes>,
@@ -179,10 +177,10 @@ fn program(name: &str, kafka: &Kafka, arguments: &[&str], base: &str) -> Child {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .expect("the example programs are there after `cargo build --release --examples`")
+        .expect("the example programs are missing: cargo build --release --examples")
 }
 
-/// Resident memory in MB.
+/// Returns the resident memory, in MB.
 fn memory(process: &Child) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
@@ -191,7 +189,7 @@ fn memory(process: &Child) -> u64 {
     kilobytes.unwrap_or(0) / 1024
 }
 
-fn answer(process: Child) -> Value {
+fn result(process: Child) -> Value {
     let output = process.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line = text

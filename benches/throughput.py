@@ -1,5 +1,5 @@
-"""Tweets a second of streamer, listener and both, CPU and memory: the same tweets, one partition, the
-same broker, the same sum at the end, for us and for what a user would take instead."""
+"""Tweets per second of streamer, listener and both, with CPU time and memory: the same tweets, one
+partition, the same broker and the same sum for this project and for the alternatives."""
 
 import functools
 import json
@@ -12,8 +12,7 @@ BASE = 20_000
 
 
 class Ours:
-    """Sizes: how many tweets a run has, so that it takes a second or more; streaming alone is quicker
-    than listening."""
+    """A run has as many tweets as take a second or more. Streaming alone is faster than listening."""
 
     name, size, stream_size = "live_sentiment", 300_000, 600_000
 
@@ -46,11 +45,11 @@ PLAIN = Peer("confluent-kafka + vaderSentiment", "plain", 20_000, 150_000)
 QUIX = Peer("Quix Streams + vaderSentiment", "quix", 12_000, 80_000)
 WAX = Peer("Bytewax + vaderSentiment", "wax", 12_000, 50_000)
 ALL = [Ours, ORIGINAL, PLAIN, QUIX, WAX]
-# On the embedded broker, which is for a first look, frameworks join for longer than they work.
+# On the embedded broker, the frameworks take longer to join their group than to work.
 PROGRAMS = {Apache: ALL, Embedded: [Ours, ORIGINAL, PLAIN]}
-ABOUT = """The same tweets from the same file as JSON, through a topic of one partition, added up to the same
-sum (checked). A program's rate is what it does between one tweet and all of them, so that no start
-counts. Memory is the peak of streamer and listener.
+ABOUT = """The same tweets from the same file go as JSON through a topic of one partition, and have the same sum,
+which is checked. The rate of a program is measured between one tweet and all of them, so that its start
+does not count. Memory is the peak of the streamer and of the listener.
 
 """
 
@@ -61,7 +60,7 @@ def file_of(count):
 
 @functools.cache
 def demo_tweets():
-    """The 20,000 that all of it is made of."""
+    """Returns the 20,000 tweets of which all files consist."""
     base = HOME / "base.jsonl"
     base.unlink(missing_ok=True)
     with Embedded() as broker:
@@ -72,7 +71,7 @@ def demo_tweets():
 
 
 def make_files(sizes):
-    """The same tweets for all, again and again with other ids where more are asked for."""
+    """Writes the files: the same tweets, repeated with other ids for larger sizes."""
     tweets = demo_tweets()
     for size in sizes:
         with open(file_of(size), "w") as file:
@@ -81,7 +80,7 @@ def make_files(sizes):
 
 
 def sums(tweets):
-    """What must come out, computed without a broker: how much after each tweet of the base."""
+    """Returns the expected sums, computed without a broker: the sum after each of the tweets."""
     from textblob import TextBlob
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -100,7 +99,7 @@ def expected(sums, program, count):
 
 
 class Result:
-    """What a program took in each run, by what it did (stream, listen, both) and with how many."""
+    """The measurements of a program, by operation (stream, listen, both) and number of tweets."""
 
     def __init__(self):
         self.seconds, self.cpu, self.memory = {}, {}, {}
@@ -114,7 +113,7 @@ class Result:
         start = median(self.seconds[what, 1])
         return [(size - 1) / (seconds - start) for seconds in self.seconds[what, size]]
 
-    def cpu_a_million(self, what, size):
+    def cpu_per_million(self, what, size):
         return (median(self.cpu[what, size]) - median(self.cpu[what, 1])) / (size - 1) * 1e6
 
 
@@ -127,30 +126,30 @@ def stream(program, broker, count, result):
 def both(program, broker, count, result, sums):
     name = topic(broker)
     with Program(*program.listen(broker, name, count)) as listener, Program(*program.stream(broker, name, count)) as streamer:
-        streamed, heard = streamer.end(), listener.end()
-    check(program, count, heard, sums)
-    result.add("both", count, max(streamed.seconds, heard.seconds), [streamed, heard])
-    # What is in the topic now is listened to once more, alone.
+        streamed, listened = streamer.end(), listener.end()
+    check(program, count, listened, sums)
+    result.add("both", count, max(streamed.seconds, listened.seconds), [streamed, listened])
+    # The listener reads the same topic once more, alone.
     with Program(*program.listen(broker, name, count)) as listener:
-        heard = listener.end()
-    check(program, count, heard, sums)
-    result.add("listen", count, heard.seconds, [heard])
+        listened = listener.end()
+    check(program, count, listened, sums)
+    result.add("listen", count, listened.seconds, [listened])
 
 
 def check(program, count, measured, sums):
-    right, said = expected(sums, program, count), measured.said
-    assert said["heard"] == count, f"{program.name}: {said}"
-    assert abs(said["sum"] - right) < 1e-6 * max(1, abs(right)), f"{program.name}: {said['sum']} is not {right}"
+    right, result = expected(sums, program, count), measured.result
+    assert result["counted"] == count, f"{program.name}: {result}"
+    assert abs(result["sum"] - right) < 1e-6 * max(1, abs(right)), f"{program.name}: {result['sum']} is not {right}"
 
 
 def on(kind, programs, turns, sums):
     results = {program: Result() for program in programs}
     with kind() as broker:
-        # A Java broker is slow at first, for whoever comes first.
+        # A Java broker is slow at first. This run warms it up.
         both(Ours, broker, Ours.size, Result(), sums)
         for turn in range(turns):
             for program in programs:
-                # What a start takes is seen three times; that is enough to take it away.
+                # Three measurements of the start are enough.
                 ones = [1] if turn < 3 else []
                 for count in (*ones, program.stream_size):
                     stream(program, broker, count, results[program])
@@ -176,11 +175,11 @@ def one_table(kind, results):
         return [
             "1" if program is Ours else f"**{median(rates(Ours, 'both')) / median(rates(program, 'both')):.0f} times**",
             *(spread(rates(program, what)) for what in ("both", "stream", "listen")),
-            thousands(result.cpu_a_million("stream", program.stream_size)),
-            thousands(result.cpu_a_million("listen", program.size)),
+            thousands(result.cpu_per_million("stream", program.stream_size)),
+            thousands(result.cpu_per_million("listen", program.size)),
             f"{median(result.memory['stream', program.stream_size]):.0f} / {median(result.memory['listen', program.size]):.0f}",
         ]
 
     head = ["", "we are faster by", "both, tweets/s", "streamer alone", "listener alone",
-            "CPU s a million: streamer", "listener", "memory, MB: streamer / listener"]
+            "CPU s per million: streamer", "listener", "memory, MB: streamer / listener"]
     return f"**On {kind.name}**\n\n" + table(head, [[program.name, *once(program)] for program in results])

@@ -15,13 +15,14 @@ from playwright.sync_api import sync_playwright
 
 from demo import ROOT, Run
 
-SECONDS = 60
+# When the picture of the README is taken, as a share of the time span.
+PICTURE_AT = 0.2
 PLOTLY = "application/vnd.plotly.v1+json"
 BROWSER = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 class Recorded(Run):
-    """A run that tells when the figure is served, and by which address."""
+    """A run that knows when its figure is served, and its address."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -38,7 +39,7 @@ class Recorded(Run):
 
 
 def picture(page, figure):
-    """The figure as a PNG, in base64."""
+    """Returns the figure as a PNG, in base64."""
     draw = """async (figure) => {
         const layout = {...figure.layout, paper_bgcolor: "#ffffff", width: 1000, height: 520};
         const url = await Plotly.toImage({data: figure.data, layout}, {format: "png", width: 1000, height: 520});
@@ -48,9 +49,12 @@ def picture(page, figure):
 
 
 def main():
-    together = threading.Barrier(2)
-    streamer = Recorded("Streamer", f"let time_span = Duration::from_secs({SECONDS});", 900, together)
-    listener = Recorded("Listener", "", 900, together)
+    barrier = threading.Barrier(2)
+    # The parameters of the notebooks are not replaced: the outputs belong to the saved cells.
+    streamer = Recorded("Streamer", "", 1200, barrier)
+    listener = Recorded("Listener", "", 1200, barrier)
+    source = "".join(cell.source for cell in streamer.notebook.cells)
+    seconds = int(re.search(r"let time_span = Duration::from_secs\((\d+)\);", source)[1])
     for run in (streamer, listener):
         run.start()
     listener.listening.wait(600)
@@ -58,7 +62,7 @@ def main():
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.goto(listener.address)
-        page.wait_for_timeout(SECONDS * 900)
+        page.wait_for_timeout(seconds * 1000 * PICTURE_AT)
         page.screenshot(path=ROOT / "docs" / "figure.png")
         streamer.join()
         listener.join()
@@ -67,7 +71,7 @@ def main():
                 sys.exit(f"record: {run.path.name}: {run.error}")
             keep(run, lambda figure: picture(page, figure))
         browser.close()
-    print("record: both notebooks and docs/figure.png are new")
+    print("record: updated both notebooks and docs/figure.png")
 
 
 def keep(run, draw):

@@ -90,13 +90,24 @@ impl<T: Clone + Send + 'static> Background<T> {
         (background, Shutdown(signal), Reporter { name, outcome })
     }
 
-    /// Starts a task on the current tokio runtime, or on the runtime of the crate outside of one.
+    /// Starts a task on the runtime of the crate.
     pub(crate) fn spawn<F>(name: &'static str, work: impl FnOnce(Shutdown) -> F) -> Background<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
+        Background::spawn_on(runtime().handle(), name, work)
+    }
+
+    /// Starts a task on another runtime.
+    pub(crate) fn spawn_on<F>(
+        handle: &Handle,
+        name: &'static str,
+        work: impl FnOnce(Shutdown) -> F,
+    ) -> Background<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
         let (background, shutdown, reporter) = Background::new(name);
-        let handle = Handle::try_current().unwrap_or_else(|_| runtime().handle().clone());
         let work = catch_panic(name, work(shutdown));
         handle.spawn(async move { reporter.report(work.await) });
         background

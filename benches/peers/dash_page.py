@@ -1,5 +1,5 @@
-"""A live page as the original's: Dash, drawn anew each second with all that has come, fed by a thread
-that listens as the notebook does.
+"""A live page like the original's: Dash redraws all points each second. A thread listens as the notebook
+does.
 
     python dash_page.py BOOTSTRAP TOPIC PORT
 """

@@ -1,5 +1,5 @@
-"""The notebooks that this project rebuilds, as a program: kafka-python, TextBlob and numpy, a tweet
-at a time. The file stands for Tweepy's stream.
+"""The original notebooks as a program: kafka-python, TextBlob and numpy, one tweet at a time. The file
+replaces Tweepy's stream.
 
     python original.py stream|listen BOOTSTRAP TOPIC COUNT [FILE]
 """
@@ -35,7 +35,7 @@ def listen(bootstrap, topic, count):
         sentiments.append(total)
         if len(sentiments) == count:
             break
-    return {"heard": len(sentiments), "sum": float(total)}
+    return {"counted": len(sentiments), "sum": float(total)}
 
 
 if __name__ == "__main__":

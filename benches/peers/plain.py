@@ -1,4 +1,4 @@
-"""What plain Python does best: confluent-kafka (librdkafka), in batches, and vaderSentiment.
+"""The fastest plain Python: confluent-kafka (librdkafka), in batches, and vaderSentiment.
 
     python plain.py stream|listen BOOTSTRAP TOPIC COUNT [FILE]
 """
@@ -34,16 +34,16 @@ def listen(bootstrap, topic, count):
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "plain", "enable.auto.commit": False})
     consumer.assign([TopicPartition(topic, 0, 0)])
     analyzer = SentimentIntensityAnalyzer()
-    total, heard = 0.0, 0
-    while heard < count:
-        for message in consumer.consume(min(1_000, count - heard), 0.1):
+    total, counted = 0.0, 0
+    while counted < count:
+        for message in consumer.consume(min(1_000, count - counted), 0.1):
             if message.error():
                 continue
             tweet = json.loads(message.value())
             total += analyzer.polarity_scores(tweet["text"])["compound"] * math.log(tweet["followers"] + 1)
-            heard += 1
+            counted += 1
     consumer.close()
-    return {"heard": heard, "sum": total}
+    return {"counted": counted, "sum": total}
 
 
 if __name__ == "__main__":

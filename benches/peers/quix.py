@@ -1,4 +1,4 @@
-"""A streaming framework: Quix Streams and vaderSentiment, as its tutorials show it.
+"""A streaming framework: Quix Streams and vaderSentiment, as in its tutorials.
 
     python quix.py stream|listen BOOTSTRAP TOPIC COUNT [FILE]
 """
@@ -17,7 +17,7 @@ def application(bootstrap, folder):
     return Application(
         broker_address=bootstrap, consumer_group="quix-" + folder.rsplit("/", 1)[-1], auto_offset_reset="earliest",
         auto_create_topics=False, state_dir=folder, loglevel="ERROR",
-        # A member joins at a heartbeat; with the default of three seconds that takes half a minute.
+        # A member joins at a heartbeat. With the default of three seconds, joining takes half a minute.
         consumer_extra_config={"heartbeat.interval.ms": 500},
     )
 
@@ -36,17 +36,17 @@ def stream(bootstrap, topic, count, file):
 
 def listen(bootstrap, topic, count):
     analyzer = SentimentIntensityAnalyzer()
-    heard = {"heard": 0, "sum": 0.0}
+    result = {"counted": 0, "sum": 0.0}
 
     def score(tweet):
-        heard["sum"] += analyzer.polarity_scores(tweet["text"])["compound"] * math.log(tweet["followers"] + 1)
-        heard["heard"] += 1
+        result["sum"] += analyzer.polarity_scores(tweet["text"])["compound"] * math.log(tweet["followers"] + 1)
+        result["counted"] += 1
 
     with tempfile.TemporaryDirectory() as folder:
         app = application(bootstrap, folder)
         app.dataframe(app.topic(topic, value_deserializer="json")).update(score)
         app.run(count=count)
-    return heard
+    return result
 
 
 if __name__ == "__main__":

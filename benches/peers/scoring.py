@@ -1,5 +1,5 @@
-"""Scores each line of standard input, a text as a JSON string, with what a Python user would take,
-and prints for each the scores and the microseconds that a text took.
+"""Scores each line of standard input, a text as a JSON string, with a Python library. Prints the scores
+and the microseconds per text.
 
     python scoring.py vader|textblob
 """

@@ -1,4 +1,4 @@
-"""Another streaming framework: Bytewax and vaderSentiment, as its documentation shows it.
+"""A streaming framework: Bytewax and vaderSentiment, as in its documentation.
 
     python wax.py stream|listen BOOTSTRAP TOPIC COUNT [FILE]
 """
@@ -31,13 +31,13 @@ def stream(bootstrap, topic, count, file):
 
 def listen(bootstrap, topic, count):
     analyzer = SentimentIntensityAnalyzer()
-    heard = {"heard": 0, "sum": 0.0}
+    result = {"counted": 0, "sum": 0.0}
 
     def score(message):
         tweet = json.loads(message.value)
-        heard["sum"] += analyzer.polarity_scores(tweet["text"])["compound"] * math.log(tweet["followers"] + 1)
-        heard["heard"] += 1
-        if heard["heard"] == count:
+        result["sum"] += analyzer.polarity_scores(tweet["text"])["compound"] * math.log(tweet["followers"] + 1)
+        result["counted"] += 1
+        if result["counted"] == count:
             raise AbortExecution()
 
     flow = Dataflow("listen")
@@ -46,9 +46,9 @@ def listen(bootstrap, topic, count):
     try:
         run_main(flow)
     except (AbortExecution, RuntimeError):
-        if heard["heard"] != count:
+        if result["counted"] != count:
             raise
-    return heard
+    return result
 
 
 if __name__ == "__main__":

@@ -140,9 +140,10 @@ impl LiveFigure {
         let address = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let shared = Arc::new(Shared::new());
-        // The tasks run on the runtime of the crate, wherever this is called.
-        let _context = runtime().enter();
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let listener = {
+            let _context = runtime().enter();
+            tokio::net::TcpListener::from_std(listener).map_err(failed)?
+        };
         let sender = shared.clone();
         let tasks = [
             Background::spawn("figure", |shutdown| async move {

@@ -1,24 +1,24 @@
-//! What single words and emoji mean to VADER.
+//! The lexicon of VADER: words, emoticons and emoji.
 //!
-//! One table holds all that is known of a word, so that each word of a text is looked up once. The
-//! ratings are those of the `vader_sentiment` crate, which carries VADER's lexicons: 7,500 words
-//! and emoticons that ten people each rated from -4 (extremely negative) to 4 (extremely positive),
-//! and 3,570 emoji with their names.
+//! One table has everything about a word, so that each word of a text is looked up once. The ratings are
+//! those of the `vader_sentiment` crate, which contains VADER's lexicons: 7,500 words and emoticons, each
+//! rated by ten people from -4 (extremely negative) to 4 (extremely positive), and 3,570 emoji with
+//! their names.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use vader_sentiment::{EMOJI_LEXICON, LEXICON};
 
-/// How much a booster such as "very" adds; a dampener such as "slightly" takes as much away.
+/// What a booster such as "very" adds. A dampener such as "slightly" subtracts it.
 pub(super) const BOOST: f64 = 0.293;
 
-/// The longest word that is known, in bytes; the lexicon's longest has 19.
-pub(super) const LONGEST_WORD: usize = 64;
+/// The maximum length of a word, in bytes. The longest word of the lexicon has 19.
+pub(super) const MAX_WORD: usize = 64;
 
-/// What the crate's lexicon lacks. `heart` and `hearts` came with VADER 3.3.2 (its
-/// `vader_lexicon.txt`, after the release to which the crate goes back); and as the crate's table
-/// knows no case, `:P` has taken the place of `:p` there.
-const NEWER: [(&str, f64); 3] = [("heart", 3.2), ("hearts", 3.3), (":p", 1.0)];
+/// The words that the crate's lexicon lacks. `heart` and `hearts` are new in `vader_lexicon.txt` of VADER
+/// 3.3.2; the crate is based on an earlier release. The crate's table ignores case, so there `:P` has
+/// replaced `:p`.
+const ADDED: [(&str, f64); 3] = [("heart", 3.2), ("hearts", 3.3), (":p", 1.0)];
 
 const BOOSTERS: &str = "absolutely amazingly awfully completely considerable considerably \
     decidedly deeply effing enormous enormously entirely especially exceptional exceptionally \
@@ -30,12 +30,12 @@ const BOOSTERS: &str = "absolutely amazingly awfully completely considerable con
 const DAMPENERS: &str = "almost barely hardly kinda kindof kind-of less little marginal \
     marginally occasional occasionally partly scarce scarcely slight slightly somewhat sorta \
     sortof sort-of";
-/// Every word with `n't` in it negates too.
+/// Every word that contains `n't` negates too.
 const NEGATIONS: &str = "aint arent cannot cant couldnt darent didnt doesnt dont hadnt hasnt \
     havent isnt mightnt mustnt neither neednt never none nope nor not nothing nowhere oughtnt \
     shant shouldnt uhuh uh-uh wasnt werent without wont wouldnt rarely seldom despite";
 
-/// A word that a rule names.
+/// A word that occurs in a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Word {
     #[default]
@@ -112,8 +112,8 @@ const NAMED: [(&str, Word); 33] = [
 ];
 
 impl Word {
-    /// Whether an idiom may begin with it.
-    pub(super) fn begins_idiom(self) -> bool {
+    /// Returns whether an idiom may start with the word.
+    pub(super) fn starts_idiom(self) -> bool {
         use Word::{Bad, Beating, Bus, Just, Kind, Kiss, Sort, The, To, Yeah};
         matches!(
             self,
@@ -122,29 +122,31 @@ impl Word {
     }
 }
 
-/// What is known of a word.
+/// Everything about a word.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Entry {
-    /// How it was rated.
+    /// The rating.
     pub(super) valence: Option<f64>,
-    /// What it adds to the word after it: [`BOOST`], its opposite, or nothing.
+    /// What the word adds to the word after it: [`BOOST`], its opposite, or nothing.
     pub(super) boost: f64,
     pub(super) negates: bool,
     pub(super) word: Word,
 }
 
 impl Entry {
-    /// Whether it may change what one of the three words after it counts, alone or with others.
+    /// Returns whether the word can change the value of one of the three words after it, alone or with
+    /// others.
     fn alters(&self) -> bool {
         use Word::{Least, Never, No, So, This, Without};
         self.boost != 0.0
             || self.negates
-            || self.word.begins_idiom()
+            || self.word.starts_idiom()
             || matches!(self.word, Least | Never | No | So | This | Without)
     }
 }
 
-/// Where a word's entry is; a text may have a million words. [`UNKNOWN`] is that of all others.
+/// The index of a word's entry, which is small because a text may have a million words. [`UNKNOWN`] is the
+/// index for all unknown words.
 type Place = u16;
 const UNKNOWN: Place = 0;
 
@@ -152,27 +154,27 @@ const UNKNOWN: Place = 0;
 #[derive(Clone, Copy)]
 pub(super) struct Token {
     place: Place,
-    /// It is in capitals.
+    /// Whether it is in capitals.
     pub(super) upper: bool,
-    /// It has "n't" in it, which negates.
+    /// Whether it contains "n't", which negates.
     pub(super) nt: bool,
-    /// It may change what one of the three words after it counts.
+    /// Whether it can change the value of one of the three words after it.
     pub(super) alters: bool,
 }
 
-/// An emoji's name, such as "face with tears of joy", read before any text is.
+/// The name of an emoji, such as "face with tears of joy", already split into words.
 #[derive(Clone)]
 pub(super) struct Name {
-    /// All of its words but the last.
+    /// All words except the last.
     pub(super) words: Box<[Token]>,
     pub(super) last: Token,
-    /// The last word as it is written: what comes right after an emoji is a part of it.
+    /// The last word as text: the text right after an emoji belongs to it.
     pub(super) last_text: &'static str,
-    /// How many exclamation and question marks are in it: "ON! arrow" has one.
+    /// The number of exclamation and question marks: "ON! arrow" has one.
     pub(super) marks: (usize, usize),
 }
 
-/// Words, by their lower case, and emoji.
+/// Words in lower case, and emoji.
 #[derive(Clone)]
 pub(super) struct Lexicon {
     entries: Vec<Entry>,
@@ -188,12 +190,12 @@ impl Lexicon {
             names: HashMap::default(),
         };
         for (word, valence) in LEXICON.iter() {
-            // Texts are looked up in lower case, so an entry in upper case is never found.
+            // Texts are looked up in lower case, so an entry in upper case would never be found.
             if word.to_lowercase() == **word {
                 lexicon.entry(word).valence = Some(*valence);
             }
         }
-        for (word, valence) in NEWER {
+        for (word, valence) in ADDED {
             lexicon.entry(word).valence = Some(valence);
         }
         for word in BOOSTERS.split_whitespace() {
@@ -216,7 +218,7 @@ impl Lexicon {
         let next = self.entries.len();
         let place = match self.places.get(word.as_bytes()) {
             Some(place) => usize::from(*place),
-            // There are 7,600 words, and a person adds some.
+            // There are 7,600 words, plus those that a user adds.
             None => match Place::try_from(next) {
                 Ok(place) => {
                     self.entries.push(Entry::default());
@@ -229,17 +231,17 @@ impl Lexicon {
         &mut self.entries[place]
     }
 
-    /// Whether another word has room.
+    /// Returns whether another word fits.
     pub(super) fn has_room(&self) -> bool {
         self.entries.len() <= usize::from(Place::MAX)
     }
 
-    /// Gives words other ratings, or first ones.
+    /// Sets the rating of a word, known or new.
     pub(super) fn rate(&mut self, word: &str, valence: f64) {
         self.entry(word).valence = Some(valence);
     }
 
-    /// Reads the names of emoji; after words were added, anew.
+    /// Reads the names of the emoji. It must run again after words were added.
     pub(super) fn read_names(&mut self) {
         let mut names = HashMap::default();
         for (emoji, name) in EMOJI_LEXICON.iter() {
@@ -263,9 +265,9 @@ impl Lexicon {
         self.names = names;
     }
 
-    /// A word of a text, looked up.
+    /// Looks up a word of a text.
     pub(super) fn token(&self, word: &str) -> Token {
-        let mut buffer = [0; LONGEST_WORD];
+        let mut buffer = [0; MAX_WORD];
         let place = lower(word, &mut buffer).and_then(|lower| self.places.get(lower));
         let place = place.copied().unwrap_or(UNKNOWN);
         let nt = has_nt(word.as_bytes());
@@ -286,7 +288,7 @@ impl Lexicon {
     }
 }
 
-/// How many exclamation and question marks are in a text.
+/// Counts the exclamation and question marks in a text.
 pub(super) fn marks(text: &str) -> (usize, usize) {
     let mut marks = (0, 0);
     for byte in text.bytes() {
@@ -296,21 +298,22 @@ pub(super) fn marks(text: &str) -> (usize, usize) {
     marks
 }
 
-/// White space as Python has it: the separators of ASCII are, and to Unicode they are not.
+/// Returns whether Python treats the character as white space: unlike Unicode, it includes the separators of
+/// ASCII.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
 
-/// A text's words, without punctuation around them.
+/// Returns the words of a text, without punctuation around them.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_space)
         .filter(|word| !word.is_empty())
-        .map(bare)
+        .map(strip_punctuation)
 }
 
-/// A word without punctuation around it; but one of which two characters or fewer would be left is
-/// kept whole, since it is likely an emoticon.
-pub(super) fn bare(word: &str) -> &str {
+/// Removes the punctuation around a word. If two characters or fewer would be left, the word is likely an
+/// emoticon, and is returned unchanged.
+pub(super) fn strip_punctuation(word: &str) -> &str {
     let bare = word.trim_matches(|c: char| c.is_ascii_punctuation());
     if bare.chars().nth(2).is_some() {
         bare
@@ -319,11 +322,11 @@ pub(super) fn bare(word: &str) -> &str {
     }
 }
 
-/// The word in lower case, if that may be a known one: those are of ASCII, and not long.
-pub(super) fn lower<'b>(word: &str, buffer: &'b mut [u8; LONGEST_WORD]) -> Option<&'b [u8]> {
+/// Returns the word in lower case, or `None` if it cannot be in the lexicon, whose words are short and ASCII.
+pub(super) fn lower<'b>(word: &str, buffer: &'b mut [u8; MAX_WORD]) -> Option<&'b [u8]> {
     let mut length = 0;
     for character in word.chars() {
-        // The one character beyond ASCII whose lower case is in it.
+        // The one other character whose lower case is ASCII.
         let character = if character == '\u{212a}' {
             'k'
         } else {
@@ -338,13 +341,14 @@ pub(super) fn lower<'b>(word: &str, buffer: &'b mut [u8; LONGEST_WORD]) -> Optio
     Some(&buffer[..length])
 }
 
-/// Whether there is an "n't" in it, as in "isn't".
+/// Returns whether the word contains "n't", as "isn't" does.
 fn has_nt(word: &[u8]) -> bool {
     word.windows(3)
         .any(|part| part[1] == b'\'' && part.eq_ignore_ascii_case(b"n't"))
 }
 
-/// As Python has it: a letter in upper case, and none in lower or title case.
+/// Returns whether Python treats the word as upper case: it has an upper case letter, and none in lower or
+/// title case.
 fn is_upper(word: &str) -> bool {
     let title = |c: char| {
         matches!(c, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}'
@@ -360,8 +364,8 @@ fn is_upper(word: &str) -> bool {
     upper
 }
 
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>), for keys that are in the program and
-/// short: no stranger can choose them, which is what a slower hash guards against.
+/// The hash function FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>). It is fast for short keys. The
+/// keys are part of the program, so nobody can choose them to cause collisions.
 #[derive(Clone, Copy)]
 struct Fnv(u64);
 

@@ -1,12 +1,13 @@
-//! VADER's rules: what a text's words add up to.
+//! The rules of VADER, which the documentation of the parent module describes.
 //!
-//! The rules stand in the parent module's words. This is them as the authors' own program,
-//! `vaderSentiment` 3.3.2, has them, to the last digit: where that program does something that
-//! nobody would expect, so does this one, and says so.
+//! This is the algorithm of the reference implementation, `vaderSentiment` 3.3.2, with equal results to
+//! the last digit. Where the reference does something unexpected, this code does it too, and a comment
+//! says so.
 
 use super::Sentiment;
 use super::lexicon::{
-    BOOST, Entry, LONGEST_WORD, Lexicon, Name, Token, Word, bare, is_space, lower, marks, words,
+    BOOST, Entry, Lexicon, MAX_WORD, Name, Token, Word, is_space, lower, marks, strip_punctuation,
+    words,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,19 +20,19 @@ const EXCLAMATION: f64 = 0.292;
 const MOST_EXCLAMATIONS: usize = 4;
 const QUESTION: f64 = 0.18;
 const MANY_QUESTIONS: f64 = 0.96;
-/// About the largest sum that a text is expected to have; it sets how fast the compound grows.
-const NORMAL: f64 = 15.0;
-/// Up to so many rated words, each is compared with those before it; more are sorted.
-const FEW: usize = 64;
-/// A text's memory is kept for the next one up to so many bytes.
-const KEPT: usize = 64 * 1024;
+/// The constant of the normalisation: about the largest sum that a text is expected to have.
+const NORMALIZATION: f64 = 15.0;
+/// The maximum number of values that are compared with each other; more are sorted.
+const MAX_COMPARED: usize = 64;
+/// The maximum memory that a thread keeps for the next text, in bytes.
+const MAX_KEPT: usize = 64 * 1024;
 
-/// What a thread needs for one text, and keeps for the next.
+/// The buffers of a thread, which are reused for the next text.
 #[derive(Default)]
 struct Scratch {
     tokens: Vec<Token>,
     valences: Vec<f64>,
-    /// A word that begins with an emoji's name.
+    /// A word that starts with the name of an emoji.
     glued: String,
 }
 
@@ -42,7 +43,7 @@ thread_local! {
 pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
     SCRATCH.with_borrow_mut(|scratch| {
         let sentiment = scratch.score(lexicon, text);
-        if scratch.size() > KEPT {
+        if scratch.size() > MAX_KEPT {
             *scratch = Scratch::default();
         }
         sentiment
@@ -50,7 +51,7 @@ pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
 }
 
 impl Scratch {
-    /// How much memory it has, in bytes.
+    /// Returns the size of the buffers, in bytes.
     fn size(&self) -> usize {
         self.tokens.capacity() * size_of::<Token>()
             + self.valences.capacity() * size_of::<f64>()
@@ -86,13 +87,13 @@ impl Scratch {
         add_up(self.valences.iter().copied(), emphasis(marks))
     }
 
-    /// Reads a text with the names of emoji in their place. A name is apart from what is before it,
-    /// but what is right after it is a part of its last word: "joy" with "!" is "joy!". Returns the
-    /// names' marks.
+    /// Reads a text, with the names of emoji in place of the emoji. A name is separated from the text
+    /// before it, but the text right after it belongs to its last word: "joy" with "!" is "joy!".
+    /// Returns the exclamation and question marks in the names.
     fn read_with_emoji(&mut self, lexicon: &Lexicon, text: &str) -> (usize, usize) {
         let mut marks = (0, 0);
-        // Where the word began that is being read, and the last word of the emoji before it.
-        let mut begun = 0;
+        // Where the current word starts, and the last word of the emoji before it.
+        let mut start = 0;
         let mut named: Option<&Name> = None;
         for (at, character) in text.char_indices() {
             let name = match character.is_ascii() {
@@ -102,8 +103,8 @@ impl Scratch {
             if name.is_none() && !is_space(character) {
                 continue;
             }
-            self.end_word(lexicon, named.take(), &text[begun..at]);
-            begun = at + character.len_utf8();
+            self.end_word(lexicon, named.take(), &text[start..at]);
+            start = at + character.len_utf8();
             if let Some(name) = name {
                 self.tokens.extend_from_slice(&name.words);
                 marks.0 += name.marks.0;
@@ -111,36 +112,36 @@ impl Scratch {
                 named = Some(name);
             }
         }
-        self.end_word(lexicon, named, &text[begun..]);
+        self.end_word(lexicon, named, &text[start..]);
         marks
     }
 
     fn end_word(&mut self, lexicon: &Lexicon, named: Option<&Name>, rest: &str) {
         let token = match named {
             None if rest.is_empty() => return,
-            None => lexicon.token(bare(rest)),
+            None => lexicon.token(strip_punctuation(rest)),
             Some(name) if rest.is_empty() => name.last,
             Some(name) => {
                 self.glued.clear();
                 self.glued.push_str(name.last_text);
                 self.glued.push_str(rest);
-                lexicon.token(bare(&self.glued))
+                lexicon.token(strip_punctuation(&self.glued))
             }
         };
         self.tokens.push(token);
     }
 }
 
-/// Whether a text can have it as a word that is looked up.
+/// Returns whether the lexicon can contain this as a word.
 pub(super) fn is_word(word: &str) -> bool {
-    words(word).eq([word]) && lower(word, &mut [0; LONGEST_WORD]).is_some()
+    words(word).eq([word]) && lower(word, &mut [0; MAX_WORD]).is_some()
 }
 
-/// The words in their order, and how each stands in it.
+/// The words of a text.
 struct Sentence<'t> {
     lexicon: &'t Lexicon,
     tokens: &'t [Token],
-    /// Whether some of the words are in capitals, and not all.
+    /// Whether some of the words are in capitals, but not all.
     mixed: bool,
 }
 
@@ -162,7 +163,7 @@ impl Sentence<'_> {
         self.tokens[index].nt || self.entry(index).is_some_and(|entry| entry.negates)
     }
 
-    /// What the word adds to the sum.
+    /// Returns what the word adds to the sum.
     fn valence(&self, index: usize) -> f64 {
         let entry = self.lexicon.get(self.tokens[index]);
         let Some(rated) = entry.valence else {
@@ -176,9 +177,9 @@ impl Sentence<'_> {
         if self.tokens[index].upper && self.mixed {
             valence += if valence > 0.0 { CAPITALS } else { -CAPITALS };
         }
-        // So it is with most words, and spares them all the rules below.
+        // This is true for most words, which then need none of the rules below.
         let before = &self.tokens[index.saturating_sub(3)..index];
-        if !entry.word.begins_idiom() && !before.iter().any(|token| token.alters) {
+        if !entry.word.starts_idiom() && !before.iter().any(|token| token.alters) {
             return valence;
         }
         for distance in 1..=3.min(index) {
@@ -195,7 +196,7 @@ impl Sentence<'_> {
         self.least(index, valence)
     }
 
-    /// "no" before a rated word negates it, and does not count itself.
+    /// Applies the rule for "no": before a rated word it negates that word, and does not count itself.
     fn after_no(&self, index: usize, rated: f64) -> f64 {
         let no = |distance| index >= distance && self.word(index - distance) == Word::No;
         let or = || matches!(self.word(index - 1), Word::Or | Word::Nor);
@@ -208,7 +209,7 @@ impl Sentence<'_> {
         rated
     }
 
-    /// What a booster or dampener adds, in the direction of what it stands before.
+    /// Returns what a booster or dampener adds, in the direction of the word after it.
     fn boost(&self, index: usize, valence: f64) -> f64 {
         let token = &self.tokens[index];
         let mut boost = self.lexicon.get(*token).boost;
@@ -224,7 +225,7 @@ impl Sentence<'_> {
         boost
     }
 
-    /// What a negation at this distance before the word makes of its valence.
+    /// Applies a negation at this distance before the word to its valence.
     fn negate(&self, index: usize, distance: usize, valence: f64) -> f64 {
         let before = |distance: usize| self.word(index - distance);
         let so = |distance| matches!(before(distance), Word::So | Word::This);
@@ -233,8 +234,8 @@ impl Sentence<'_> {
         let doubt = |distance| before(distance) == Word::Doubt;
         let (strengthened, doubtless) = match distance {
             2 => (never(2) && so(1), without(2) && doubt(1)),
-            // The program's own precedence: "so" or "this" just before a word strengthens it,
-            // "never" or not, where three words are before it.
+            // The operator precedence of the reference: if three words precede, "so" or "this" just
+            // before a word increases it, with or without "never".
             3 => (
                 (never(3) && so(2)) || so(1),
                 without(3) && (doubt(2) || doubt(1)),
@@ -250,7 +251,7 @@ impl Sentence<'_> {
         }
     }
 
-    /// Idioms around the word, which has three words before it.
+    /// Applies idioms around the word, which has three words before it.
     fn idiom(&self, index: usize, mut valence: f64) -> f64 {
         let find = |range: Range<usize>| {
             let third = (range.len() > 2).then(|| self.word(range.start + 2));
@@ -291,7 +292,7 @@ impl Sentence<'_> {
     }
 }
 
-/// The rating of two or three words that mean together what none of them means.
+/// Returns the rating of an idiom of two or three words.
 fn idiom(first: Word, second: Word, third: Option<Word>) -> Option<f64> {
     Some(match (first, second, third) {
         (Word::The, Word::Shit | Word::Bomb, None) => 3.0,
@@ -305,19 +306,19 @@ fn idiom(first: Word, second: Word, third: Option<Word>) -> Option<f64> {
     })
 }
 
-/// Halves what is before "but", and adds half to what is after it.
+/// Applies the rule for "but": the values before it count half, those after it one and a half times.
 ///
-/// The reference goes through the values, and changes for each the *first* that is equal to it: of
-/// two equal ones, the first is changed twice. (And what it has changed may be equal to another.)
+/// The reference iterates over the values, and changes for each the *first* value that is equal to it.
+/// Of two equal values, the first is changed twice. (A changed value may be equal to another one.)
 fn weigh_but(valences: &mut [f64], but: usize) {
     let weigh = |place: usize, value: f64| match place.cmp(&but) {
         std::cmp::Ordering::Less => value * 0.5,
         std::cmp::Ordering::Equal => value,
         std::cmp::Ordering::Greater => value * 1.5,
     };
-    // Zeros stay what they are.
+    // Zeros do not change.
     let rated = valences.iter().filter(|value| **value != 0.0).count();
-    if rated <= FEW {
+    if rated <= MAX_COMPARED {
         for index in 0..valences.len() {
             let value = valences[index];
             if value != 0.0
@@ -346,7 +347,7 @@ fn weigh_but(valences: &mut [f64], but: usize) {
     }
 }
 
-/// What so many exclamation and question marks add to a text's sum.
+/// Returns what the exclamation and question marks add to the sum.
 fn emphasis((exclamations, questions): (usize, usize)) -> f64 {
     let exclamation = exclamations.min(MOST_EXCLAMATIONS) as f64 * EXCLAMATION;
     let question = match questions {
@@ -364,7 +365,7 @@ fn add_up(valences: impl ExactSizeIterator<Item = f64>, emphasis: f64) -> Sentim
     let (mut sum, mut pos, mut neg, mut neu) = (0.0, 0.0, 0.0, 0.0);
     for valence in valences {
         sum += valence;
-        // One more, because each neutral word counts one.
+        // Plus one, because each neutral word counts one.
         if valence > 0.0 {
             pos += valence + 1.0;
         } else if valence < 0.0 {
@@ -383,23 +384,23 @@ fn add_up(valences: impl ExactSizeIterator<Item = f64>, emphasis: f64) -> Sentim
     } else if pos < -neg {
         neg -= emphasis;
     }
-    // Not `-neg`: no share is minus zero.
+    // Not `-neg`, so that no share is minus zero.
     let neg = neg.abs();
     let total = pos + neg + neu;
     Sentiment {
-        compound: rounded(sum / (sum * sum + NORMAL).sqrt(), 4),
+        compound: rounded(sum / (sum * sum + NORMALIZATION).sqrt(), 4),
         pos: rounded(pos / total, 3),
         neu: rounded(neu / total, 3),
         neg: rounded(neg / total, 3),
     }
 }
 
-/// Rounds to so many digits, as Python does: by the number's exact value, half to even.
+/// Rounds like Python: by the exact value of the number, half to even.
 fn rounded(value: f64, digits: usize) -> f64 {
     let scale = [1.0, 10.0, 100.0, 1_000.0, 10_000.0][digits];
     let scaled = value * scale;
     if (scaled.abs().fract() - 0.5).abs() < 1e-9 {
-        // Multiplying may have moved it across the middle.
+        // The multiplication may have moved the value across the middle.
         let mut text = [0; 16];
         let mut left = &mut text[..];
         let written = write!(left, "{value:.digits$}").map(|()| left.len());

@@ -11,6 +11,7 @@ use crate::runtime::locked;
 use crate::{Error, Result, Tweet};
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// How many tweets wait for the streamer at most, and how many bytes of text.
@@ -46,7 +47,9 @@ impl Feed {
             items: sender,
             started: Mutex::new(Some(started)),
         });
-        let task = Background::spawn(name, |mut shutdown| async move {
+        // On the runtime that polls the feed, so that both have the same clock.
+        let handle = Handle::current();
+        let task = Background::spawn_on(&handle, name, |mut shutdown| async move {
             tokio::select! {
                 () = shutdown.requested() => {}
                 () = reading => {}
