@@ -30,8 +30,8 @@ fn frames(v1: bool) -> Vec<String> {
     ];
     let facet = r#","facets":[{"index":{"byteStart":22,"byteEnd":48},"features":[{"$type":"app.bsky.richtext.facet#link","uri":"https://example.org/2026/notes-on-a-long-journey"}]}]"#;
     let reply = r#","reply":{"parent":{"cid":"bafyreib2rxk3rh6kzwq","uri":"at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.post/3l3qo2vuowo2b"},"root":{"cid":"bafyreib2rxk3rh6kzwq","uri":"at://did:plc:z72i7hdynmk6r22z27h6tvur/app.bsky.feed.post/3l3qo2vuowo2b"}}"#;
-    let frame = |(place, text): (usize, &&str)| {
-        let more = [facet, reply, ""][place % 3];
+    let frame = |(index, text): (usize, &&str)| {
+        let more = [facet, reply, ""][index % 3];
         let record = format!(
             r#"{{"$type":"app.bsky.feed.post","createdAt":"2026-01-01T12:00:00.123Z","langs":["en"],"text":{}{more}}}"#,
             serde_json::json!(text)
@@ -43,7 +43,7 @@ fn frames(v1: bool) -> Vec<String> {
             )
         } else {
             format!(
-                r#"{{"$type":"message","payload":{{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":123456789{place},"did":"{did}","time":"2026-01-01T12:00:00.123456Z","witnessedAt":"2026-01-01T12:00:00.123456Z","rev":"3l3qo2vutsw2b","operation":"create","collection":"app.bsky.feed.post","rkey":"3l3qo2vuowo2b","record":{record},"cid":"bafyreidc6sydkkbchcyg62v77wbhzvb2mvytlmsychqgwf2xojjtirmzj4"}}}}"#
+                r#"{{"$type":"message","payload":{{"$type":"network.bsky.jetstream.subscribeEvents#commit","seq":123456789{index},"did":"{did}","time":"2026-01-01T12:00:00.123456Z","witnessedAt":"2026-01-01T12:00:00.123456Z","rev":"3l3qo2vutsw2b","operation":"create","collection":"app.bsky.feed.post","rkey":"3l3qo2vuowo2b","record":{record},"cid":"bafyreidc6sydkkbchcyg62v77wbhzvb2mvytlmsychqgwf2xojjtirmzj4"}}}}"#
             )
         }
     };
@@ -61,12 +61,12 @@ fn decode_and_filter(criterion: &mut Criterion) {
             .iter()
             .filter(|frame| passes(version, frame, &mut filter));
         assert_eq!(passed.count(), 1);
-        let mut place = 0;
+        let mut index = 0;
         group.throughput(Throughput::Elements(1));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                place = (place + 1) % frames.len();
-                passes(version, black_box(&frames[place]), &mut filter)
+                index = (index + 1) % frames.len();
+                passes(version, black_box(&frames[index]), &mut filter)
             });
         });
     }

@@ -67,21 +67,21 @@ fn throughput(kafka: &Kafka, tweets: u64) {
     let texts: Vec<String> = (0..20_000).map(|_| text()).collect();
     for run in 1..=5 {
         let topic = new_topic(kafka, 1);
-        let begun = Instant::now();
+        let begin = Instant::now();
         fill(&topic, tweets);
-        let streamed = tweets as f64 / begun.elapsed().as_secs_f64();
-        let begun = Instant::now();
+        let streamed = tweets as f64 / begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
         let listening = Listener::new(kafka, topic.name())
             .count(tweets)
             .start()
             .unwrap();
         while !listening.wait_for(Duration::from_secs(60)) {}
-        let counted = tweets as f64 / begun.elapsed().as_secs_f64();
-        let begun = Instant::now();
+        let counted = tweets as f64 / begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
         for text in &texts {
             std::hint::black_box(analyzer.score(text));
         }
-        let scoring = begun.elapsed().as_secs_f64() * 1e6 / texts.len() as f64;
+        let scoring = begin.elapsed().as_secs_f64() * 1e6 / texts.len() as f64;
         println!(
             "run {run}: sent {streamed:.0}/s, counted {counted:.0}/s, a score takes {scoring:.1} us"
         );
@@ -178,7 +178,7 @@ fn scorers(kafka: &Kafka, tweets: u64) {
     fill(&topic, tweets);
     for count in [1, 2, 4] {
         let to = format!("{}-{count}", topic.name());
-        let begun = Instant::now();
+        let begin = Instant::now();
         let programs: Vec<Program> = (0..count)
             .map(|_| {
                 Program::start(
@@ -193,9 +193,9 @@ fn scorers(kafka: &Kafka, tweets: u64) {
         while listening.summary().total.counted == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let joined = begun.elapsed();
+        let joined = begin.elapsed();
         while !listening.wait_for(Duration::from_secs(1)) {}
-        let seconds = (begun.elapsed() - joined).as_secs_f64();
+        let seconds = (begin.elapsed() - joined).as_secs_f64();
         let cpu: f64 = programs.iter().map(Program::cpu).sum();
         println!(
             "{count} scorers: {:.0} tweets/s, {:.1} CPU s a million, joined in {:.1} s, duplicates {}",

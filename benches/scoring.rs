@@ -56,9 +56,9 @@ fn scoring(criterion: &mut Criterion) {
         let text = piece.repeat((1 << 20) / piece.len());
         let mut took: Vec<f64> = (0..TURNS)
             .map(|_| {
-                let begun = Instant::now();
+                let start = Instant::now();
                 black_box(ours.score(&text));
-                begun.elapsed().as_secs_f64() * 1e3
+                start.elapsed().as_secs_f64() * 1e3
             })
             .collect();
         let first = took[0];

@@ -68,18 +68,18 @@ fn main() {
         &base,
     );
 
-    let begun = Instant::now();
+    let start = Instant::now();
     let (mut made, mut cuts, mut before) = (0, 0, None);
-    while begun.elapsed() < Duration::from_secs(seconds) {
-        while made < begun.elapsed().as_millis() as u64 * POSTS_PER_SECOND / 1000 {
+    while start.elapsed() < Duration::from_secs(seconds) {
+        while made < start.elapsed().as_millis() as u64 * POSTS_PER_SECOND / 1000 {
             server.post(made);
             made += 1;
         }
-        if begun.elapsed() >= CUT_INTERVAL * (cuts + 1) {
+        if start.elapsed() >= CUT_INTERVAL * (cuts + 1) {
             server.cut();
             cuts += 1;
         }
-        if before.is_none() && begun.elapsed() >= WARM_UP {
+        if before.is_none() && start.elapsed() >= WARM_UP {
             before = Some((memory(&streamer), memory(&listener)));
         }
         std::thread::sleep(Duration::from_millis(5));

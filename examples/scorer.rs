@@ -40,9 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .start()?;
     let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
     let time_span = time_span.transpose()?;
-    let begun = Instant::now();
+    let start = Instant::now();
     let is_over =
-        |limit| scoring.wait_for(limit) || time_span.is_some_and(|span| begun.elapsed() >= span);
+        |limit| scoring.wait_for(limit) || time_span.is_some_and(|span| start.elapsed() >= span);
     common::show_progress(is_over, || scoring.status());
     let status = scoring.stop();
     if arguments.json {

@@ -468,9 +468,9 @@ fn messages_that_retention_removed_before_they_were_read_are_counted() {
             .contains("missed (removed by retention)"),
         "{summary}"
     );
-    let begun = Instant::now();
+    let start = Instant::now();
     listening.stop();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 /// A proxy to a broker that can close its connections and hold back fetch requests.

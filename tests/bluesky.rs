@@ -76,14 +76,14 @@ fn posts_have_the_follower_count_of_their_author_in_every_version() {
             source.begin(filter()).await.unwrap();
             let tweets = chosen(&mut source, 100).await;
             for tweet in &tweets {
-                let (_, place) = tweet.id.rsplit_once("/rkey").unwrap();
-                let place: u64 = place.parse().unwrap();
-                let author = place % 40;
+                let (_, index) = tweet.id.rsplit_once("/rkey").unwrap();
+                let index: u64 = index.parse().unwrap();
+                let author = index % 40;
                 assert_eq!(tweet.user, format!("author{author}.bsky.social"));
                 assert_eq!(tweet.followers, Some(author));
                 assert_eq!(tweet.topics, ["bitcoin"]);
                 let uri = format!(
-                    "at://{}/app.bsky.feed.post/rkey{place}",
+                    "at://{}/app.bsky.feed.post/rkey{index}",
                     jetstream::did(author)
                 );
                 assert_eq!(tweet.id, uri);
@@ -142,7 +142,7 @@ fn a_fast_stream_keeps_the_limit_of_profile_calls() {
         ..Jetstream::default()
     });
     let (_kafka, topic) = broker_with_topic();
-    let begun = Instant::now();
+    let start = Instant::now();
     // Without a track every post passes and needs the profile of its author.
     let streaming = Streamer::new(&topic).start(bluesky(&base)).unwrap();
     until("all posts", || streaming.status().counts.sent == POSTS);
@@ -158,7 +158,7 @@ fn a_fast_stream_keeps_the_limit_of_profile_calls() {
     // Bluesky's limit is 10 calls per second, whatever the number of posts.
     let calls = jetstream.lock().unwrap().profile_calls.len() as f64;
     assert!(
-        calls <= 1.0 + 10.0 * begun.elapsed().as_secs_f64(),
+        calls <= 1.0 + 10.0 * start.elapsed().as_secs_f64(),
         "{calls}"
     );
 }
@@ -195,12 +195,12 @@ fn missing_profiles_do_not_delay_posts() {
             }));
             let mut source = bluesky(&serve(jetstream.clone()).await);
             source.begin(filter()).await.unwrap();
-            let begun = tokio::time::Instant::now();
+            let start = tokio::time::Instant::now();
             let tweets = chosen(&mut source, 10).await;
             assert!(
-                begun.elapsed() < Duration::from_secs(1),
+                start.elapsed() < Duration::from_secs(1),
                 "{:?}",
-                begun.elapsed()
+                start.elapsed()
             );
             assert!(tweets.iter().all(|tweet| tweet.followers.is_none()));
             assert!(
@@ -357,12 +357,12 @@ fn a_stop_is_immediate_also_while_the_source_waits_to_reconnect() {
             ..Jetstream::default()
         });
         let streaming = Streamer::new(&topic).start(bluesky(&base)).unwrap();
-        let begun = Instant::now();
+        let start = Instant::now();
         streaming.stop();
         assert!(
-            begun.elapsed() < Duration::from_secs(2),
+            start.elapsed() < Duration::from_secs(2),
             "{:?}",
-            begun.elapsed()
+            start.elapsed()
         );
     }
 }

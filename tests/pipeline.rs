@@ -357,7 +357,7 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
         .set("bootstrap.servers", kafka.address())
         .create()
         .unwrap();
-    let begun = jiff::Timestamp::now().as_millisecond() - TWEETS;
+    let begin = jiff::Timestamp::now().as_millisecond() - TWEETS;
     for number in 0..TWEETS {
         let tweet = format!("{{\"text\":\"{number}\"}}");
         // One partition ends after a while, and another one starts late.
@@ -369,7 +369,7 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
         let mut record = BaseRecord::<(), _>::to(topic)
             .payload(&tweet)
             .partition(partition as i32)
-            .timestamp(begun + number);
+            .timestamp(begin + number);
         // A run starts here: the tweets before it are not counted.
         if RUNS.contains(&number) {
             let mark = number.to_be_bytes();

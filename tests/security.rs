@@ -110,13 +110,13 @@ impl Secured {
             "0",
         ]);
         command.envs(settings.iter().copied());
-        let begun = Instant::now();
+        let start = Instant::now();
         let ended = command.output().unwrap();
         let output = [ended.stdout, ended.stderr].concat();
         let output = String::from_utf8_lossy(&output).into_owned();
         if !ended.status.success() {
             // Twice the documented limit, for slow machines.
-            assert!(begun.elapsed() < Duration::from_secs(10), "{output}");
+            assert!(start.elapsed() < Duration::from_secs(10), "{output}");
         }
         for secret in [PASSWORD, WRONG] {
             assert!(!output.contains(secret), "{output}");

@@ -193,9 +193,9 @@ fn every_tweet_arrives_once_although_the_stream_breaks_again_and_again() {
     let connection = streaming.status().connection.unwrap();
     assert!(connection.since.is_some() && connection.last_reason.is_some());
     assert_eq!(connection.reconnects, TWEETS / 200);
-    let begun = Instant::now();
+    let begin = Instant::now();
     let status = streaming.stop();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(10));
     assert_eq!((status.counts.sent, status.counts.failed), (TWEETS + 1, 0));
     assert_eq!(status.counts.duplicate, (TWEETS / 200 - 1) * 3);
     assert_eq!(status.topics["bitcoin"], TWEETS + 1);
@@ -342,13 +342,13 @@ fn rejections_have_a_hint_and_not_the_secret() {
     let (_kafka, topic) = broker_with_topic();
     let error = |api: &Shared, base: &str, plan: Option<Plan>| {
         api.lock().unwrap().plans = plan.into_iter().collect();
-        let begun = Instant::now();
+        let begin = Instant::now();
         let error = Streamer::new(&topic)
             .track(["bitcoin"])
             .start(x(base))
             .err()
             .unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begin.elapsed() < Duration::from_secs(5));
         let shown = format!("{error}\n{error:?}");
         assert!(!shown.contains(TOKEN), "{shown}");
         shown
@@ -426,12 +426,12 @@ fn a_stop_is_immediate_also_while_the_source_waits_to_reconnect() {
             .track(["bitcoin"])
             .start(x(&base))
             .unwrap();
-        let begun = Instant::now();
+        let begin = Instant::now();
         streaming.stop();
         assert!(
-            begun.elapsed() < Duration::from_secs(2),
+            begin.elapsed() < Duration::from_secs(2),
             "{:?}",
-            begun.elapsed()
+            begin.elapsed()
         );
     }
 }
@@ -442,12 +442,12 @@ fn an_unreachable_server_is_named_while_the_source_retries() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", closed.local_addr().unwrap());
     drop(closed);
-    let begun = Instant::now();
+    let begin = Instant::now();
     let streaming = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
         .unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(5));
     let shown = streaming.status().to_string();
     let server = base.trim_start_matches("http://");
     let expected = format!("not connected, retrying: {server}: no connection");
@@ -498,12 +498,12 @@ fn a_second_stream_of_the_account_takes_over_the_connection() {
     };
     let first = start();
     until("the first tweets", || first.status().counts.sent == 5);
-    let begun = Instant::now();
+    let begin = Instant::now();
     let second = start();
     assert_eq!(first.status().ended, Some(EndReason::Stopped));
     until("the next tweets", || second.status().counts.sent == 4);
     assert!(
-        begun.elapsed() < Duration::from_secs(30),
+        begin.elapsed() < Duration::from_secs(30),
         "not a minute later"
     );
 }

@@ -1,7 +1,7 @@
 //! Requests to the broker about topics: create one, compare its configuration, find its end.
 
 use super::client::{Client, REQUEST_LIMIT};
-use super::topic::TopicConfig;
+use super::topic_config::TopicConfig;
 use crate::runtime::block_on;
 use crate::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -93,13 +93,18 @@ fn retention(client: &Client, name: &str) -> Option<Duration> {
 }
 
 /// Returns the number of messages that were ever written to the topic: the sum of the end offsets
-/// of its partitions.
+/// of its partitions. It waits for a partition that has no leader at the moment.
 pub(super) fn messages_ever(client: &Client, topic: &str) -> Result<u64> {
-    let partitions = client.partitions(topic)?;
+    let deadline = Instant::now() + REQUEST_LIMIT;
     let mut sum = 0;
-    for partition in (0..).take(partitions) {
-        let (_, end) = client.watermarks(topic, partition)?;
-        sum += end.unsigned_abs();
+    for partition in (0..).take(client.partitions(topic)?) {
+        sum += loop {
+            match client.end_offset(topic, partition) {
+                Ok(end) => break end,
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        };
     }
     Ok(sum)
 }

@@ -4,7 +4,7 @@
 use super::broker::{Broker, Engine};
 use super::embedded;
 use super::settings::Settings;
-use super::topic::TopicConfig;
+use super::topic_config::TopicConfig;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
@@ -172,15 +172,16 @@ impl Client {
         }
     }
 
-    /// Returns the first and the end offset of a partition.
-    pub(super) fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    /// Returns the end offset of a partition.
+    pub(super) fn end_offset(&self, topic: &str, partition: i32) -> Result<u64> {
         let client = self.admin.inner();
-        let marks = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        marks.map_err(|error| Error::Kafka {
+        let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
+        let (_, end) = offsets.map_err(|error| Error::Kafka {
             action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
             reason: error.to_string(),
             hint: "check that the broker is running",
-        })
+        })?;
+        Ok(end.unsigned_abs())
     }
 }
 

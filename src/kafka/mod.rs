@@ -23,13 +23,15 @@ mod embedded;
 mod run;
 pub mod settings;
 mod topic;
+mod topic_config;
 mod writers;
 
 pub use broker::Engine;
 pub(crate) use client::{Client, warm_metadata_cache};
 pub(crate) use run::RunId;
-pub use topic::{Topic, TopicConfig};
+pub use topic::Topic;
 pub(crate) use topic::{create_like, status_topic};
+pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
 use crate::display::Card;

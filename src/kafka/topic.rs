@@ -3,6 +3,7 @@
 use super::admin;
 use super::client::{Client, warm_metadata_cache};
 use super::run::RunId;
+use super::topic_config::TopicConfig;
 use super::writers;
 use crate::display::Card;
 use crate::{Error, Result};
@@ -20,38 +21,6 @@ const STATUS_RETENTION: Duration = Duration::from_secs(60 * 60);
 const SEARCHED_MESSAGES: i64 = 100;
 /// The time limit of that search.
 const SEARCH_LIMIT: Duration = Duration::from_secs(4);
-
-/// The configuration of a new topic.
-///
-/// # Examples
-/// ```
-/// use live_sentiment::prelude::*;
-///
-/// let config = TopicConfig { partitions: 8, ..TopicConfig::default() };
-/// assert_eq!(config.retention, Duration::from_secs(24 * 60 * 60));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct TopicConfig {
-    /// The partition count, 1 or more. Each partition keeps its own order, and at most as many
-    /// readers of one consumer group can share the work. Default: 1.
-    pub partitions: i32,
-    /// The replica count of each partition, 1 or more. Default: 1. A tweet counts as sent once a
-    /// majority of the replicas has it: with 3 replicas, any one broker may fail.
-    pub replication: i32,
-    /// The minimum time that a message is kept. Default: a day. The embedded broker keeps every
-    /// message until it stops.
-    pub retention: Duration,
-}
-
-impl Default for TopicConfig {
-    fn default() -> Self {
-        TopicConfig {
-            partitions: 1,
-            replication: 1,
-            retention: Duration::from_secs(24 * 60 * 60),
-        }
-    }
-}
 
 /// A topic, and the run that a [`Streamer`](crate::streamer::Streamer) writes to it.
 /// [`Kafka::create_topic`](super::Kafka::create_topic) begins a run;
@@ -151,8 +120,8 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
     };
     // Created first: a listener that waits for the topic then finds the status topic too.
     admin::create_if_missing(client, &status_topic(name), &status)?;
-    let origin = if admin::create_if_missing(client, name, &config)? {
-        Origin::Created(config)
+    let (origin, run) = if admin::create_if_missing(client, name, &config)? {
+        (Origin::Created(config), RunId(0))
     } else {
         let differences = admin::differences(client, name, &config)?;
         for difference in &differences {
@@ -161,13 +130,14 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
                 "the topic exists and is not changed: {difference}"
             );
         }
-        Origin::Existed(differences)
+        let run = RunId(admin::messages_ever(client, name)?);
+        (Origin::Existed(differences), run)
     };
     Ok(Topic {
         client: client.clone(),
         name: name.into(),
         partitions: client.partitions(name)?,
-        run: RunId(admin::messages_ever(client, name)?),
+        run,
         origin,
     })
 }

@@ -225,7 +225,7 @@ impl Listening {
     }
 
     fn next_printable(&self) -> Option<Arc<Scored>> {
-        let begun = Instant::now();
+        let start = Instant::now();
         let mut noted = false;
         let mut printable = locked(&self.shared.printable);
         loop {
@@ -235,7 +235,7 @@ impl Listening {
             if printable.ended {
                 return None;
             }
-            if !noted && begun.elapsed() > SILENT_WAIT {
+            if !noted && start.elapsed() > SILENT_WAIT {
                 drop(printable);
                 println!("waiting for tweets: {}", self.summary());
                 noted = true;

@@ -72,7 +72,7 @@ impl Reader {
     /// Runs until the shutdown is requested or a limit is reached.
     pub(super) fn run(mut self) {
         while !self.is_over() {
-            let begun = Instant::now();
+            let start = Instant::now();
             match self.connect() {
                 None => return,
                 Some(Ok(Some(consumer))) => {
@@ -83,7 +83,7 @@ impl Reader {
                 Some(Err(error)) => {
                     self.shared.set_state(State::Waiting(error.to_string()));
                     std::thread::sleep(RETRY_PAUSE);
-                    self.add_quiet(begun.elapsed());
+                    self.add_quiet(start.elapsed());
                 }
             }
         }

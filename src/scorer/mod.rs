@@ -14,6 +14,7 @@
 //! If a scorer is killed, it leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
 //! before the group reassigns the partitions after [`SESSION_LIMIT`].
 
+mod consumer;
 mod transaction;
 mod worker;
 

@@ -1,6 +1,6 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
-use super::worker::Rebalances;
+use super::consumer::Rebalances;
 use crate::Tweet;
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};

@@ -1,5 +1,6 @@
 //! The thread of a scorer: join the group, gather tweets, and score them in transactions.
 
+use super::consumer::{Rebalances, gather};
 use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, TRANSACTION_LIMIT};
 use crate::background::Shutdown;
@@ -7,40 +8,13 @@ use crate::kafka::create_like;
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::{Error, Result};
-use rdkafka::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::BorrowedMessage;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How many tweets a transaction has at most, and how many bytes of messages.
-const MAX_TWEETS: usize = 16_000;
-const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a transaction waits for more tweets, so that not each tweet has one of its own.
-const LINGER: Duration = Duration::from_millis(20);
-/// How long one wait for the first tweet takes, and so how long a stop takes.
-const POLL: Duration = Duration::from_millis(50);
 /// The pause after an error.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
-
-/// The context of the consumer. It counts the rebalances of the group: after one, the messages read
-/// before may belong to another scorer.
-#[derive(Default)]
-pub(super) struct Rebalances(AtomicU64);
-
-impl ClientContext for Rebalances {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "consumer error");
-    }
-}
-
-impl ConsumerContext for Rebalances {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// The state of the thread.
 pub(super) struct Worker {
@@ -179,37 +153,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// Returns the next messages: those that are there, or come within [`LINGER`] of the first. If the
-/// group is rebalanced meanwhile, the earlier messages are dropped: reading starts again from the
-/// committed offsets.
-fn gather(consumer: &BaseConsumer<Rebalances>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
-    let rebalances = &consumer.context().0;
-    let mut seen = rebalances.load(Ordering::Relaxed);
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    let mut deadline = Instant::now() + POLL;
-    while batch.len() < MAX_TWEETS && bytes < MAX_BYTES {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let next = consumer.poll(left);
-        let now = rebalances.load(Ordering::Relaxed);
-        if now != seen {
-            seen = now;
-            batch.clear();
-            bytes = 0;
-        }
-        match next {
-            None if left.is_zero() => break,
-            None => {}
-            Some(message) => {
-                let message = message?;
-                bytes += message.payload_len();
-                batch.push(message);
-                if batch.len() == 1 {
-                    deadline = Instant::now() + LINGER;
-                }
-            }
-        }
-    }
-    Ok(batch)
 }

@@ -147,13 +147,13 @@ impl Entry {
 
 /// The index of a word's entry, which is small because a text may have a million words. [`UNKNOWN`] is the
 /// index for all unknown words.
-type Place = u16;
-const UNKNOWN: Place = 0;
+type Index = u16;
+const UNKNOWN: Index = 0;
 
 /// A word, emoticon or number of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
-    place: Place,
+    index: Index,
     /// Whether it is in capitals.
     pub(super) upper: bool,
     /// Whether it contains "n't", which negates.
@@ -178,7 +178,7 @@ pub(super) struct Name {
 #[derive(Clone)]
 pub(super) struct Lexicon {
     entries: Vec<Entry>,
-    places: HashMap<Box<[u8]>, Place, BuildHasherDefault<Fnv>>,
+    indices: HashMap<Box<[u8]>, Index, BuildHasherDefault<Fnv>>,
     names: HashMap<char, Name, BuildHasherDefault<Fnv>>,
 }
 
@@ -186,7 +186,7 @@ impl Lexicon {
     pub(super) fn new() -> Lexicon {
         let mut lexicon = Lexicon {
             entries: vec![Entry::default()],
-            places: HashMap::default(),
+            indices: HashMap::default(),
             names: HashMap::default(),
         };
         for (word, valence) in LEXICON.iter() {
@@ -216,24 +216,24 @@ impl Lexicon {
 
     fn entry(&mut self, word: &str) -> &mut Entry {
         let next = self.entries.len();
-        let place = match self.places.get(word.as_bytes()) {
-            Some(place) => usize::from(*place),
+        let index = match self.indices.get(word.as_bytes()) {
+            Some(index) => usize::from(*index),
             // There are 7,600 words, plus those that a user adds.
-            None => match Place::try_from(next) {
-                Ok(place) => {
+            None => match Index::try_from(next) {
+                Ok(index) => {
                     self.entries.push(Entry::default());
-                    self.places.insert(word.as_bytes().into(), place);
+                    self.indices.insert(word.as_bytes().into(), index);
                     next
                 }
                 Err(_) => usize::from(UNKNOWN),
             },
         };
-        &mut self.entries[place]
+        &mut self.entries[index]
     }
 
     /// Returns whether another word fits.
     pub(super) fn has_room(&self) -> bool {
-        self.entries.len() <= usize::from(Place::MAX)
+        self.entries.len() <= usize::from(Index::MAX)
     }
 
     /// Sets the rating of a word, known or new.
@@ -268,19 +268,19 @@ impl Lexicon {
     /// Looks up a word of a text.
     pub(super) fn token(&self, word: &str) -> Token {
         let mut buffer = [0; MAX_WORD];
-        let place = lower(word, &mut buffer).and_then(|lower| self.places.get(lower));
-        let place = place.copied().unwrap_or(UNKNOWN);
+        let index = lower(word, &mut buffer).and_then(|lower| self.indices.get(lower));
+        let index = index.copied().unwrap_or(UNKNOWN);
         let nt = has_nt(word.as_bytes());
         Token {
-            place,
+            index,
             upper: is_upper(word),
             nt,
-            alters: nt || self.entries[usize::from(place)].alters(),
+            alters: nt || self.entries[usize::from(index)].alters(),
         }
     }
 
     pub(super) fn get(&self, token: Token) -> &Entry {
-        &self.entries[usize::from(token.place)]
+        &self.entries[usize::from(token.index)]
     }
 
     pub(super) fn name(&self, character: char) -> Option<&Name> {

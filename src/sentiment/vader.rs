@@ -311,7 +311,7 @@ fn idiom(first: Word, second: Word, third: Option<Word>) -> Option<f64> {
 /// The reference iterates over the values, and changes for each the *first* value that is equal to it.
 /// Of two equal values, the first is changed twice. (A changed value may be equal to another one.)
 fn weigh_but(valences: &mut [f64], but: usize) {
-    let weigh = |place: usize, value: f64| match place.cmp(&but) {
+    let weigh = |index: usize, value: f64| match index.cmp(&but) {
         std::cmp::Ordering::Less => value * 0.5,
         std::cmp::Ordering::Equal => value,
         std::cmp::Ordering::Greater => value * 1.5,
@@ -329,9 +329,9 @@ fn weigh_but(valences: &mut [f64], but: usize) {
         }
         return;
     }
-    let mut places: BTreeSet<(u64, usize)> = (0..)
+    let mut positions: BTreeSet<(u64, usize)> = (0..)
         .zip(valences.iter())
-        .map(|(place, value)| (value.to_bits(), place))
+        .map(|(index, value)| (value.to_bits(), index))
         .collect();
     for index in 0..valences.len() {
         let value = valences[index];
@@ -339,10 +339,10 @@ fn weigh_but(valences: &mut [f64], but: usize) {
             continue;
         }
         let bits = value.to_bits();
-        if let Some(&(_, first)) = places.range((bits, 0)..=(bits, index)).next() {
-            places.remove(&(bits, first));
+        if let Some(&(_, first)) = positions.range((bits, 0)..=(bits, index)).next() {
+            positions.remove(&(bits, first));
             valences[first] = weigh(first, value);
-            places.insert((valences[first].to_bits(), first));
+            positions.insert((valences[first].to_bits(), first));
         }
     }
 }

@@ -166,8 +166,8 @@ impl Streaming {
     /// Blocks until the stream has ended and Kafka has confirmed its tweets. Prints a line each
     /// second for the first ten seconds, then every ten seconds.
     pub fn wait(&self) -> StreamerStatus {
-        let begun = Instant::now();
-        while !self.wait_for(progress_interval(begun)) {
+        let start = Instant::now();
+        while !self.wait_for(progress_interval(start)) {
             println!("{}", self.status());
         }
         let status = self.status();
@@ -195,8 +195,8 @@ impl Streaming {
 }
 
 /// Returns the time until the next progress line of a wait.
-fn progress_interval(begun: Instant) -> Duration {
-    if begun.elapsed() < Duration::from_secs(10) {
+fn progress_interval(start: Instant) -> Duration {
+    if start.elapsed() < Duration::from_secs(10) {
         Duration::from_secs(1)
     } else {
         Duration::from_secs(10)

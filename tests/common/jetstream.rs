@@ -77,8 +77,8 @@ pub type Shared = Arc<Mutex<Jetstream>>;
 
 /// Returns the time of the event at an index of the log, in microseconds since 1970. Two events are a
 /// millisecond apart.
-pub fn time(place: usize) -> u64 {
-    1_767_225_600_000_000 + 1_000 * place as u64
+pub fn time(index: usize) -> u64 {
+    1_767_225_600_000_000 + 1_000 * index as u64
 }
 
 /// Serves on the current runtime. Returns the base address.
@@ -140,15 +140,15 @@ fn connect(jetstream: Shared, query: &str, upgrade: WebSocketUpgrade) -> Respons
 async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
     let (begin, cut_after, generation) = {
         let state = jetstream.lock().unwrap();
-        let behind = |cursor| (0..state.log.len()).find(|place| time(*place) >= cursor);
+        let behind = |cursor| (0..state.log.len()).find(|index| time(*index) >= cursor);
         let begin = cursor.map_or(state.tip, |cursor| {
             behind(cursor).unwrap_or(state.log.len())
         });
         (begin, state.cut_after, state.generation)
     };
-    let mut place = begin;
+    let mut index = begin;
     loop {
-        if cut_after.is_some_and(|frames| place - begin >= frames) {
+        if cut_after.is_some_and(|frames| index - begin >= frames) {
             // Without a closing handshake, like a broken network.
             return;
         }
@@ -159,13 +159,13 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
             }
             let frame = state
                 .log
-                .get(place)
-                .map(|event| frame(state.speaks, place, event));
+                .get(index)
+                .map(|event| frame(state.speaks, index, event));
             (frame, state.silent)
         };
         match next {
             (Some(frame), _) => {
-                place += 1;
+                index += 1;
                 if socket.send(Message::Text(frame.into())).await.is_err() {
                     return;
                 }
@@ -183,7 +183,7 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
     }
 }
 
-fn frame(speaks: Speaks, place: usize, event: &Event) -> String {
+fn frame(speaks: Speaks, index: usize, event: &Event) -> String {
     let (author, text) = match event {
         Event::Raw(frame) => return frame.clone(),
         Event::Post(author, text) => (author, text),
@@ -192,7 +192,7 @@ fn frame(speaks: Speaks, place: usize, event: &Event) -> String {
         "$type": "app.bsky.feed.post", "text": text, "langs": ["en"],
         "createdAt": "2026-01-01T00:00:00.000Z"
     });
-    let (did, rkey, time) = (did(*author), format!("rkey{place}"), time(place));
+    let (did, rkey, time) = (did(*author), format!("rkey{index}"), time(index));
     match speaks {
         Speaks::V1 => json!({
             "did": did, "time_us": time, "kind": "commit",
@@ -204,7 +204,7 @@ fn frame(speaks: Speaks, place: usize, event: &Event) -> String {
         Speaks::V2 | Speaks::V2Unnamed => {
             let at = rfc3339(time);
             json!({"$type": "message", "payload": {
-                "$type": "network.bsky.jetstream.subscribeEvents#commit", "seq": place + 1,
+                "$type": "network.bsky.jetstream.subscribeEvents#commit", "seq": index + 1,
                 "did": did, "time": at, "witnessedAt": at, "rev": "3l3qo2vutsw2b",
                 "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
                 "record": record, "cid": "bafy"

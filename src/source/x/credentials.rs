@@ -198,7 +198,7 @@ impl Credentials {
 }
 
 /// Returns the credentials that `look_up` finds by their names. An empty value counts as missing.
-fn choose(look_up: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Option<Credentials>> {
+fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Option<Credentials>> {
     let find = |names: &[&'static str]| {
         names.iter().find_map(|name| {
             let value = look_up(name).filter(|value| !value.trim().is_empty())?;
@@ -206,7 +206,7 @@ fn choose(look_up: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Optio
         })
     };
     let secret = |(name, value): (&str, String)| {
-        Secret::new(&value).map_err(|reason| malformed(&format!("{name} from {place}"), reason))
+        Secret::new(&value).map_err(|reason| malformed(&format!("{name} from {location}"), reason))
     };
     if let Some(found) = find(BEARER) {
         return Ok(Some(Credentials(Kind::Bearer(secret(found)?))));
@@ -217,15 +217,15 @@ fn choose(look_up: &dyn Fn(&str) -> Option<String>, place: &str) -> Result<Optio
             secret: secret(found)?,
         }))),
         // KEY or SECRET alone may belong to any other program.
-        (Some((there @ "X_API_KEY", _)), None) => Err(half(there, "X_API_SECRET", place)),
-        (None, Some((there @ "X_API_SECRET", _))) => Err(half(there, "X_API_KEY", place)),
+        (Some((there @ "X_API_KEY", _)), None) => Err(half(there, "X_API_SECRET", location)),
+        (None, Some((there @ "X_API_SECRET", _))) => Err(half(there, "X_API_KEY", location)),
         _ => Ok(None),
     }
 }
 
-fn half(there: &str, missing: &str, place: &str) -> Error {
+fn half(there: &str, missing: &str, location: &str) -> Error {
     Error::Credentials {
-        reason: format!("{place} contains {there}, but no {missing}"),
+        reason: format!("{location} contains {there}, but no {missing}"),
         hint: format!("set both, or the bearer token alone; {CONSOLE} shows them"),
     }
 }

@@ -1,0 +1,66 @@
+//! The consumer of a scorer: a member of the group, and the batches that it reads.
+
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many tweets a transaction has at most, and how many bytes of messages.
+const MAX_TWEETS: usize = 16_000;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How long a transaction waits for more tweets, so that not each tweet has one of its own.
+const LINGER: Duration = Duration::from_millis(20);
+/// How long one wait for the first tweet takes, and so how long a stop takes.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The context of the consumer. It counts the rebalances of the group: after one, the messages read
+/// before may belong to another scorer.
+#[derive(Default)]
+pub(super) struct Rebalances(AtomicU64);
+
+impl ClientContext for Rebalances {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "consumer error");
+    }
+}
+
+impl ConsumerContext for Rebalances {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Returns the next messages: those that are there, or come within [`LINGER`] of the first. If the
+/// group is rebalanced meanwhile, the earlier messages are dropped: reading starts again from the
+/// committed offsets.
+pub(super) fn gather(consumer: &BaseConsumer<Rebalances>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
+    let rebalances = &consumer.context().0;
+    let mut seen = rebalances.load(Ordering::Relaxed);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut deadline = Instant::now() + POLL;
+    while batch.len() < MAX_TWEETS && bytes < MAX_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let next = consumer.poll(left);
+        let now = rebalances.load(Ordering::Relaxed);
+        if now != seen {
+            seen = now;
+            batch.clear();
+            bytes = 0;
+        }
+        match next {
+            None if left.is_zero() => break,
+            None => {}
+            Some(message) => {
+                let message = message?;
+                bytes += message.payload_len();
+                batch.push(message);
+                if batch.len() == 1 {
+                    deadline = Instant::now() + LINGER;
+                }
+            }
+        }
+    }
+    Ok(batch)
+}

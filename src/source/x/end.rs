@@ -1,0 +1,155 @@
+//! How a connection ends, and how long to wait before the next one (docs.x.com, "Handling
+//! disconnections" and "Error handling").
+
+use super::super::connection::{Backoff, jittered};
+use super::super::http;
+use super::problem::Problem;
+use super::rules::Answer;
+use reqwest::Response;
+use std::time::Duration;
+
+/// The longest wait for a rate limit. X counts its limits over 15 minutes.
+const MAX_LIMIT_WAIT: Duration = Duration::from_secs(16 * 60);
+
+/// Why a connection ended, or could not be made.
+pub(super) enum End {
+    /// The server closed the stream.
+    Closed(String),
+    /// The network failed, or the stream broke.
+    Network(String),
+    /// The server has an internal error.
+    Server(String),
+    /// A rate limit is reached, for as long as the server says.
+    RateLimit(String, Option<Duration>),
+    /// Another connection holds the account's only stream.
+    TooManyConnections(String, Option<Duration>),
+    /// A retry cannot succeed before something is changed.
+    Rejected { reason: String, hint: &'static str },
+    /// The receiver of the tweets is gone.
+    Unread,
+}
+
+impl From<reqwest::Error> for End {
+    fn from(error: reqwest::Error) -> End {
+        End::Network(http::describe(&error))
+    }
+}
+
+/// What follows a connection.
+pub(super) enum Next {
+    /// A retry after a wait.
+    Retry(Duration, String),
+    Fail {
+        reason: String,
+        hint: &'static str,
+    },
+    End,
+}
+
+/// The waits of docs.x.com, "Handling disconnections".
+pub(super) struct Waits {
+    network: Backoff,
+    server: Backoff,
+    limit: Backoff,
+}
+
+impl Waits {
+    pub(super) fn new() -> Waits {
+        Waits {
+            network: Backoff::linear(Duration::from_millis(250), Duration::from_secs(16)),
+            server: Backoff::doubling(Duration::from_secs(5), Duration::from_secs(320)),
+            limit: Backoff::doubling(Duration::from_secs(60), MAX_LIMIT_WAIT),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        *self = Waits::new();
+    }
+
+    pub(super) fn after(&mut self, end: End) -> Next {
+        match end {
+            End::Closed(reason) | End::Network(reason) => Next::Retry(self.network.next(), reason),
+            End::Server(reason) => Next::Retry(self.server.next(), reason),
+            End::RateLimit(reason, wait) | End::TooManyConnections(reason, wait) => {
+                let wait = match wait {
+                    Some(wait) => jittered(wait.min(MAX_LIMIT_WAIT)),
+                    None => self.limit.next(),
+                };
+                Next::Retry(wait, reason)
+            }
+            End::Rejected { reason, hint } => Next::Fail { reason, hint },
+            End::Unread => Next::End,
+        }
+    }
+}
+
+/// Returns the end of a stream that reports a problem.
+pub(super) fn in_stream(problem: &Problem) -> End {
+    let reason = format!("the server ended the stream: {}", problem.description());
+    if problem.is_too_many_connections() {
+        End::TooManyConnections(too_many(&reason), None)
+    } else {
+        End::Network(reason)
+    }
+}
+
+fn too_many(reason: &str) -> String {
+    format!("{reason}. Another program streams with the same account: stop that one")
+}
+
+/// Returns the first problem in a successful response.
+pub(super) fn first_problem(body: &[u8]) -> Option<Problem> {
+    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+    answer.errors.into_iter().next()
+}
+
+/// Returns what an unsuccessful response means.
+pub(super) async fn rejection(action: &str, response: Response) -> End {
+    let status = response.status();
+    let reset = response
+        .headers()
+        .get("x-rate-limit-reset")
+        .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
+    let body = http::body(response).await.unwrap_or_default();
+    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
+    let problem = match first_problem(&body) {
+        Some(first) if problem.title.is_none() => first,
+        _ => problem,
+    };
+    let description = problem.description();
+    let colon = if description.is_empty() { "" } else { ": " };
+    let reason = format!("failed to {action}: X answered {status}{colon}{description}");
+    match status.as_u16() {
+        420 | 429 => {
+            let now = jiff::Timestamp::now().as_second();
+            let wait = reset
+                .and_then(|reset| u64::try_from(reset - now).ok())
+                .map(|seconds| Duration::from_secs(seconds.max(1)));
+            if problem.is_too_many_connections() {
+                End::TooManyConnections(too_many(&reason), wait)
+            } else {
+                End::RateLimit(reason, wait)
+            }
+        }
+        408 | 500..=599 => End::Server(reason),
+        401 => End::Rejected {
+            reason,
+            hint: "check the token, or the key and the secret: complete, not revoked, and of an \
+                   app that belongs to a project. https://console.x.com shows them",
+        },
+        402 => End::Rejected {
+            reason,
+            hint: "the account has no credit for this: see https://console.x.com, or stream from \
+                   Bluesky::new(), which needs no account",
+        },
+        403 => End::Rejected {
+            reason,
+            hint: "check that the account's plan includes the filtered stream and that the app \
+                   belongs to a project; or stream from Bluesky::new(), which needs no account",
+        },
+        _ => End::Rejected {
+            reason,
+            hint: "check the tracks, and X_API_BASE_URL if it is set",
+        },
+    }
+}
