@@ -27,7 +27,7 @@ def until(what, done):
 
 @pytest.fixture
 def start():
-    """Starts a program that ends with the test."""
+    """Starts a program that ends with the test, together with the programs that it starts."""
     running = []
 
     def start(*command, **options):
@@ -37,6 +37,7 @@ def start():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
             **options,
         )
         running.append(process)
@@ -45,7 +46,7 @@ def start():
     yield start
     for process in running:
         if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
         process.stderr.close()

@@ -62,7 +62,7 @@ def test_a_link_to_the_documentation_opens_it(lab):
     page = lab("Streamer")
     page.locator(".jp-Notebook a", has_text="docs/sources.md").first.click()
     page.locator(".lm-TabBar-tabLabel", has_text="sources.md").wait_for()
-    page.get_by_text("Bluesky").first.wait_for()
+    page.locator(".jp-FileEditor, .jp-MarkdownViewer").get_by_text("Get the credentials").first.wait_for()
 
 
 def test_the_figure_moves_below_the_cell(lab):

@@ -42,8 +42,8 @@ impl Scoring {
         }
     }
 
-    /// Scores a batch and keeps its order. A rayon pool is not used: two scoped threads per batch
-    /// cost less than keeping a pool awake.
+    /// Scores a batch and keeps its order. Scoped threads do this without rayon, which would be several
+    /// more crates behind each notebook for this one call.
     ///
     /// # Panics
     /// If scoring panics in any thread. A panic of the metric is a [`Skip`] instead.

@@ -24,7 +24,7 @@ use crate::{Filter, Result, Tweet};
 
 /// A stream of tweets that may or may not end.
 ///
-/// Implement it with the attribute [`async_trait`], which this module re-exports. An async method
+/// Implement it with the attribute [`macro@async_trait`], which this module re-exports. An async method
 /// of a trait object needs it, and a trait object keeps the streamer from being compiled once more
 /// in each notebook cell that starts one.
 ///

@@ -22,8 +22,7 @@ pub enum EndReason {
     Stopped,
 }
 
-/// The counts of a stream. Each is also a field of the JSON forms. To add one, add a field here, a
-/// row in [`Counts::rows`], and the statement that increments it.
+/// The counts of a stream. Each is also a field of the JSON forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
@@ -48,7 +47,8 @@ impl Counts {
         accepted.saturating_sub(self.sent + self.failed)
     }
 
-    /// Returns the rows of the card.
+    /// Returns the rows of the card. A new count needs a field, a row here, and the statement that
+    /// increments it.
     fn rows(&self) -> Vec<(&'static str, u64)> {
         let mut rows = vec![
             ("read", self.read),

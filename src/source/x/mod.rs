@@ -58,7 +58,7 @@ impl X {
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`Error::Credentials`] if there are none; [`Error::InvalidArgument`] if `X_API_BASE_URL` is
+    /// [`Error::Credentials`](crate::Error::Credentials) if there are none; [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is
     /// not the address of a server, or of a remote one without encryption.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
@@ -67,7 +67,7 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if `X_API_BASE_URL` is not the address of a server, or of a remote
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
     /// one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = match std::env::var(API_VARIABLE) {
