@@ -21,6 +21,15 @@ pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
 #[derive(Debug, PartialEq)]
 pub(crate) struct Closed;
 
+/// Why an item was not sent.
+#[derive(Debug, PartialEq)]
+pub(crate) enum TrySendError<T> {
+    /// The queue has no room for it now.
+    Full(T),
+    /// The receiver is gone.
+    Closed,
+}
+
 /// Creates a queue of at most `items` items with together at most `bytes` bytes, in \[1, 2³²).
 pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(items);
@@ -44,6 +53,21 @@ impl<T> Sender<T> {
         // The semaphore is never closed.
         let room = room.await.map_err(|_| Closed)?;
         self.items.send((item, room)).await.map_err(|_| Closed)
+    }
+
+    /// Sends an item if the queue has room for it.
+    pub(crate) fn try_send(&self, item: T, size: usize) -> Result<(), TrySendError<T>> {
+        use mpsc::error::TrySendError as Error;
+        let size = u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX);
+        let Ok(room) = self.room.clone().try_acquire_many_owned(size) else {
+            return Err(TrySendError::Full(item));
+        };
+        self.items
+            .try_send((item, room))
+            .map_err(|error| match error {
+                Error::Full((item, _)) => TrySendError::Full(item),
+                Error::Closed(_) => TrySendError::Closed,
+            })
     }
 }
 

@@ -29,7 +29,7 @@ fn response(figure: &LiveFigure, path: &str, host: &str) -> String {
     response
 }
 
-/// The next update of a stream of events.
+/// Returns the next update of a stream of events.
 fn update(events: &mut impl BufRead) -> serde_json::Value {
     loop {
         let mut line = String::new();

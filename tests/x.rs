@@ -306,16 +306,16 @@ fn missing_rules_are_added_and_old_ones_deleted() {
         values(&api),
         ["bitcoin lang:en", "cats", "doge moon lang:en"]
     );
-    api.lock().unwrap().asked.clear();
+    api.lock().unwrap().received.clear();
     start();
-    let asked = api.lock().unwrap().asked.clone();
+    let received = api.lock().unwrap().received.clone();
     assert!(
-        asked.iter().all(|asked| asked.method == "GET"),
-        "nothing to change: {asked:?}"
+        received.iter().all(|received| received.method == "GET"),
+        "nothing to change: {received:?}"
     );
-    let stream = asked
+    let stream = received
         .iter()
-        .find(|asked| asked.path.contains("/stream?"))
+        .find(|received| received.path.contains("/stream?"))
         .unwrap();
     assert_eq!(stream.authorization, format!("Bearer {TOKEN}"));
     for parameter in [
@@ -327,7 +327,7 @@ fn missing_rules_are_added_and_old_ones_deleted() {
     }
 
     // If an old rule cannot be deleted, the status says so and the stream starts.
-    api.lock().unwrap().refuses_deletion = true;
+    api.lock().unwrap().rejects_deletion = true;
     let status = Streamer::new(&topic)
         .track(["bitcoin"])
         .start(x(&base))
@@ -370,7 +370,7 @@ fn rejections_have_a_hint_and_not_the_secret() {
         assert!(error.contains("Refused"), "{error}");
     }
     api.lock().unwrap().rules.clear();
-    api.lock().unwrap().refuses_rules = Some("Rule exceeds the limit".into());
+    api.lock().unwrap().rejects_rules = Some("Rule exceeds the limit".into());
     let error = error(&api, &base, None);
     assert!(
         error.contains("Rule exceeds the limit") && error.contains("bitcoin"),
@@ -405,15 +405,15 @@ fn the_token_is_fetched_with_the_key_and_the_secret() {
         .start(source)
         .unwrap()
         .stop();
-    let asked = api.lock().unwrap().asked.clone();
-    assert_eq!(asked[0].path, "/oauth2/token");
-    assert_eq!(asked[0].body, "grant_type=client_credentials");
+    let received = api.lock().unwrap().received.clone();
+    assert_eq!(received[0].path, "/oauth2/token");
+    assert_eq!(received[0].body, "grant_type=client_credentials");
     // the-key:the-secret
-    assert_eq!(asked[0].authorization, "Basic dGhlLWtleTp0aGUtc2VjcmV0");
+    assert_eq!(received[0].authorization, "Basic dGhlLWtleTp0aGUtc2VjcmV0");
     assert!(
-        asked[1..]
+        received[1..]
             .iter()
-            .all(|asked| asked.authorization == "Bearer fetched-token")
+            .all(|received| received.authorization == "Bearer fetched-token")
     );
 }
 

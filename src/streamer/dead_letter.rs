@@ -13,7 +13,7 @@
 use super::line_file::LineFile;
 use crate::Result;
 use crate::background::Background;
-use crate::queue::{self, Receiver, Sender};
+use crate::queue::{self, Receiver, Sender, TrySendError};
 use crate::runtime::locked;
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ const QUEUE_TWEETS: usize = 256;
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
 /// A disk that writes nothing for this long has failed.
 const DISK_LIMIT: Duration = Duration::from_secs(30);
+/// The pause before a message is offered again to a full queue.
+const FULL_PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) struct DeadLetters {
     messages: Mutex<Option<Arc<Sender<Vec<u8>>>>>,
@@ -67,17 +69,23 @@ impl DeadLetters {
         })
     }
 
-    /// Passes a message to the thread, and waits while its queue is full. A disk that writes nothing
-    /// for 30 seconds is given up; the status then says so.
-    pub(super) async fn add(&self, message: &[u8]) {
-        let Some(messages) = locked(&self.messages).clone() else {
-            return;
-        };
-        let sent = messages.send(message.to_vec(), message.len());
-        if !matches!(tokio::time::timeout(DISK_LIMIT, sent).await, Ok(Ok(()))) {
-            locked(&self.messages).take();
-            let seconds = DISK_LIMIT.as_secs();
-            self.give_up(&format!("the disk wrote nothing for {seconds} s"));
+    /// Passes a message to the thread. It blocks while the queue is full; a disk that writes nothing
+    /// for 30 seconds is given up, and the status then says so.
+    pub(super) fn add(&self, message: &[u8]) {
+        let mut message = message.to_vec();
+        let deadline = Instant::now() + DISK_LIMIT;
+        while let Some(messages) = locked(&self.messages).clone() {
+            let size = message.len();
+            match messages.try_send(message, size) {
+                Ok(()) | Err(TrySendError::Closed) => return,
+                Err(TrySendError::Full(returned)) => message = returned,
+            }
+            if Instant::now() > deadline {
+                locked(&self.messages).take();
+                let seconds = DISK_LIMIT.as_secs();
+                return self.give_up(&format!("the disk wrote nothing for {seconds} s"));
+            }
+            std::thread::sleep(FULL_PAUSE);
         }
     }
 
@@ -150,7 +158,6 @@ fn unsaved(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
     use std::io::{BufRead, BufReader};
 
     #[test]
@@ -176,13 +183,11 @@ mod tests {
         });
         let letters = DeadLetters::with_path(move || Ok(path.clone())).unwrap();
         let message = "x".repeat(4_000);
-        block_on(async {
-            for _ in 0..TWEETS {
-                letters.add(message.as_bytes()).await;
-                // The status does not wait for the disk.
-                letters.status();
-            }
-        });
+        for _ in 0..TWEETS {
+            letters.add(message.as_bytes());
+            // The status does not wait for the disk.
+            letters.status();
+        }
         assert_eq!(letters.finish(), None);
         assert_eq!(reader.join().unwrap(), TWEETS);
     }
@@ -190,7 +195,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_reported() {
         let letters = DeadLetters::with_path(|| Ok("/dev/full".into())).unwrap();
-        block_on(letters.add(b"tweet"));
+        letters.add(b"tweet");
         let error = letters.finish().unwrap();
         assert!(error.contains("failed to save tweets"), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use super::dead_letter::DeadLetters;
 use crate::kafka::Client;
-use crate::runtime::{block_on, locked};
+use crate::runtime::locked;
 use crate::{Error, Result};
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
@@ -58,10 +58,10 @@ impl Deliveries {
         })
     }
 
-    /// Counts a failed tweet, and passes it to the dead-letter file. It waits while the disk is
+    /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
     /// slower than the failures; no lock is held meanwhile.
-    pub(super) async fn fail(&self, message: &[u8], reason: String) {
-        self.dead_letters.add(message).await;
+    pub(super) fn fail(&self, message: &[u8], reason: String) {
+        self.dead_letters.add(message);
         let mut counts = locked(&self.counts);
         counts.failed += 1;
         counts.last_error = Some(reason);
@@ -139,7 +139,7 @@ impl ProducerContext for DeliveryReports {
             Ok(_) => locked(&self.0.counts).sent += 1,
             Err((error, message)) => {
                 let reason = format!("Kafka did not accept a tweet: {error}");
-                block_on(self.0.fail(message.payload().unwrap_or_default(), reason));
+                self.0.fail(message.payload().unwrap_or_default(), reason);
             }
         }
     }

@@ -206,7 +206,8 @@ impl Task {
         };
         if let Some(error) = rejected {
             let reason = format!("the producer rejected a tweet: {error}");
-            self.shared.deliveries.fail(&self.message, reason).await;
+            // A full disk queue is rare, but blocks: let another thread run the other tasks.
+            tokio::task::block_in_place(|| self.shared.deliveries.fail(&self.message, reason));
             return;
         }
         if let Some(saver) = self.saver.as_mut() {

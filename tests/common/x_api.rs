@@ -33,7 +33,7 @@ pub enum End {
 }
 
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ReceivedRequest {
     pub method: Method,
     pub path: String,
     pub authorization: String,
@@ -43,14 +43,14 @@ pub struct Asked {
 #[derive(Default)]
 pub struct Api {
     pub plans: VecDeque<Plan>,
-    /// When the stream was asked for.
+    /// The times of the requests for the stream.
     pub connections: Vec<Instant>,
-    pub asked: Vec<Asked>,
+    pub received: Vec<ReceivedRequest>,
     pub rules: Vec<Value>,
-    /// Answers every rule that is added with this problem.
-    pub refuses_rules: Option<String>,
-    pub refuses_deletion: bool,
-    /// What the stream says that it is packed by.
+    /// The problem with which each added rule is rejected.
+    pub rejects_rules: Option<String>,
+    pub rejects_deletion: bool,
+    /// The content encoding of the stream.
     pub encoding: Option<&'static str>,
     next_rule: u64,
 }
@@ -69,7 +69,7 @@ pub async fn serve(api: Shared) -> String {
 async fn answer(State(api): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    let asked = Asked {
+    let received = ReceivedRequest {
         method: parts.method.clone(),
         path: parts.uri.to_string(),
         authorization: parts
@@ -79,7 +79,7 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
         body: String::from_utf8(body.to_vec()).unwrap(),
     };
     let mut api = api.lock().unwrap();
-    api.asked.push(asked.clone());
+    api.received.push(received.clone());
     match (parts.method, parts.uri.path()) {
         (Method::POST, "/oauth2/token") => json_answer(
             200,
@@ -94,7 +94,7 @@ async fn answer(State(api): State<Shared>, request: Request) -> Response {
             }
         }
         (Method::POST, "/2/tweets/search/stream/rules") => {
-            change_rules(&mut api, &serde_json::from_str(&asked.body).unwrap())
+            change_rules(&mut api, &serde_json::from_str(&received.body).unwrap())
         }
         (Method::GET, "/2/tweets/search/stream") => {
             api.connections.push(Instant::now());
@@ -125,7 +125,7 @@ fn json_answer(status: u16, body: &Value) -> Response {
 
 fn change_rules(api: &mut Api, change: &Value) -> Response {
     if let Some(delete) = change.get("delete") {
-        if api.refuses_deletion {
+        if api.rejects_deletion {
             return json_answer(500, &json!({"title": "Internal Server Error"}));
         }
         let ids = delete["ids"].as_array().unwrap();
@@ -133,7 +133,7 @@ fn change_rules(api: &mut Api, change: &Value) -> Response {
         return json_answer(200, &json!({"meta": {"summary": {"deleted": ids.len()}}}));
     }
     let add = change["add"].as_array().unwrap();
-    if let Some(detail) = &api.refuses_rules {
+    if let Some(detail) = &api.rejects_rules {
         let errors: Vec<Value> = add
             .iter()
             .map(|rule| json!({"value": rule["value"], "details": [detail], "title": "UnprocessableEntity"}))
