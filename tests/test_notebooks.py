@@ -149,7 +149,8 @@ def test_the_committed_notebooks_contain_a_real_run_without_errors():
         assert str(ROOT) not in text, "a path of this machine"
         if name == "Streamer":
             (seconds,) = re.findall(r"from_secs\((\d+)\);", "".join(cell.source for cell in notebook.cells))
-            (last,) = re.findall(r" (\d+) s: .* the time span is over", text)
+            lines = "".join(output.text for output in outputs if output.output_type == "stream")
+            (last,) = re.findall(r"(?m)^ *(\d+) s: .* the time span is over$", lines)
             assert last == seconds, "the outputs belong to the cells"
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"application/vnd.plotly.v1+json", "image/png"} <= kinds
