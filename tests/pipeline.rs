@@ -374,7 +374,7 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
         if RUNS.contains(&number) {
             let mark = number.to_be_bytes();
             record = record.headers(OwnedHeaders::new().insert(Header {
-                key: "live-sentiment-run",
+                key: "run-id",
                 value: Some(&mark),
             }));
         }

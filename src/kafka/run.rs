@@ -3,7 +3,7 @@
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 
 /// The Kafka header that carries the identifier, as eight bytes, big endian.
-const HEADER: &str = "live-sentiment-run";
+const HEADER: &str = "run-id";
 
 /// The identifier of a run: how many messages had ever been written to the topic when the run
 /// began. A later run in the same topic therefore has a larger identifier, whatever the clocks of
