@@ -243,7 +243,8 @@ impl Story {
     }
 }
 
-/// Returns an example program, which cargo builds beside the tests.
+/// Returns an example program, which `cargo test` builds beside the tests. `cargo test --test NAME`
+/// does not build it: after a change, run `cargo build --examples --all-features` first.
 pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().join("examples");
