@@ -48,8 +48,7 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// If the future is dropped, the item is dropped too, and the queue is unchanged.
     pub(crate) async fn send(&self, item: T, size: usize) -> Result<(), Closed> {
-        let size = u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX);
-        let room = self.room.clone().acquire_many_owned(size);
+        let room = self.room.clone().acquire_many_owned(self.permits(size));
         // The semaphore is never closed.
         let room = room.await.map_err(|_| Closed)?;
         self.items.send((item, room)).await.map_err(|_| Closed)
@@ -58,8 +57,7 @@ impl<T> Sender<T> {
     /// Sends an item if the queue has room for it.
     pub(crate) fn try_send(&self, item: T, size: usize) -> Result<(), TrySendError<T>> {
         use mpsc::error::TrySendError as Error;
-        let size = u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX);
-        let Ok(room) = self.room.clone().try_acquire_many_owned(size) else {
+        let Ok(room) = self.room.clone().try_acquire_many_owned(self.permits(size)) else {
             return Err(TrySendError::Full(item));
         };
         self.items
@@ -68,6 +66,11 @@ impl<T> Sender<T> {
                 Error::Full((item, _)) => TrySendError::Full(item),
                 Error::Closed(_) => TrySendError::Closed,
             })
+    }
+
+    /// Returns how many permits of the semaphore an item of `size` bytes takes.
+    fn permits(&self, size: usize) -> u32 {
+        u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX)
     }
 }
 
