@@ -6,6 +6,7 @@ use crate::runtime::block_on;
 use crate::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Creates a topic unless it exists. Returns whether it was created.
@@ -92,21 +93,23 @@ fn retention(client: &Client, name: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// Returns the number of messages that were ever written to the topic: the sum of the end offsets
-/// of its partitions. It waits for a partition that has no leader at the moment.
-pub(super) fn messages_ever(client: &Client, topic: &str) -> Result<u64> {
+/// Returns the offsets of each partition of a topic. It waits for a partition that has no leader at
+/// the moment.
+pub(super) fn offsets(client: &Client, topic: &str) -> Result<Vec<Range<i64>>> {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    let mut sum = 0;
-    for partition in (0..).take(client.partitions(topic)?) {
-        sum += loop {
-            match client.end_offset(topic, partition) {
-                Ok(end) => break end,
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+    let partitions = (0..).take(client.partitions(topic)?);
+    partitions
+        .map(|partition| {
+            loop {
+                match client.offsets(topic, partition) {
+                    Err(_) if Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    result => break result,
+                }
             }
-        };
-    }
-    Ok(sum)
+        })
+        .collect()
 }
 
 fn options() -> AdminOptions {

@@ -11,6 +11,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::KafkaError;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The time limit for a request to a broker.
@@ -172,16 +173,16 @@ impl Client {
         }
     }
 
-    /// Returns the end offset of a partition.
-    pub(super) fn end_offset(&self, topic: &str, partition: i32) -> Result<u64> {
+    /// Returns the offsets of a partition, from its first message to the one that comes next.
+    pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
         let client = self.admin.inner();
         let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        let (_, end) = offsets.map_err(|error| Error::Kafka {
+        let (first, end) = offsets.map_err(|error| Error::Kafka {
             action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
             reason: error.to_string(),
             hint: "check that the broker is running",
         })?;
-        Ok(end.unsigned_abs())
+        Ok(first..end)
     }
 }
 

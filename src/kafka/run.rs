@@ -1,6 +1,7 @@
 //! The identifier of a run, and how it travels in a message.
 
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+use std::ops::Range;
 
 /// The Kafka header that carries the identifier, as eight bytes, big endian.
 const HEADER: &str = "run-id";
@@ -10,9 +11,15 @@ const HEADER: &str = "run-id";
 /// the machines show. Two runs between which nothing was written have the same identifier, and are
 /// one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct RunId(pub(super) u64);
+pub(crate) struct RunId(u64);
 
 impl RunId {
+    /// Returns the identifier of a run that begins now, from the offsets of the topic's partitions.
+    pub(super) fn next(partitions: &[Range<i64>]) -> RunId {
+        let ends = partitions.iter().map(|offsets| offsets.end.unsigned_abs());
+        RunId(ends.sum())
+    }
+
     /// Returns the headers that mark a message with this run.
     pub(crate) fn headers(self) -> OwnedHeaders {
         OwnedHeaders::new().insert(Header {

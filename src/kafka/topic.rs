@@ -9,7 +9,10 @@ use crate::display::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,7 +124,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
     // Created first: a listener that waits for the topic then finds the status topic too.
     admin::create_if_missing(client, &status_topic(name), &status)?;
     let (origin, run) = if admin::create_if_missing(client, name, &config)? {
-        (Origin::Created(config), RunId(0))
+        (Origin::Created(config), RunId::next(&[]))
     } else {
         let differences = admin::differences(client, name, &config)?;
         for difference in &differences {
@@ -130,7 +133,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
                 "the topic exists and is not changed: {difference}"
             );
         }
-        let run = RunId(admin::messages_ever(client, name)?);
+        let run = RunId::next(&admin::offsets(client, name)?);
         (Origin::Existed(differences), run)
     };
     Ok(Topic {
@@ -143,16 +146,13 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
 }
 
 pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
-    let partitions = client.partitions(name)?;
-    let run = match newest_run(client, name, partitions)? {
-        Some(run) => run,
-        // Nothing in the topic is marked, so there is no run to join.
-        None => RunId(admin::messages_ever(client, name)?),
-    };
+    let partitions = admin::offsets(client, name)?;
+    // If nothing in the topic is marked, there is no run to join, and a new one begins.
+    let run = newest_run(client, name, &partitions)?.unwrap_or_else(|| RunId::next(&partitions));
     Ok(Topic {
         client: client.clone(),
         name: name.into(),
-        partitions,
+        partitions: partitions.len(),
         run,
         origin: Origin::Opened,
     })
@@ -181,7 +181,14 @@ fn check(name: &str, config: &TopicConfig) -> Result<()> {
 }
 
 /// Searches the newest messages of each partition for the newest run.
-fn newest_run(client: &Client, topic: &str, partitions: usize) -> Result<Option<RunId>> {
+fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
+    let filled = (0..)
+        .zip(partitions)
+        .filter(|(_, offsets)| !offsets.is_empty());
+    let mut unread: BTreeMap<i32, &Range<i64>> = filled.collect();
+    if unread.is_empty() {
+        return Ok(None);
+    }
     let failed = |error: KafkaError| Error::Kafka {
         action: format!("read the newest messages of topic {topic:?}"),
         reason: error.to_string(),
@@ -198,20 +205,28 @@ fn newest_run(client: &Client, topic: &str, partitions: usize) -> Result<Option<
         .map_err(failed)?;
     warm_metadata_cache(consumer.client(), topic);
     let mut assignment = TopicPartitionList::new();
-    for partition in (0..).take(partitions) {
-        let from = Offset::OffsetTail(SEARCHED_MESSAGES);
+    for (&number, offsets) in &unread {
+        let from = Offset::Offset(offsets.start.max(offsets.end - SEARCHED_MESSAGES));
         assignment
-            .add_partition_offset(topic, partition, from)
+            .add_partition_offset(topic, number, from)
             .map_err(failed)?;
     }
     consumer.assign(&assignment).map_err(failed)?;
-    let (mut newest, mut at_end) = (None, 0);
+    let mut newest = None;
     let deadline = Instant::now() + SEARCH_LIMIT;
-    while at_end < partitions && Instant::now() < deadline {
+    while !unread.is_empty() && Instant::now() < deadline {
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
-            Some(Ok(message)) => newest = newest.max(RunId::of(&message)),
-            Some(Err(KafkaError::PartitionEOF(_))) => at_end += 1,
+            Some(Ok(message)) => {
+                newest = newest.max(RunId::of(&message));
+                // The end of the partition is an event of its own, but comes half a second later.
+                unread.retain(|&number, offsets| {
+                    number != message.partition() || message.offset() + 1 < offsets.end
+                });
+            }
+            Some(Err(KafkaError::PartitionEOF(number))) => {
+                unread.remove(&number);
+            }
             Some(Err(error)) => return Err(failed(error)),
         }
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use texts::*;
 use tokio::time::Instant;
 
-/// The demo source. `Demo::default()` generates 20 tweets a second without end.
+/// The demo source. `Demo::default()` generates 20 tweets per second without end.
 ///
 /// # Examples
 /// ```
