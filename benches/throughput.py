@@ -18,7 +18,7 @@ class Ours:
 
     @staticmethod
     def stream(broker, name, count):
-        return [EXAMPLES / "streamer", "--bootstrap", broker.address, "--topic", name, "--join", "--source", "replay",
+        return [EXAMPLES / "streamer", "--bootstrap", broker.address, "--topic", name, "--source", "replay",
                 "--file", file_of(count), "--rate", 0, "--json"]
 
     @staticmethod
