@@ -1,8 +1,4 @@
 //! The error type of the crate.
-//!
-//! Each message says what failed and why. A second line, which starts with `hint:`, says what to do
-//! next. `Debug` prints the same text as `Display`, because a notebook shows an error that leaves a
-//! cell through `?` by its `Debug` form.
 
 use crate::tweet::Skip;
 use std::path::PathBuf;
@@ -11,7 +7,11 @@ use std::{fmt, io};
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of this crate. The module documentation describes the form of its messages.
+/// An error of this crate.
+///
+/// Each message says what failed and why. A second line, which starts with `hint:`, says what to do
+/// next. `Debug` prints the same text as `Display`, because a notebook shows an error that leaves a
+/// cell through `?` by its `Debug` form.
 #[derive(thiserror::Error)]
 pub enum Error {
     /// Nothing listens at the address.

@@ -23,7 +23,7 @@ use crate::{Filter, Result, Tweet};
 use reqwest::Url;
 use task::Task;
 
-/// The environment variable with the address of another server of the API, such as a simulator.
+/// The environment variable with the address of another server of the X API, such as a simulator.
 pub const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
