@@ -118,6 +118,9 @@ def start(connection_file):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    # evcxr would end the process of the cells. It inherits this, and the handler of our library ends a
+    # wait instead, see src/interrupt.rs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], environment(own))
 
 
@@ -160,7 +163,7 @@ if __name__ == "__main__":
         keep(*sys.argv[2:5])
     elif sys.argv[1] == "--spec":
         argv = [sys.executable, __file__, "{connection_file}"]
-        spec = {"argv": argv, "display_name": "Rust", "language": "rust", "interrupt_mode": "message"}
+        spec = {"argv": argv, "display_name": "Rust", "language": "rust", "interrupt_mode": "signal"}
         print(json.dumps(spec, indent=1))
     else:
         start(sys.argv[1])

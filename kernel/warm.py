@@ -23,7 +23,7 @@ CONFIG = f"""# Made by `make setup`.
 opt_level = "0"
 # rust-analyzer reads the standard library for the first variable of a kernel. It does so at the start
 # of the kernel, and not in the first cell of the user.
-prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new();"
+prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new(); live_sentiment::interrupt::handle_interrupts();"
 
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}

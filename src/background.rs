@@ -5,6 +5,7 @@
 //! owner. The owner asks it to end, waits for the end, and learns the end reason. A panic in the
 //! work is caught and reaches the owner as a [`Panic`], so that no wait lasts forever.
 
+use crate::interrupt::{self, Waited};
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use std::any::Any;
@@ -156,6 +157,18 @@ impl<T: Clone + Send + 'static> Background<T> {
             .changed
             .wait_timeout_while(value, limit, |value| value.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_some()
+    }
+
+    /// Blocks until the work has ended, for `limit` at most, or until an interrupt.
+    pub(crate) fn wait(&self, limit: Duration) -> Waited {
+        interrupt::wait(limit, |slice| self.wait_timeout(slice))
+    }
+
+    /// Asks the work to end, and blocks until it has, or until an interrupt. The work then ends by
+    /// itself.
+    pub(crate) fn stop(&self) -> Waited {
+        self.request_shutdown();
+        self.wait(Duration::MAX)
     }
 
     /// Asks the work to end, and blocks until it has.

@@ -159,6 +159,12 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// The Stop button of the notebook ended the call.
+    #[error("interrupted: failed to {action}\nhint: run the cell again")]
+    Interrupted {
+        /// What the call does, such as "connect to Kafka".
+        action: String,
+    },
     /// A background task or thread panicked.
     #[error(
         "the {task} panicked: {message}\nhint: start it again; if the panic is not in code of \

@@ -55,6 +55,7 @@ mod display;
 mod error;
 pub mod figure;
 mod filter;
+pub mod interrupt;
 pub mod kafka;
 pub mod listener;
 mod log;

@@ -3,6 +3,7 @@
 //! The crate logs structured events with `tracing` and prints nothing by itself. A program chooses
 //! its own subscriber; a notebook calls [`show_log`].
 
+use crate::interrupt::handle_interrupts;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;
@@ -12,6 +13,7 @@ use tracing_subscriber::prelude::*;
 ///
 /// A second call, or a call in a program that has another subscriber, does nothing.
 pub fn show_log() {
+    handle_interrupts();
     // Standard output, because a notebook marks what comes on standard error as an error.
     let events = layer()
         .with_writer(std::io::stdout)

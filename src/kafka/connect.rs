@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 
 pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9092";
 pub(super) const DEFAULT_PORT: u16 = 9092;
+/// How long a listener waits for a broker that the Streamer starts.
+const BROKER_WAIT: Duration = Duration::from_secs(30);
+/// The pause between two attempts to connect.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The time limit for the first answer, and then for finding out why there is none. Both together
 /// stay below 5 seconds.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
@@ -27,6 +31,26 @@ pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
     match client.fetch_cluster(FIRST_ANSWER) {
         Ok(_) => Ok(client),
         Err(_) => diagnose(&client).map(|()| client),
+    }
+}
+
+/// Connects to the broker of the settings, and waits for it while nothing listens there.
+pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
+    let address = settings.address().unwrap_or(DEFAULT_ADDRESS);
+    let deadline = Instant::now() + BROKER_WAIT;
+    let mut logged = false;
+    loop {
+        match connect(address.to_owned(), settings.clone()) {
+            Err(Error::NoBroker { .. }) if Instant::now() < deadline => {
+                if !logged {
+                    let seconds = BROKER_WAIT.as_secs();
+                    tracing::warn!(%address, seconds, "waiting for Kafka: run the Streamer's Kafka cell");
+                    logged = true;
+                }
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            result => return result,
+        }
     }
 }
 

@@ -35,22 +35,19 @@ pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
 use crate::display::Card;
+use crate::interrupt;
 use crate::{Error, Result};
 use settings::Settings;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// The environment variable with the address of the broker, as `host:port`.
 pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
-/// How long [`Kafka::connect`] waits for a broker that the Streamer starts.
-const BROKER_WAIT: Duration = Duration::from_secs(30);
-/// The pause between two attempts to connect.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
 /// stops when the last clone is dropped, together with every [`Topic`] and stream of it.
 ///
-/// Each call blocks for a few seconds at most. Inside async code, run it with
+/// Each call blocks for a few seconds at most; in a notebook an interrupt ends it with
+/// [`Error::Interrupted`]. Inside async code, run it with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[derive(Clone)]
 pub struct Kafka {
@@ -79,19 +76,20 @@ impl Kafka {
     /// As for [`Kafka::start`]. [`Error::BrokerStart`] as soon as the process of the broker exits.
     pub fn start_with(engine: Engine) -> Result<Kafka> {
         let settings = Settings::from_env()?;
-        if let Some(address) = settings.address() {
-            return Kafka::connect_to(address.to_owned(), settings.clone());
-        }
-        match Kafka::connect_to(connect::DEFAULT_ADDRESS.into(), settings) {
-            Err(Error::NoBroker { .. }) => match engine {
-                Engine::Embedded => Kafka::embedded(connect::DEFAULT_PORT),
-                Engine::Apache => Kafka::new(connect::wait_until_started(
-                    apache::start()?,
-                    apache::START_LIMIT,
-                )),
-            },
-            connected => connected,
-        }
+        Kafka::call("connect to Kafka", move || {
+            if let Some(address) = settings.address() {
+                return connect::connect(address.to_owned(), settings.clone());
+            }
+            match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
+                Err(Error::NoBroker { .. }) => match engine {
+                    Engine::Embedded => start_embedded(connect::DEFAULT_PORT),
+                    Engine::Apache => {
+                        connect::wait_until_started(apache::start()?, apache::START_LIMIT)
+                    }
+                },
+                connected => connected,
+            }
+        })
     }
 
     /// Connects to the broker, and waits up to 30 seconds for it, so that the Listener may be
@@ -102,23 +100,9 @@ impl Kafka {
     /// 5 seconds.
     pub fn connect() -> Result<Kafka> {
         let settings = Settings::from_env()?;
-        let address = settings.address().unwrap_or(connect::DEFAULT_ADDRESS);
-        let address = address.to_owned();
-        let deadline = Instant::now() + BROKER_WAIT;
-        let mut logged = false;
-        loop {
-            match Kafka::connect_to(address.clone(), settings.clone()) {
-                Err(Error::NoBroker { .. }) if Instant::now() < deadline => {
-                    if !logged {
-                        let seconds = BROKER_WAIT.as_secs();
-                        tracing::warn!(%address, seconds, "waiting for Kafka: run the Streamer's Kafka cell");
-                        logged = true;
-                    }
-                    std::thread::sleep(RETRY_PAUSE);
-                }
-                result => return result,
-            }
-        }
+        Kafka::call("connect to Kafka", move || {
+            connect::wait_for_broker(&settings)
+        })
     }
 
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
@@ -126,7 +110,10 @@ impl Kafka {
     /// # Errors
     /// [`Error::NoBroker`], [`Error::NotKafka`] or [`Error::AccessDenied`], within 5 seconds.
     pub fn at(address: &str) -> Result<Kafka> {
-        Kafka::connect_to(address.into(), Settings::from_env()?)
+        let (address, settings) = (address.to_owned(), Settings::from_env()?);
+        Kafka::call("connect to Kafka", move || {
+            connect::connect(address, settings)
+        })
     }
 
     /// Starts an embedded broker on `port` of 127.0.0.1; port 0 takes a free one. The broker stops
@@ -136,18 +123,14 @@ impl Kafka {
     /// [`Error::BrokerStart`] if the program is missing, the port is taken, or the broker does not
     /// answer within 4 seconds.
     pub fn embedded(port: u16) -> Result<Kafka> {
-        Kafka::new(connect::wait_until_started(
-            embedded::start(port)?,
-            client::REQUEST_LIMIT,
-        ))
+        Kafka::call("start the embedded broker", move || start_embedded(port))
     }
 
-    fn connect_to(address: String, settings: Settings) -> Result<Kafka> {
-        Kafka::new(connect::connect(address, settings))
-    }
-
-    fn new(client: Result<Client>) -> Result<Kafka> {
-        let client = Arc::new(client?);
+    fn call(
+        action: &str,
+        connect: impl FnOnce() -> Result<Client> + Send + 'static,
+    ) -> Result<Kafka> {
+        let client = Arc::new(interrupt::call(action, connect)?);
         Ok(Kafka { client })
     }
 
@@ -183,7 +166,10 @@ impl Kafka {
     /// # }
     /// ```
     pub fn create_topic(&self, name: &str, config: TopicConfig) -> Result<Topic> {
-        topic::create(&self.client, name, config)
+        let (client, name) = (self.client.clone(), name.to_owned());
+        interrupt::call("create the topic", move || {
+            topic::create(&client, &name, config)
+        })
     }
 
     /// Opens an existing topic and joins the newest run in it, as a second streamer does, or one
@@ -193,7 +179,8 @@ impl Kafka {
     /// [`Error::NoTopic`] if the topic does not exist, [`Error::Kafka`] if the broker does not
     /// answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
-        topic::open(&self.client, name)
+        let (client, name) = (self.client.clone(), name.to_owned());
+        interrupt::call("open the topic", move || topic::open(&client, &name))
     }
 
     /// Returns the partition count of a topic.
@@ -202,7 +189,8 @@ impl Kafka {
     /// [`Error::NoTopic`] if the topic does not exist, [`Error::Kafka`] if the broker does not
     /// answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
-        self.client.partitions(topic)
+        let (client, topic) = (self.client.clone(), topic.to_owned());
+        interrupt::call("count the partitions", move || client.partitions(&topic))
     }
 
     /// Displays a status card in a notebook.
@@ -219,4 +207,8 @@ impl Kafka {
             .row("broker", broker)
             .show();
     }
+}
+
+fn start_embedded(port: u16) -> Result<Client> {
+    connect::wait_until_started(embedded::start(port)?, client::REQUEST_LIMIT)
 }

@@ -22,6 +22,8 @@ pub use progress::{State, Uncounted};
 pub use summary::Summary;
 
 use crate::background::Background;
+use crate::display::progress_interval;
+use crate::interrupt::{Wait, Waited};
 use crate::kafka::{Client, Kafka};
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
@@ -36,8 +38,10 @@ use scoring::{Content, Metric, Scoring};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a wait prints a line.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the outcome of the thread may follow its last message.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(5);
+/// What a wait prints after an interrupt.
+const INTERRUPTED: &str = "interrupted; the listener is still running: `listener.stop()` ends it";
 /// After how long `print_tweets` says that it waits.
 const SILENT_WAIT: Duration = Duration::from_secs(2);
 
@@ -208,15 +212,20 @@ impl Listening {
 
     /// Prints the next `count` tweets as they come: author, followers, sentiment and text. It starts
     /// with the oldest of the last 1,000 tweets that was not printed yet, prints a note if it has to
-    /// wait for long, and returns early if the listener ends.
+    /// wait for long, and returns early if the listener ends, or after an interrupt.
     ///
     /// # Errors
     /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
+        let wait = Wait::begin();
         for _ in 0..count {
-            let Some(scored) = self.next_printable() else {
+            let Some(scored) = self.next_printable(&wait) else {
+                if wait.is_interrupted() {
+                    println!("{INTERRUPTED}");
+                    return Ok(());
+                }
                 // The outcome of the thread follows its last message at once.
-                self.thread.wait_timeout(PROGRESS_INTERVAL);
+                self.thread.wait_timeout(OUTCOME_LIMIT);
                 return self.thread.panic().map_or(Ok(()), Err);
             };
             println!("{}", line(&scored));
@@ -224,11 +233,14 @@ impl Listening {
         Ok(())
     }
 
-    fn next_printable(&self) -> Option<Arc<Scored>> {
+    fn next_printable(&self, wait: &Wait) -> Option<Arc<Scored>> {
         let start = Instant::now();
         let mut noted = false;
         let mut printable = locked(&self.shared.printable);
         loop {
+            if wait.is_interrupted() {
+                return None;
+            }
             if let Some(scored) = printable.take() {
                 return Some(scored);
             }
@@ -242,15 +254,20 @@ impl Listening {
                 printable = locked(&self.shared.printable);
                 continue;
             }
-            let waited = self.shared.news.wait_timeout(printable, SILENT_WAIT);
+            let slice = Wait::slice(SILENT_WAIT);
+            let waited = self.shared.news.wait_timeout(printable, slice);
             printable = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Blocks until tweets have come and then none for `quiet`, and prints a line every 5 seconds. A
-    /// topic has no end, so silence tells a listener that the stream is over. Beyond that it uses
+    /// Blocks until tweets have come and then none for `quiet`. Prints the numbers each second for the
+    /// first ten seconds, then every ten seconds.
+    ///
+    /// A topic has no end, so silence tells a listener that the stream is over. Beyond that it uses
     /// the status that the streamer writes each second: it waits for a streamer that still runs,
     /// however quiet it is, and does not wait for tweets of a streamer that has ended without any.
+    ///
+    /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
     pub fn wait_until_quiet(&self, quiet: Duration) -> Summary {
         self.wait_while(|printable| match printable.streamer {
             StreamerLiveness::Ended => printable.quiet < quiet,
@@ -258,19 +275,25 @@ impl Listening {
         })
     }
 
-    /// Blocks until the listener has ended by its time span or count, and prints a line every 5
-    /// seconds.
+    /// Blocks until the listener has ended by its time span or count. It prints the numbers and can
+    /// be interrupted as [`wait_until_quiet`](Listening::wait_until_quiet).
     pub fn wait(&self) -> Summary {
         self.wait_while(|_| true)
     }
 
     fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> Summary {
-        let mut printed = Instant::now();
+        let wait = Wait::begin();
+        let start = Instant::now();
+        let mut printed = start;
         let mut printable = locked(&self.shared.printable);
-        while !printable.ended && condition(&printable) {
-            let waited = self.shared.news.wait_timeout(printable, PROGRESS_INTERVAL);
+        while !wait.is_interrupted() && !printable.ended && condition(&printable) {
+            let interval = progress_interval(start);
+            let waited = self
+                .shared
+                .news
+                .wait_timeout(printable, Wait::slice(interval));
             printable = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if printed.elapsed() >= PROGRESS_INTERVAL {
+            if printed.elapsed() >= interval {
                 drop(printable);
                 println!("{}", self.summary());
                 printed = Instant::now();
@@ -280,19 +303,22 @@ impl Listening {
         let ended = printable.ended;
         drop(printable);
         if ended {
-            self.thread.wait_timeout(PROGRESS_INTERVAL);
+            self.thread.wait_timeout(OUTCOME_LIMIT);
+        } else if wait.is_interrupted() {
+            println!("{INTERRUPTED}");
         }
         self.summary()
     }
 
-    /// Blocks until the listener has ended, for `limit` at most. Returns whether it has.
+    /// Blocks until the listener has ended, for `limit` at most, or until an interrupt. Returns
+    /// whether it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.thread.wait_timeout(limit)
+        self.thread.wait(limit) == Waited::Done
     }
 
     /// Ends the listener, which takes about 50 ms, and returns the final numbers.
     pub fn stop(&self) -> Summary {
-        self.thread.shut_down();
+        self.thread.stop();
         self.summary()
     }
 
@@ -304,6 +330,6 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.thread.shut_down();
+        self.thread.stop();
     }
 }

@@ -20,6 +20,7 @@ mod worker;
 
 use crate::background::Background;
 use crate::display::{Card, shorten, thousands};
+use crate::interrupt::Waited;
 use crate::kafka::{Client, Kafka};
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
@@ -138,15 +139,19 @@ impl Scoring {
         status
     }
 
-    /// Blocks until the scorer has ended, for `limit` at most. Returns whether it has.
+    /// Blocks until the scorer has ended, for `limit` at most, or until an interrupt. Returns whether
+    /// it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.thread.wait_timeout(limit)
+        self.thread.wait(limit) == Waited::Done
     }
 
     /// Ends the scorer after its current transaction, and returns the final status. The other
-    /// scorers of the group get its partitions at once.
+    /// scorers of the group get its partitions at once. An interrupt ends the wait; the scorer then
+    /// ends by itself.
     pub fn stop(&self) -> ScorerStatus {
-        self.thread.shut_down();
+        if self.thread.stop() == Waited::Interrupted {
+            println!("interrupted; the scorer is still ending: `scoring` shows its status");
+        }
         self.status()
     }
 
@@ -170,7 +175,7 @@ impl Scoring {
 
 impl Drop for Scoring {
     fn drop(&mut self) {
-        self.thread.shut_down();
+        self.thread.stop();
     }
 }
 

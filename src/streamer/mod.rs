@@ -20,6 +20,8 @@ pub use status::{Counts, EndReason, StreamerStatus};
 pub(crate) use status_message::StatusMessage;
 
 use crate::background::Background;
+use crate::display::progress_interval;
+use crate::interrupt::{self, Waited};
 use crate::kafka::{Topic, Writer, replace_writer};
 use crate::runtime::block_on;
 use crate::source::Source;
@@ -62,7 +64,7 @@ struct Running(Background<EndReason>);
 
 impl Writer for Running {
     fn stop_writing(&self) {
-        self.0.shut_down();
+        self.0.stop();
     }
 }
 
@@ -139,16 +141,17 @@ impl Streamer {
     fn start_boxed(self, mut source: Box<dyn Source>) -> Result<Streaming> {
         let time_span = self.time_span.map(TimeSpan::new).transpose()?;
         let filter = Filter::new(self.tracks, self.languages)?;
-        let client = self.topic.client().clone();
-        client.partitions(self.topic.name())?;
-        let saver = self.save_to.map(Saver::open).transpose()?;
-        let filter = block_on(source.begin(filter))?;
-
-        let shared = Shared::new(&self.topic, &*source, time_span)?;
-        let shared = Arc::new(shared);
-        let task = Task::new(&self.topic, source, filter, saver, shared.clone())?;
+        let topic = self.topic.clone();
+        let (task, shared) = interrupt::call("start the stream", move || {
+            topic.client().partitions(topic.name())?;
+            let saver = self.save_to.map(Saver::open).transpose()?;
+            let filter = block_on(source.begin(filter))?;
+            let shared = Arc::new(Shared::new(&topic, &*source, time_span)?);
+            let task = Task::new(&topic, source, filter, saver, shared.clone())?;
+            Ok((task, shared))
+        })?;
         // Nothing can fail from here on: now the earlier streamer of this topic may end.
-        let running = replace_writer(&client, self.topic.name(), || {
+        let running = replace_writer(self.topic.client(), self.topic.name(), || {
             let run = |shutdown| task.run(shutdown, time_span);
             Arc::new(Running(Background::spawn("streamer", run)))
         });
@@ -165,26 +168,40 @@ impl Streaming {
 
     /// Blocks until the stream has ended and Kafka has confirmed its tweets. Prints a line each
     /// second for the first ten seconds, then every ten seconds.
+    ///
+    /// An interrupt ends the wait and not the stream; the returned status is then the one so far.
     pub fn wait(&self) -> StreamerStatus {
         let start = Instant::now();
-        while !self.wait_for(progress_interval(start)) {
-            println!("{}", self.status());
+        loop {
+            let waited = self.running.0.wait(progress_interval(start));
+            let status = self.status();
+            println!("{status}");
+            match waited {
+                Waited::TimedOut => {}
+                Waited::Done => return status,
+                Waited::Interrupted => {
+                    println!(
+                        "interrupted; the stream is still running: `streaming.stop()` ends it"
+                    );
+                    return status;
+                }
+            }
         }
-        let status = self.status();
-        println!("{status}");
-        status
     }
 
-    /// Blocks until the stream has ended, for `limit` at most. Returns whether it has.
+    /// Blocks until the stream has ended, for `limit` at most, or until an interrupt. Returns whether
+    /// it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.running.0.wait_timeout(limit)
+        self.running.0.wait(limit) == Waited::Done
     }
 
     /// Ends the stream, waits up to 10 seconds until the broker has confirmed the tweets in flight,
     /// and returns the final status. A tweet without a confirmation counts as failed, and is in the
-    /// dead-letter file.
+    /// dead-letter file. An interrupt ends the wait; the stream then ends by itself.
     pub fn stop(&self) -> StreamerStatus {
-        self.running.0.shut_down();
+        if self.running.0.stop() == Waited::Interrupted {
+            println!("interrupted; the stream is still ending: `streaming` shows its status");
+        }
         self.status()
     }
 
@@ -194,17 +211,8 @@ impl Streaming {
     }
 }
 
-/// Returns the time until the next progress line of a wait.
-fn progress_interval(start: Instant) -> Duration {
-    if start.elapsed() < Duration::from_secs(10) {
-        Duration::from_secs(1)
-    } else {
-        Duration::from_secs(10)
-    }
-}
-
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.running.0.shut_down();
+        self.running.0.stop();
     }
 }
