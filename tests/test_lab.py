@@ -1,5 +1,6 @@
 """Both notebooks in JupyterLab, in a real browser: the live figure, and the links."""
 
+import re
 import shutil
 
 import pytest
@@ -29,7 +30,7 @@ def lab(no_leftovers, start, free_port):
         context.set_default_timeout(LIMIT * 1000)
         # The notebooks belong to the repository: the outputs of this run must not be saved.
         context.route(
-            "**/api/contents/*.ipynb*",
+            re.compile(r"/api/contents/.*\.ipynb"),
             lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_(),
         )
 
@@ -80,3 +81,36 @@ def test_the_figure_moves_below_the_cell(lab):
     until("more tweets", lambda: tweets() > before)
     assert figure.locator("#figure .scatterlayer .trace").count() > 0
     assert figure.locator("#latest tr").count() > 0
+
+
+def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):
+    page = lab("Streamer")
+    notebook = page.locator(".jp-WindowedPanel-outer")
+    text = lambda: "".join(page.locator(".jp-OutputArea-output").all_inner_texts())
+
+    def in_view(cell):
+        # JupyterLab removes cells that are not visible from the page.
+        notebook.evaluate("notebook => notebook.scrollTop = notebook.scrollHeight")
+        return page.locator(".jp-CodeCell", has_text=cell).last
+
+    last = until("the last cell", lambda: (cell := in_view("streaming.stop()")).is_visible() and cell)
+    last.locator(".cm-content").click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("li[data-command='notebook:run-all-above']").click()
+    until("the progress of the stream", lambda: "1 s: sent" in text())
+    page.get_by_role("button", name="Interrupt the kernel").click()
+    until("the end of the wait", lambda: "interrupted; the stream is still running" in text())
+
+    def sent():
+        """Returns what the last cell has printed, if it has."""
+        shown = re.findall(r"now (\d+)\n", text())
+        return int(shown[-1]) if shown else 0
+
+    # Another text for the last cell, which reads the variables.
+    last.locator(".cm-content").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text('println!("now {}", streaming.status().counts.sent);')
+    page.keyboard.press("Control+Enter")
+    before = until("the output of the cell", sent)
+    page.keyboard.press("Control+Enter")
+    until("the stream to have gone on", lambda: sent() > before)

@@ -8,7 +8,7 @@ import sys
 
 import nbformat
 import pytest
-from conftest import DEFAULT, KERNELS, ROOT, listens, no_kernel_is_left, processes_with, until
+from conftest import DEFAULT, KERNELS, LIMIT, ROOT, listens, no_kernel_is_left, processes_with, until
 from jupyter_client import KernelManager
 
 
@@ -130,14 +130,87 @@ def test_a_kernel_uses_the_versions_of_the_lock_file(kernel):
     assert different == {("ctx", "1.0.0")}, "only the crate that evcxr makes of the cells is not in our lock file"
 
 
-def test_the_kernel_works_after_an_interrupted_cell(kernel):
-    manager, client, run = kernel
+def interrupted(kernel, cell, after, interrupts=1):
+    """Runs a cell, and interrupts it once it has printed a text that contains `after`. Returns the
+    status of its reply, and everything that it printed."""
+    manager, client, _ = kernel
+    output = []
+
+    def hook(message):
+        content = message["content"]
+        output.append(content.get("text") or content.get("evalue") or "")
+        nonlocal interrupts, after
+        if interrupts and after in "".join(output):
+            # The next interrupt follows the answer to this one.
+            interrupts, after = interrupts - 1, "A second interrupt"
+            manager.interrupt_kernel()
+
+    reply = client.execute_interactive(cell, timeout=LIMIT, output_hook=hook)
+    assert interrupts == 0, output
+    return reply["content"]["status"], "".join(output)
+
+
+def sent(run):
+    status, output = run('println!("sent={}", streaming.status().counts.sent);')
+    assert status == "ok", output
+    return int(re.search(r"sent=(\d+)", output)[1])
+
+
+START_STREAM = """
+let topic = kafka.create_topic("tweets", TopicConfig::default())?;
+let streaming = Streamer::new(&topic).start(Demo::default())?;
+let listener = Listener::new(&kafka, "tweets").start()?;
+"""
+
+
+def test_an_interrupt_ends_each_wait_and_nothing_else(kernel):
+    manager, _, run = kernel
     start_kafka(run)
-    client.execute('loop { println!("still here"); std::thread::sleep(Duration::from_millis(50)); }')
-    until("the cell to run", lambda: "still here" in str(client.get_iopub_msg(timeout=60)["content"]))
-    manager.interrupt_kernel()
-    until("the broker to end with the cell's process", lambda: not listens(DEFAULT))
+    assert run(START_STREAM)[0] == "ok"
+    waits = [
+        ("let so_far = streaming.wait();", "1 s: sent", "the stream is still running: `streaming.stop()` ends it"),
+        ("let counted = listener.wait();", "counted", "the listener is still running: `listener.stop()` ends it"),
+        ("listener.wait_until_quiet(Duration::from_secs(60));", "counted", "the listener is still running"),
+        ("listener.print_tweets(1_000_000)?;", "followers", "the listener is still running"),
+    ]
+    for cell, printed, message in waits:
+        status, output = interrupted(kernel, cell, printed)
+        assert status == "ok" and output.count("interrupted; " + message) == 1, output
+    before = sent(run)
+    until("the stream to go on", lambda: sent(run) > before)
+    status, output = run("assert!(so_far.counts.sent > 0 && counted.total.counted > 0 && so_far.ended.is_none());")
+    assert status == "ok", "the waits have returned the numbers so far: " + output
+
+    for _ in range(3):
+        # While no cell runs, an interrupt does nothing.
+        manager.interrupt_kernel()
+    before = sent(run)
+    until("the stream to go on", lambda: sent(run) > before)
+    status, output = run("let last = streaming.stop(); listener.stop(); assert!(last.ended.is_some());")
+    assert status == "ok", output
+
+
+def test_an_interrupt_ends_a_wait_for_a_broker(kernel):
+    _, _, run = kernel
+    _, output = interrupted(kernel, "show_log(); let kafka = Kafka::connect()?;", "waiting for Kafka")
+    assert "interrupted: failed to connect to Kafka" in output and "hint: run the cell again" in output, output
     start_kafka(run)
+
+
+def test_two_interrupts_end_a_cell_that_does_not_wait_and_the_kernel_works_again(kernel):
+    _, _, run = kernel
+    for _ in range(2):
+        start_kafka(run)
+        endless = 'loop { println!("still here"); std::thread::sleep(Duration::from_millis(50)); }'
+        status, output = interrupted(kernel, endless, "still here", interrupts=2)
+        assert status == "error", output
+        assert "it continues" in output and "All variables are lost" in output, output
+        until("the broker to end with the cell's process", lambda: not listens(DEFAULT))
+    # The process that follows handles interrupts too.
+    start_kafka(run)
+    assert run(START_STREAM)[0] == "ok"
+    status, output = interrupted(kernel, "streaming.wait();", "1 s: sent")
+    assert status == "ok" and sent(run) > 0, output
 
 
 def test_the_committed_notebooks_contain_a_real_run_without_errors():
