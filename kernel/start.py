@@ -24,30 +24,36 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
-PROGRAM = ROOT / "target" / "tools" / "bin" / "evcxr_jupyter"
+TOOLS = ROOT / "target" / "tools" / "release"
+PROGRAM = TOOLS / "rust-kernel"
+CARGO = TOOLS / "cargo"
 # The files in these folders of cargo are shared, except those that a kernel compiles or changes.
 UNCHANGING = ("deps", "build", ".fingerprint")
 CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
 def cargo_home():
-    """Returns the user's CARGO_HOME, and ours: the same with another `cargo` in it, see cargo.py."""
+    """Returns the user's CARGO_HOME, and ours: the same with our `cargo` in it."""
     real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     ours = HOME / "cargo-home"
     (ours / "bin").mkdir(parents=True, exist_ok=True)
     for entry in real.iterdir():
         if entry.name != "bin":
             link(ours / entry.name, entry)
-    link(ours / "bin" / "cargo", ROOT / "kernel" / "cargo.py")
+    link(ours / "bin" / "cargo", CARGO)
     return real, ours
 
 
-def cargo(home):
-    """Returns the real cargo. rustup's proxy would look it up again at each call."""
+def toolchain():
+    """Returns the real cargo and rustc. rustup's proxies would look them up again at each call."""
     try:
-        return subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
+        cargo = subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
+        rustc = str(Path(cargo).with_name("rustc"))
+        if Path(rustc).exists():
+            return cargo, rustc
     except (OSError, subprocess.CalledProcessError):
-        return shutil.which("cargo") or str(home / "bin" / "cargo")
+        pass
+    return shutil.which("cargo"), shutil.which("rustc")
 
 
 def link(path, target):
@@ -59,17 +65,24 @@ def link(path, target):
 
 
 def environment(tmpdir):
-    """Returns the environment in which evcxr uses our settings only."""
+    """Returns the environment in which evcxr uses our settings, and our cargo (see kernel/cargo)."""
     real, ours = cargo_home()
+    cargo, rustc = toolchain()
     path = os.environ.get("PATH", "")
+    (HOME / "bin").mkdir(exist_ok=True)
+    for name in ("cargo", "rustup"):
+        link(HOME / "bin" / name, CARGO)
     return {
         **os.environ,
-        "PATH": f"{ROOT / 'kernel' / 'locked'}{os.pathsep}{path}",
+        "PATH": os.pathsep.join([str(HOME / "bin"), str(Path(rustc).parent), path]),
+        "LIVE_SENTIMENT_BIN": str(HOME / "bin"),
         "LIVE_SENTIMENT_PATH": path,
-        "LIVE_SENTIMENT_LOCK": str(ROOT / "Cargo.lock"),
+        "LIVE_SENTIMENT_ROOT": str(ROOT),
+        "LIVE_SENTIMENT_STORE": str(HOME / "store"),
         "CARGO_HOME": str(ours),
         "LIVE_SENTIMENT_CARGO_HOME": str(real),
-        "LIVE_SENTIMENT_CARGO": cargo(real),
+        "LIVE_SENTIMENT_CARGO": cargo,
+        "LIVE_SENTIMENT_RUSTC": rustc,
         "EVCXR_TMPDIR": str(tmpdir),
         "RUST_SRC_PATH": str(STD),
         "EVCXR_CONFIG_DIR": str(HOME),

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from jupyter_client import KernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "target" / "release" / "examples"
@@ -71,6 +72,56 @@ def apache():
         with open(ROOT / "target" / "not-run.txt", "a") as missing:
             missing.write(f"tests on Apache Kafka: {prepared.stdout.strip()}\n")
         pytest.skip(prepared.stdout.strip())
+
+
+class Kernel:
+    """A real Rust kernel, as JupyterLab starts it."""
+
+    def __init__(self, variables):
+        earlier = set(KERNELS.glob("kernel-*"))
+        self.manager = KernelManager(kernel_name="rust")
+        self.manager.start_kernel(cwd=str(ROOT / "notebooks"), env={**os.environ, **variables})
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=300)
+        # Its directory has the process id of the start script, which becomes the kernel.
+        (self.directory,) = set(KERNELS.glob("kernel-*")) - earlier
+
+    def run(self, cell):
+        """Runs a cell. Returns the status of the reply, and everything that it printed or displayed."""
+        output = []
+
+        def hook(message):
+            content = message["content"]
+            output.append(content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or "")
+
+        reply = self.client.execute_interactive(cell, timeout=300, output_hook=hook)
+        return reply["content"]["status"], "".join(output)
+
+    def stop(self):
+        self.client.stop_channels()
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel()
+
+
+@pytest.fixture
+def start_kernel():
+    """Starts kernels that end with the test."""
+    running = []
+
+    def start_kernel(**variables):
+        running.append(Kernel(variables))
+        return running[-1]
+
+    yield start_kernel
+    for kernel in running:
+        kernel.stop()
+    until("all processes and folders to be removed", no_kernel_is_left)
+
+
+@pytest.fixture
+def kernel(start_kernel):
+    return start_kernel()
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_the_figure_moves_below_the_cell(lab):
     before = until("a tweet", tweets)
     until("more tweets", lambda: tweets() > before)
     assert figure.locator("#figure .scatterlayer .trace").count() > 0
-    assert figure.locator("#latest tr").count() > 0
+    until("the latest tweets", lambda: figure.locator("#latest tr").count() > 0)
 
 
 def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):

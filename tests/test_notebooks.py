@@ -9,7 +9,6 @@ import sys
 import nbformat
 import pytest
 from conftest import DEFAULT, KERNELS, LIMIT, ROOT, listens, no_kernel_is_left, processes_with, until
-from jupyter_client import KernelManager
 
 
 def demo(**variables):
@@ -84,27 +83,6 @@ def test_a_failing_cell_fails_the_demo(tmp_path):
     assert "failed to connect to Kafka at 127.0.0.1:1" in errors and "hint: start a broker" in errors, errors
 
 
-@pytest.fixture
-def kernel():
-    """A real Rust kernel, as JupyterLab starts it, and a function that runs a cell."""
-    manager = KernelManager(kernel_name="rust")
-    manager.start_kernel(cwd=str(ROOT / "notebooks"))
-    client = manager.client()
-    client.start_channels()
-    client.wait_for_ready(timeout=300)
-
-    def run(cell):
-        output = []
-        hook = lambda message: output.append(message["content"].get("text", ""))
-        reply = client.execute_interactive(cell, timeout=300, output_hook=hook)
-        return reply["content"]["status"], "".join(output)
-
-    yield manager, client, run
-    client.stop_channels()
-    if manager.has_kernel:
-        manager.shutdown_kernel()
-
-
 def start_kafka(run):
     status, output = run('let kafka = Kafka::start()?; println!("{}", kafka.address());')
     assert status == "ok" and DEFAULT in output, output
@@ -113,7 +91,7 @@ def start_kafka(run):
 
 @pytest.mark.parametrize("kill", [True, False])
 def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(kernel, kill):
-    manager, _, run = kernel
+    manager, run = kernel.manager, kernel.run
     start_kafka(run)
     if kill:
         os.kill(manager.provisioner.pid, signal.SIGKILL)
@@ -125,15 +103,14 @@ def test_a_kernel_uses_the_versions_of_the_lock_file(kernel):
     def packages(lock):
         return set(re.findall(r'name = "(.+)"\nversion = "(.+)"', lock.read_text()))
 
-    (own,) = KERNELS.glob("kernel-*")
-    different = packages(own / "Cargo.lock") - packages(ROOT / "Cargo.lock")
+    different = packages(kernel.directory / "Cargo.lock") - packages(ROOT / "Cargo.lock")
     assert different == {("ctx", "1.0.0")}, "only the crate that evcxr makes of the cells is not in our lock file"
 
 
 def interrupted(kernel, cell, after, interrupts=1):
     """Runs a cell, and interrupts it once it has printed a text that contains `after`. Returns the
     status of its reply, and everything that it printed."""
-    manager, client, _ = kernel
+    manager, client = kernel.manager, kernel.client
     output = []
 
     def hook(message):
@@ -164,7 +141,7 @@ let listener = Listener::new(&kafka, "tweets").start()?;
 
 
 def test_an_interrupt_ends_each_wait_and_nothing_else(kernel):
-    manager, _, run = kernel
+    manager, run = kernel.manager, kernel.run
     start_kafka(run)
     assert run(START_STREAM)[0] == "ok"
     waits = [
@@ -191,14 +168,14 @@ def test_an_interrupt_ends_each_wait_and_nothing_else(kernel):
 
 
 def test_an_interrupt_ends_a_wait_for_a_broker(kernel):
-    _, _, run = kernel
+    run = kernel.run
     _, output = interrupted(kernel, "show_log(); let kafka = Kafka::connect()?;", "waiting for Kafka")
     assert "interrupted: failed to connect to Kafka" in output and "hint: run the cell again" in output, output
     start_kafka(run)
 
 
 def test_two_interrupts_end_a_cell_that_does_not_wait_and_the_kernel_works_again(kernel):
-    _, _, run = kernel
+    run = kernel.run
     for _ in range(2):
         start_kafka(run)
         endless = 'loop { println!("still here"); std::thread::sleep(Duration::from_millis(50)); }'

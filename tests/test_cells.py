@@ -1,0 +1,127 @@
+"""Cells that were compiled before are not compiled again, and never give a wrong result."""
+
+import json
+import shutil
+import threading
+import uuid
+
+from conftest import KERNELS, ROOT
+
+STORE = KERNELS / "store"
+DEP = ':dep live_sentiment = {path = ".."}\nuse live_sentiment::prelude::*;'
+
+
+def compilations(kernel):
+    """Identifies the last cell that the compiler has linked in this kernel."""
+    return [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kernel.directory.glob("target/*/debug/deps/libctx.*")]
+
+
+def is_compiled(kernel, cell, expected):
+    """Runs a cell. Returns whether the compiler was called for it."""
+    before = compilations(kernel)
+    status, output = kernel.run(cell)
+    assert status == "ok" and expected in output, output
+    return compilations(kernel) != before
+
+
+def committed(name, last):
+    """Returns the code cells of a notebook, up to the one that contains a text."""
+    notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    (end,) = (number for number, cell in enumerate(cells) if last in cell)
+    return cells[: end + 1]
+
+
+def test_the_committed_cells_are_not_compiled(start_kernel, broker):
+    for name, last in (("Streamer", ".start(source)"), ("Listener", "figure.show(")):
+        kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)
+        for cell in committed(name, last):
+            assert not is_compiled(kernel, cell, ""), cell
+    status, output = kernel.run("listener.print_tweets(3)?;")
+    assert status == "ok" and output.count("followers") == 3, "what was not compiled works: " + output
+
+
+def test_a_cell_is_compiled_once_in_all_kernels(start_kernel):
+    text = str(uuid.uuid4())
+    define, show = f'let text = "{text}".to_owned();', 'println!("{text}");'
+    for turn in range(2):
+        kernel = start_kernel()
+        assert is_compiled(kernel, define, "") == (turn == 0)
+        kernel.run(show)
+        assert not is_compiled(kernel, show, text), "again, under another number"
+    assert is_compiled(kernel, f'println!("{{text}} {text}");', f"{text} {text}"), "a changed cell"
+
+
+def test_a_cell_with_other_types_or_another_text_is_another_cell(kernel):
+    assert kernel.run("let value = 200_u8;")[0] == "ok"
+    assert kernel.run("value") == ("ok", "200")
+    assert kernel.run('let value = "text";')[0] == "ok"
+    assert kernel.run("value") == ("ok", '"text"')
+    assert kernel.run("let value = 201_u8;")[0] == "ok"
+    assert kernel.run("value") == ("ok", "201")
+
+
+def test_an_error_is_reported_from_the_store_too(start_kernel):
+    answers = []
+    for _ in range(2):
+        kernel = start_kernel()
+        assert kernel.run("let one = 1; let two = String::from(\"2\"); let three = 3.0;")[0] == "ok"
+        status, output = kernel.run("let wrong: u8 = two + one;")
+        assert status == "error" and "mismatched types" in output
+        answers.append(output)
+        # A moved variable is lost, and the others are not.
+        assert kernel.run("drop(two); println!(\"{one}\");") == ("ok", "1\n")
+        status, output = kernel.run("two.len()")
+        assert status == "error" and "cannot find value `two`" in output
+        assert kernel.run("three + 1.0") == ("ok", "4.0")
+    assert answers[0] == answers[1]
+
+
+def test_types_of_cells_keep_their_identity(start_kernel):
+    for _ in range(2):
+        kernel = start_kernel()
+        assert kernel.run("#[derive(Debug)] struct Point { x: i32 }")[0] == "ok"
+        assert kernel.run("let point = Point { x: 5 };")[0] == "ok"
+        assert kernel.run("point.x + 1") == ("ok", "6")
+    # From here on, cargo compiles: another crate is needed.
+    status, output = kernel.run(':dep itoa = "1"')
+    assert status == "ok", output
+    status, output = kernel.run("println!(\"{}\", itoa::Buffer::new().format(point.x));")
+    assert (status, output.splitlines()[-1]) == ("ok", "5"), output
+    assert kernel.run("point.x + 2") == ("ok", "7")
+
+
+def test_a_damaged_store_is_not_used(start_kernel, tmp_path):
+    shutil.copytree(STORE, tmp_path / "store")
+    files = [file for file in STORE.iterdir() if not file.name.startswith(".")]
+    assert len(files) > 20
+    try:
+        for number, file in enumerate(files):
+            content = bytearray(file.read_bytes())
+            at = (number * 997) % len(content)
+            content[at] ^= 0xFF
+            file.write_bytes(content if number % 2 else content[:at])
+        kernel = start_kernel()
+        assert kernel.run(DEP)[0] == "ok"
+        status, output = kernel.run('Analyzer::new().score("I love bitcoin").compound > 0.5')
+        assert (status, output) == ("ok", "true")
+    finally:
+        shutil.rmtree(STORE)
+        shutil.copytree(tmp_path / "store", STORE)
+
+
+def test_two_kernels_at_once(start_kernel):
+    kernels = [start_kernel(), start_kernel()]
+    text = str(uuid.uuid4())
+    answers = [[], []]
+
+    def work(kernel, answers):
+        for number in range(5):
+            answers.append(kernel.run(f'let value_{number} = "{text}".len() + {number}; value_{number}'))
+
+    threads = [threading.Thread(target=work, args=arguments) for arguments in zip(kernels, answers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers[0] == answers[1] == [("ok", str(36 + number)) for number in range(5)]
