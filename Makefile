@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
 JUPYTER := .venv/bin/jupyter
+# The cargo of a kernel; the kernel itself has no code of ours.
+CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
 PORT ?= 8888
 # JupyterLab refuses to run as root, the user in most containers, without this flag.
@@ -11,7 +13,7 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## install everything for the notebooks; takes up to 15 minutes the first time, then seconds
+setup: ## install everything for the notebooks; takes 4 to 10 minutes the first time, then a second
 	@kernel/setup
 
 demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
@@ -25,6 +27,9 @@ test: ## run all tests, as CI does; installs Chromium, Java and Maven if they ar
 	@rm -f target/not-run.txt
 	cargo fmt --check
 	cargo clippy --all-targets --all-features -- -D warnings
+	cargo fmt --check --all --manifest-path kernel/Cargo.toml
+	cargo clippy --all-targets $(CELLS) -- -D warnings
+	cargo test $(CELLS)
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 	cargo build --release --examples
 	cargo test --all-features
