@@ -1,14 +1,12 @@
 # The commands of the project. They create files only in .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
-JUPYTER := .venv/bin/jupyter
+.PHONY: help setup demo lab kernel kernel-remove test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
 # The cargo of a kernel; the kernel itself has no code of ours.
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
 PORT ?= 8888
-# JupyterLab refuses to run as root, the user in most containers, without this flag.
-ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
+IP ?= 127.0.0.1
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +17,14 @@ setup: ## install everything for the notebooks; takes 4 to 10 minutes the first 
 demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
 	@.venv/bin/python kernel/demo.py
 
-lab: setup ## open JupyterLab with both notebooks; PORT=8888
-	@$(JUPYTER) lab $(ROOT_FLAG) --ServerApp.root_dir="$(CURDIR)" --ServerApp.ip=127.0.0.1 --ServerApp.port=$(PORT) --LabApp.default_url=/lab/tree/notebooks/Streamer.ipynb $(FLAGS)
+lab: setup ## open JupyterLab with both notebooks side by side; PORT=8888 IP=127.0.0.1
+	@.venv/bin/python kernel/lab.py --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
+
+kernel: setup ## add the kernel to your own Jupyter and VS Code
+	@kernel/install
+
+kernel-remove: ## remove it again
+	@kernel/install remove
 
 test: ## run all tests, as CI does; installs Chromium, Java and Maven if they are missing
 	@kernel/setup tests

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
+# Elsewhere, and where the tests ask for it, psutil does more slowly what /proc and pidfd do here.
+LINUX = sys.platform == "linux" and "LIVE_SENTIMENT_PORTABLE" not in os.environ
 TOOLS = ROOT / "target" / "tools" / "release"
 PROGRAM = TOOLS / "rust-kernel"
 CARGO = TOOLS / "cargo"
@@ -92,6 +94,21 @@ def environment(tmpdir):
     }
 
 
+def base_url():
+    """Returns the base URL of the Jupyter server that has started this kernel, if the server is not only
+    for browsers on this machine. The figure is then shown behind it, see src/figure/address.rs."""
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    try:
+        file = Path(jupyter_runtime_dir()) / f"jpserver-{os.environ['JPY_PARENT_PID']}.json"
+        server = json.loads(file.read_text())
+        local = server["hostname"] in ("localhost", "127.0.0.1", "::1") and server["base_url"] == "/"
+        return "" if local else server["base_url"]
+    except (OSError, KeyError, ValueError):
+        # Another program has started it: VS Code, or the tests.
+        return ""
+
+
 def copy(source, target):
     """Copies a directory, with links to what no kernel changes. Creating one of the thousands of files
     takes a millisecond on some disks; a link to it, or to a whole folder, takes a fiftieth of that."""
@@ -114,7 +131,7 @@ def copy(source, target):
 def remove_leftovers():
     """Removes copies whose kernel and keeper were both killed, for example by a power failure."""
     for left in HOME.glob("kernel-*"):
-        if not Path("/proc", left.name.split("-")[1]).exists():
+        if not exists(int(left.name.split("-")[1])):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -134,23 +151,16 @@ def start(connection_file):
     # evcxr would end the process of the cells. It inherits this, and the handler of our library ends a
     # wait instead, see src/interrupt.rs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], environment(own))
+    variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url()}
+    os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], variables)
 
 
 def keep(own, kernel, parent):
     """Waits for the end of the kernel, or of the program that started it. Then it stops every process
     of the kernel, and removes its directory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watched = []
-    for process in filter(None, (kernel, parent)):
-        try:
-            watched.append(os.pidfd_open(int(process)))
-        except ProcessLookupError:
-            break
-    else:
-        select.select(watched, [], [])
-    mark = f"EVCXR_TMPDIR={own}".encode()
-    while left := [process for process in processes() if process_has(process, mark)]:
+    wait_for_the_end_of_one([int(process) for process in (kernel, parent) if process])
+    while left := processes_with("EVCXR_TMPDIR", own):
         for process in left:
             try:
                 os.kill(process, signal.SIGKILL)
@@ -160,15 +170,57 @@ def keep(own, kernel, parent):
     shutil.rmtree(own, ignore_errors=True)
 
 
-def processes():
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def process_has(process, mark):
+def exists(process):
     try:
-        return process != os.getpid() and mark in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-    except OSError:
+        os.kill(process, 0)
+    except ProcessLookupError:
         return False
+    except PermissionError:
+        pass
+    return True
+
+
+def wait_for_the_end_of_one(processes):
+    if LINUX:
+        try:
+            select.select([os.pidfd_open(process) for process in processes], [], [])
+        except ProcessLookupError:
+            pass
+        return
+    import psutil
+
+    try:
+        # The process number alone could belong to another process later.
+        watched = [psutil.Process(process) for process in processes]
+        while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
+            time.sleep(0.2)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def processes_with(variable, value):
+    """Returns the other processes that have a variable with this value in their environment."""
+    if LINUX:
+        mark = f"{variable}={value}".encode()
+
+        def has(process):
+            try:
+                return mark in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+            except OSError:
+                return False
+
+        processes = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        return [process for process in processes if process != os.getpid() and has(process)]
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found.append(process.pid)
+        except psutil.Error:
+            pass
+    return found
 
 
 if __name__ == "__main__":
@@ -176,7 +228,7 @@ if __name__ == "__main__":
         keep(*sys.argv[2:5])
     elif sys.argv[1] == "--spec":
         argv = [sys.executable, __file__, "{connection_file}"]
-        spec = {"argv": argv, "display_name": "Rust", "language": "rust", "interrupt_mode": "signal"}
+        spec = {"argv": argv, "display_name": sys.argv[2], "language": "rust", "interrupt_mode": "signal"}
         print(json.dumps(spec, indent=1))
     else:
         start(sys.argv[1])

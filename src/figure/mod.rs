@@ -8,6 +8,7 @@
 //! reads the progress of the listener at most 33 times per second, and sends the changes to all
 //! pages.
 
+mod address;
 mod plot;
 mod server;
 mod update;
@@ -15,8 +16,10 @@ mod update;
 use crate::background::{Background, Shutdown};
 use crate::display::{escape, show};
 use crate::listener::{Listening, Subscription};
+use crate::random::random_secret;
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
+use address::Address;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,8 +39,10 @@ const MAX_PAGE_LAG: usize = 32;
 /// A figure that is being served. Dropping it stops the server.
 pub struct LiveFigure {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    socket: SocketAddr,
     requested_port: u16,
+    /// The address for the browser that shows the notebook.
+    address: Address,
     /// The task that sends updates, and the server. Both end with the figure.
     _tasks: [Background<()>; 2],
 }
@@ -106,10 +111,13 @@ impl Shared {
 
 impl LiveFigure {
     /// Serves the figure on port 8050 of 127.0.0.1, or on the next free port. The output of the cell
-    /// has the address and shows the page.
+    /// has the address and shows the page. If the notebook's server is on another machine than the
+    /// browser, it is the address behind the server's proxy; the environment variable
+    /// `LIVE_SENTIMENT_FIGURE_URL` sets another one, such as `https://server.example/proxy/{port}/`.
     ///
     /// # Errors
-    /// [`Error::NoPort`] if twenty ports from 8050 on are taken.
+    /// [`Error::NoPort`] if twenty ports from 8050 on are taken, [`Error::InvalidArgument`] if
+    /// `LIVE_SENTIMENT_FIGURE_URL` is not an address with `{port}`.
     ///
     /// # Examples
     /// ```no_run
@@ -129,7 +137,7 @@ impl LiveFigure {
     /// Serves the figure on `port` of 127.0.0.1, or on the next free port; port 0 takes any.
     ///
     /// # Errors
-    /// [`Error::NoPort`] if twenty ports from `port` on are taken.
+    /// Those of [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let listener = bind(port)?;
         let failed = |source| Error::NoPort {
@@ -137,7 +145,9 @@ impl LiveFigure {
             last: port,
             source,
         };
-        let address = listener.local_addr().map_err(failed)?;
+        let socket = listener.local_addr().map_err(failed)?;
+        let secret = random_secret();
+        let address = Address::from_environment(socket.port(), &secret)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let shared = Arc::new(Shared::new());
         let listener = {
@@ -150,23 +160,24 @@ impl LiveFigure {
                 sender.send_updates(shutdown).await;
             }),
             Background::spawn("figure server", |shutdown| {
-                server::serve(listener, shared.clone(), shutdown)
+                server::serve(listener, shared.clone(), secret, shutdown)
             }),
         ];
-        if address.port() != port && port != 0 {
-            tracing::info!(port, %address, "the port is taken; the figure uses another");
+        if socket.port() != port && port != 0 {
+            tracing::info!(port, address = %socket, "the port is taken; the figure uses another");
         }
         Ok(LiveFigure {
             shared,
-            address,
+            socket,
             requested_port: port,
+            address,
             _tasks: tasks,
         })
     }
 
-    /// Returns the address of the page.
+    /// Returns the address of the page on this machine.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        Address::Direct(self.socket.port()).url()
     }
 
     /// Shows a listener from now on, in place of an earlier one. After the listener has ended, the
@@ -185,13 +196,14 @@ impl LiveFigure {
 
     /// Displays the page below the cell.
     pub fn evcxr_display(&self) {
-        let url = self.url();
-        let note = if self.requested_port != self.address.port() && self.requested_port != 0 {
+        let address = self.address.url();
+        let url = escape(&address);
+        let note = if self.requested_port != self.socket.port() && self.requested_port != 0 {
             format!(" (port {} is taken)", self.requested_port)
         } else {
             String::new()
         };
-        let line = format!("The live figure is at {url}{note}");
+        let line = format!("The live figure is at {address}{note}");
         show(
             "text/html",
             &format!(

@@ -2,7 +2,8 @@
 //!
 //! The server listens on loopback, and the `Host` header of a request must be a loopback name.
 //! Otherwise a page of a stranger could resolve its own name to 127.0.0.1 and read the events (DNS
-//! rebinding). The content security policy of the page allows only this server. A page that does not
+//! rebinding). A proxy passes on the name by which it is known itself, so under any name a request
+//! needs the random path of this server, see [`address`](super::address). The content security policy of the page allows only this server. A page that does not
 //! read is disconnected: its stream ends when the page is too many updates behind, and its connection
 //! is closed when the socket accepts nothing for ten seconds.
 
@@ -34,9 +35,11 @@ const MAX_CONNECTIONS: usize = 64;
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 /// `style-src` allows inline styles, because plotly.js writes them. Scripts come from this server only.
+/// The page may be framed by a Jupyter server on this machine, by the server of a proxy ('self'), and by
+/// VS Code, which shows the output of cells in a webview.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'self' http://127.0.0.1:* http://localhost:*";
+     frame-ancestors 'self' http://127.0.0.1:* http://localhost:* vscode-webview: vscode-file:";
 
 /// The plotly.js of the plotly crate. The crate provides it between script tags, followed by another
 /// script that is not needed here.
@@ -54,7 +57,35 @@ struct App {
 }
 
 /// Serves until the shutdown is requested.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: Shutdown) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    secret: String,
+    shutdown: Shutdown,
+) {
+    let app = App {
+        shared,
+        shutdown: shutdown.clone(),
+    };
+    let guarded = files("").layer(middleware::from_fn(require_loopback));
+    let app = guarded
+        .merge(files(&format!("/{secret}")))
+        .layer(middleware::map_response(add_headers))
+        .with_state(app);
+    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut shutdown = shutdown;
+    let result = axum::serve(Connections { listener, limit }, app)
+        .with_graceful_shutdown(async move {
+            shutdown.requested().await;
+        })
+        .await;
+    if let Err(error) = result {
+        tracing::error!(%error, "the server of the figure failed");
+    }
+}
+
+/// Returns what is served below a path.
+fn files(path: &str) -> Router<App> {
     let file = |kind: &'static str, body: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], body) })
     };
@@ -71,54 +102,38 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: 
             plot::template(),
         )
     });
-    let app = Router::new()
-        .route(
-            "/",
-            file("text/html; charset=utf-8", include_str!("page/index.html")),
-        )
-        .route(
-            "/page.js",
-            file(
-                "text/javascript; charset=utf-8",
-                include_str!("page/page.js"),
-            ),
-        )
-        .route(
-            "/page.css",
-            file("text/css; charset=utf-8", include_str!("page/page.css")),
-        )
-        .route("/plotly.js", plotly)
-        .route("/figure.json", figure)
-        .route("/events", get(events))
-        .layer(middleware::from_fn(guard))
-        .with_state(App {
-            shared,
-            shutdown: shutdown.clone(),
-        });
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut shutdown = shutdown;
-    let result = axum::serve(Connections { listener, limit }, app)
-        .with_graceful_shutdown(async move {
-            shutdown.requested().await;
-        })
-        .await;
-    if let Err(error) = result {
-        tracing::error!(%error, "the server of the figure failed");
-    }
+    let at = |name: &str| format!("{path}/{name}");
+    let (html, script, style) = (
+        "text/html; charset=utf-8",
+        "text/javascript; charset=utf-8",
+        "text/css; charset=utf-8",
+    );
+    Router::new()
+        .route(&at(""), file(html, include_str!("page/index.html")))
+        .route(&at("page.js"), file(script, include_str!("page/page.js")))
+        .route(&at("page.css"), file(style, include_str!("page/page.css")))
+        .route(&at("plotly.js"), plotly)
+        .route(&at("figure.json"), figure)
+        .route(&at("events"), get(events))
 }
 
-/// Rejects requests from other machines' names, and adds the security headers.
-async fn guard(request: Request, next: Next) -> Response {
+/// Rejects requests from other machines' names.
+async fn require_loopback(request: Request, next: Next) -> Response {
     let host = request
         .headers()
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    if !matches!(name, Some("127.0.0.1" | "localhost")) {
-        let hint = "This page is for the machine on which it runs: open it as http://127.0.0.1.\n";
-        return (StatusCode::MISDIRECTED_REQUEST, hint).into_response();
+    if matches!(name, Some("127.0.0.1" | "localhost")) {
+        return next.run(request).await;
     }
-    let mut response = next.run(request).await;
+    let hint = "This page is for the machine on which it runs: open it as http://127.0.0.1, or at \
+                the address below the notebook's cell.\n";
+    (StatusCode::MISDIRECTED_REQUEST, hint).into_response()
+}
+
+/// Adds the security headers.
+async fn add_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),

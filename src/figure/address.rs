@@ -1,0 +1,146 @@
+//! The address of the page, as the browser that shows the notebook reaches it.
+//!
+//! The page is served on 127.0.0.1. Where the browser runs on another machine than the notebook's
+//! server, that address leads nowhere. [jupyter-server-proxy] then passes the page on: it is below the
+//! address of the server, behind the server's login. The address depends on who has started the kernel:
+//!
+//! | variable | set by | address |
+//! | --- | --- | --- |
+//! | `LIVE_SENTIMENT_FIGURE_URL` | the user | the template, with the port in place of `{port}` |
+//! | `JUPYTERHUB_SERVICE_PREFIX` | JupyterHub, Binder | below the prefix |
+//! | `LIVE_SENTIMENT_BASE_URL` | `kernel/start.py`, for a Jupyter server that is not only for this machine | below the base URL |
+//! | none | | `http://127.0.0.1:{port}/` |
+//!
+//! A server behind a proxy cannot tell by the `Host` header whether a request comes from the proxy, or
+//! from a stranger's page whose name resolves to 127.0.0.1. So a page with a proxied address has a
+//! random path, which a stranger does not know.
+//!
+//! [jupyter-server-proxy]: https://jupyter-server-proxy.readthedocs.io
+
+use crate::{Error, Result};
+use std::env;
+
+const TEMPLATE: &str = "LIVE_SENTIMENT_FIGURE_URL";
+const JUPYTERHUB: &str = "JUPYTERHUB_SERVICE_PREFIX";
+const BASE_URL: &str = "LIVE_SENTIMENT_BASE_URL";
+
+/// How the browser reaches the page.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Address {
+    /// Directly, on this machine.
+    Direct(u16),
+    /// Through a proxy. The URL may be relative to the server of the notebook.
+    Proxied(String),
+}
+
+impl Address {
+    /// Returns the address of the page on `port`, whose random path is `secret`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if `LIVE_SENTIMENT_FIGURE_URL` is not a template of an address.
+    pub(super) fn from_environment(port: u16, secret: &str) -> Result<Address> {
+        Address::new(|name| env::var(name).ok(), port, secret)
+    }
+
+    fn new(variable: impl Fn(&str) -> Option<String>, port: u16, secret: &str) -> Result<Address> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let below = |base: String| format!("{}/proxy/{{port}}", base.trim_end_matches('/'));
+        let template = match variable(TEMPLATE) {
+            Some(template) => {
+                check(&template)?;
+                template
+            }
+            None => match variable(JUPYTERHUB).or_else(|| variable(BASE_URL)) {
+                Some(base) => below(base),
+                None => return Ok(Address::Direct(port)),
+            },
+        };
+        let url = template.replace("{port}", &port.to_string());
+        Ok(Address::Proxied(format!(
+            "{}/{secret}/",
+            url.trim_end_matches('/')
+        )))
+    }
+
+    /// Returns the URL of the page.
+    pub(super) fn url(&self) -> String {
+        match self {
+            Address::Direct(port) => format!("http://127.0.0.1:{port}/"),
+            Address::Proxied(url) => url.clone(),
+        }
+    }
+}
+
+fn check(template: &str) -> Result<()> {
+    let starts = ["/", "http://", "https://"];
+    let reason = if !template.contains("{port}") {
+        "it does not contain `{port}`"
+    } else if !starts.iter().any(|start| template.starts_with(start)) {
+        "it is not a path and not an http address"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidArgument {
+        argument: format!("{TEMPLATE}={template:?}"),
+        reason,
+        hint: "give an address such as /proxy/{port}/ or https://server.example/proxy/{port}/",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(variables: &[(&str, &str)]) -> Result<String> {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(of, _)| *of == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Address::new(variable, 8051, "secret").map(|address| address.url())
+    }
+
+    #[test]
+    fn the_address_follows_who_has_started_the_kernel() {
+        assert_eq!(address(&[]).unwrap(), "http://127.0.0.1:8051/");
+        assert_eq!(
+            address(&[(BASE_URL, "")]).unwrap(),
+            "http://127.0.0.1:8051/"
+        );
+        let base = (BASE_URL, "/user/ada/");
+        assert_eq!(address(&[base]).unwrap(), "/user/ada/proxy/8051/secret/");
+        assert_eq!(address(&[(BASE_URL, "/")]).unwrap(), "/proxy/8051/secret/");
+        let hub = (JUPYTERHUB, "/user/bob/");
+        assert_eq!(
+            address(&[base, hub]).unwrap(),
+            "/user/bob/proxy/8051/secret/"
+        );
+        for (template, url) in [
+            ("/proxy/{port}/", "/proxy/8051/secret/"),
+            (
+                "https://a.example/p/{port}",
+                "https://a.example/p/8051/secret/",
+            ),
+            (
+                "https://{port}.a.example/",
+                "https://8051.a.example/secret/",
+            ),
+        ] {
+            assert_eq!(address(&[base, hub, (TEMPLATE, template)]).unwrap(), url);
+        }
+    }
+
+    #[test]
+    fn a_template_that_is_no_address_is_refused() {
+        for template in [
+            "/proxy/8050/",
+            "a.example/{port}/",
+            "javascript:alert({port})",
+        ] {
+            let error = address(&[(TEMPLATE, template)]).unwrap_err().to_string();
+            assert!(
+                error.contains(template) && error.contains("hint: "),
+                "{error}"
+            );
+        }
+    }
+}
