@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import growth
 import latency
@@ -80,5 +81,7 @@ def main(quick):
 
 if sys.argv[1:] == ["evcxr"]:
     notebook.measure_plain()
+elif sys.argv[1:2] == ["notebook"]:
+    print(notebook.waits([ROOT, *(Path(root).resolve() for root in sys.argv[2:])], TURNS))
 else:
     main(quick=sys.argv[1:] == ["quick"])

@@ -59,8 +59,10 @@ def main(options):
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.workspaces_dir={WORKSPACES}",
         f"--LabApp.default_url=/lab/workspaces/{WORKSPACE}",
-        "--log-level=WARN",
     ]
+    # What a reader needs is printed by `announce`.
+    if not any(option.startswith("--log-level") for option in options):
+        settings.append("--log-level=WARN")
     # JupyterLab refuses to run as root, the user in most containers, without this flag.
     root = ["--allow-root"] if os.getuid() == 0 else []
     os.execv(jupyter, [str(jupyter), "lab", *root, *settings, *options])

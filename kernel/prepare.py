@@ -98,7 +98,7 @@ def fingerprint():
     """Returns a hash that changes with everything that set-up makes."""
     digest = hashlib.sha256(subprocess.check_output([toolchain()[1], "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG + MANIFEST).encode())
-    ours = [*ROOT.glob("kernel/*.py"), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
+    ours = [*(ROOT / "kernel" / name for name in ("prepare.py", "start.py", "warm.py")), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
     for file in [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "requirements-dev.txt", *sorted(ours), *sorted(ROOT.glob("src/**/*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())

@@ -1,5 +1,6 @@
 """Both notebooks in JupyterLab, in a real browser: the live figure, and the links."""
 
+import http.client
 import re
 import shutil
 
@@ -18,14 +19,17 @@ def no_leftovers():
     until("JupyterLab's kernels to end with it", no_kernel_is_left)
 
 
+# A name that leads to this machine, in the browser alone.
+NAME = "notebooks.example"
+
+
 @pytest.fixture
-def lab(no_leftovers, start, free_port):
+def jupyter(no_leftovers, start, free_port):
+    """Starts JupyterLab, below a base URL. Returns a function that opens a page in a real browser."""
     port = free_port()
-    start(
-        "make", "lab", f"PORT={port}", f"FLAGS=--no-browser --IdentityProvider.token={TOKEN} --log-level=CRITICAL",
-    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        rules = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", rules])
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         context.set_default_timeout(LIMIT * 1000)
         # The notebooks belong to the repository: the outputs of this run must not be saved.
@@ -34,23 +38,42 @@ def lab(no_leftovers, start, free_port):
             lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_(),
         )
 
-        def open_notebook(name):
-            page = context.new_page()
-            address = f"http://127.0.0.1:{port}/lab/workspaces/{name}/tree/notebooks/{name}.ipynb?reset&token={TOKEN}"
+        def serve(base="/", flags=""):
+            fixed = f"--no-browser --IdentityProvider.token={TOKEN} --log-level=CRITICAL --ServerApp.base_url={base}"
+            server = start("make", "lab", f"PORT={port}", f"FLAGS={fixed} {flags}")
 
-            def answers():
-                try:
-                    return page.goto(address)
-                except Exception:
-                    return None
+            def open_page(path, host="127.0.0.1"):
+                page = context.new_page()
+                mark = "&" if "?" in path else "?"
+                address = f"http://{host}:{port}{base}{path}{mark}token={TOKEN}"
 
-            until("JupyterLab", answers)
-            page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-            page.get_by_text("Rust | Idle").wait_for()
-            return page
+                def answers():
+                    try:
+                        return page.goto(address)
+                    except Exception:
+                        return None
 
-        yield open_notebook
+                until("JupyterLab", answers)
+                return page
+
+            open_page.server = server
+            return open_page
+
+        yield serve
         browser.close()
+
+
+def notebook(open_page, name, **options):
+    page = open_page(f"lab/workspaces/{name}/tree/notebooks/{name}.ipynb?reset", **options)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("Rust | Idle").wait_for()
+    return page
+
+
+@pytest.fixture
+def lab(jupyter):
+    open_page = jupyter()
+    return lambda name: notebook(open_page, name)
 
 
 def run_all(page):
@@ -68,7 +91,10 @@ def test_a_link_to_the_documentation_opens_it(lab):
 
 def test_the_figure_moves_below_the_cell(lab):
     run_all(lab("Streamer"))
-    page = run_all(lab("Listener"))
+    figure_moves(run_all(lab("Listener")))
+
+
+def figure_moves(page):
     figure = page.locator("iframe").first.content_frame
 
     def tweets():
@@ -81,6 +107,47 @@ def test_the_figure_moves_below_the_cell(lab):
     until("more tweets", lambda: tweets() > before)
     assert figure.locator("#figure .scatterlayer .trace").count() > 0
     until("the latest tweets", lambda: figure.locator("#latest tr").count() > 0)
+
+
+def test_the_figure_moves_behind_a_remote_server(jupyter):
+    """The server has a base URL, and the browser knows it by a name that does not mean this machine."""
+    open_page = jupyter("/user/ada/", "--ServerApp.allow_remote_access=True")
+    run_all(notebook(open_page, "Streamer", host=NAME))
+    page = run_all(notebook(open_page, "Listener", host=NAME))
+    figure_moves(page)
+    source = page.locator("iframe").first.get_attribute("src")
+    port, secret = re.fullmatch(r"/user/ada/proxy/(\d+)/([0-9a-f]{32})/", source).groups()
+
+    def status(path, host):
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=LIMIT)
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
+
+    # A stranger's page, whose name leads to this machine, does not know the secret.
+    for path in ("/", "/page.js", "/figure.json", "/events"):
+        assert status(path, f"{NAME}:{port}") == 421
+        assert status(f"/{'0' * 32}{path}", f"{NAME}:{port}") == 404
+    assert status(f"/{secret}/figure.json", f"{NAME}:{port}") == 200
+    assert status("/figure.json", f"127.0.0.1:{port}") == 200
+    # Without the login of the server, nobody gets there.
+    login = http.client.HTTPConnection(*page.url.split("/")[2].replace(NAME, "127.0.0.1").split(":"), timeout=LIMIT)
+    login.request("GET", source, headers={"Host": NAME})
+    assert login.getresponse().status in (302, 403)
+
+
+def test_make_lab_shows_both_notebooks_and_says_what_to_do(jupyter):
+    open_page = jupyter()
+    page = open_page("lab/workspaces/side-by-side")
+    boxes = []
+    for name in ("Streamer", "Listener"):
+        title = page.locator(".jp-Notebook h1", has_text=name).first
+        title.wait_for()
+        boxes.append(title.bounding_box())
+    streamer, listener = boxes
+    assert streamer["x"] + 300 < listener["x"] and abs(streamer["y"] - listener["y"]) < 50
+    lines = []
+    until("what to do next", lambda: lines.append(open_page.server.stdout.readline()) or "Run All" in lines[-1])
+    assert "lab: JupyterLab is at http://127.0.0.1:" in lines[-2]
 
 
 def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):
@@ -112,5 +179,4 @@ def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):
     page.keyboard.insert_text('println!("now {}", streaming.status().counts.sent);')
     page.keyboard.press("Control+Enter")
     before = until("the output of the cell", sent)
-    page.keyboard.press("Control+Enter")
-    until("the stream to have gone on", lambda: sent() > before)
+    until("the stream to go on", lambda: page.keyboard.press("Control+Enter") or sent() > before)

@@ -1,5 +1,6 @@
 """Both notebooks at once, each in a real Rust kernel, and what a kernel leaves behind."""
 
+import json
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ import sys
 
 import nbformat
 import pytest
+from jupyter_client import KernelManager
+from jupyter_client.kernelspec import KernelSpec
 from conftest import DEFAULT, KERNELS, LIMIT, ROOT, listens, no_kernel_is_left, processes_with, until
 
 
@@ -89,13 +92,15 @@ def start_kafka(run):
     assert listens(DEFAULT)
 
 
+# Without /proc and pidfd, as on macOS, the kernel's keeper uses psutil.
+@pytest.mark.parametrize("variables", [{}, {"LIVE_SENTIMENT_PORTABLE": "1"}])
 @pytest.mark.parametrize("kill", [True, False])
-def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(kernel, kill):
-    manager, run = kernel.manager, kernel.run
-    start_kafka(run)
+def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(start_kernel, kill, variables):
+    kernel = start_kernel(**variables)
+    start_kafka(kernel.run)
     if kill:
-        os.kill(manager.provisioner.pid, signal.SIGKILL)
-    manager.shutdown_kernel(now=kill)
+        os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
+    kernel.manager.shutdown_kernel(now=kill)
     until("everything to be removed", no_kernel_is_left)
 
 
@@ -204,3 +209,39 @@ def test_the_committed_notebooks_contain_a_real_run_without_errors():
             assert last == seconds, "the outputs belong to the cells"
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"application/vnd.plotly.v1+json", "image/png"} <= kinds
+
+
+def test_the_kernel_is_installed_for_another_jupyter_and_removed_again(tmp_path):
+    data = tmp_path / "data"
+    # The kernel of a plain evcxr has this name.
+    plain = data / "kernels" / "rust" / "kernel.json"
+    plain.parent.mkdir(parents=True)
+    plain.write_text('{"argv": ["evcxr_jupyter"], "display_name": "Rust", "language": "rust"}')
+
+    def install(*arguments):
+        environment = {**os.environ, "JUPYTER_DATA_DIR": str(data)}
+        done = subprocess.run([ROOT / "kernel" / "install", *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "installed" in install()
+    spec = json.loads((data / "kernels" / "live_sentiment" / "kernel.json").read_text())
+    manager = KernelManager()
+    manager._kernel_spec = KernelSpec(**spec)
+    # Anywhere, not only in the folder of the notebooks.
+    manager.start_kernel(cwd=str(tmp_path))
+    client = manager.client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=LIMIT)
+        output = []
+        cell = 'Analyzer::new().score("I love bitcoin").compound > 0.5'
+        client.execute_interactive(cell, timeout=LIMIT, output_hook=lambda message: output.append(str(message["content"])))
+        assert "true" in "".join(output), output
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    assert "removed" in install("remove")
+    assert "not installed" in install("remove")
+    assert [folder.name for folder in (data / "kernels").iterdir()] == ["rust"]
+    assert "evcxr_jupyter" in plain.read_text()
