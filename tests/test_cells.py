@@ -77,6 +77,17 @@ def test_an_error_is_reported_from_the_store_too(start_kernel):
     assert answers[0] == answers[1]
 
 
+def test_a_cell_that_reads_a_file_is_compiled_again(start_kernel, tmp_path):
+    file = tmp_path / "data.txt"
+    cell = f'include_str!("{file}").len()'
+    kernel = start_kernel()
+    status, output = kernel.run(cell)
+    assert status == "error" and "data.txt" in output
+    for length in (3, 5):
+        file.write_text("x" * length)
+        assert start_kernel().run(cell) == ("ok", str(length))
+
+
 def test_types_of_cells_keep_their_identity(start_kernel):
     for _ in range(2):
         kernel = start_kernel()

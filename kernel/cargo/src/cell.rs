@@ -2,7 +2,7 @@
 
 use crate::kernel::{Kernel, State};
 use crate::rustc::{self, Call};
-use crate::{canonical, exit_code, failed, stub};
+use crate::{canonical, exit_code, failed, inputs, stub};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
@@ -47,7 +47,9 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
 
     match compile(kernel, arguments, &state, source) {
         Ok(Outcome::Cell(compiled)) => {
-            store(kernel, &key, &compiled);
+            if !inputs::has_others(kernel, &compiled.source, &compiled.messages) {
+                store(kernel, &key, &compiled);
+            }
             match kernel.prepares {
                 true => stub::replace(kernel, &compiled)
                     .map_or_else(|error| failed(&error), |()| print(kernel, &compiled)),

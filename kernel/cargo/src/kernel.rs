@@ -86,7 +86,9 @@ impl Kernel {
     }
 
     pub(crate) fn state(&self) -> State {
-        if self.directory.join(GIVEN_UP).exists() {
+        // The name of the directory is replaced in JSON, so it must not be escaped there.
+        let name = self.directory.to_string_lossy();
+        if self.directory.join(GIVEN_UP).exists() || name.contains(['"', '\\']) {
             return State::Other;
         }
         let (Ok(library), Ok(rustc)) = (self.library(), identity(&self.rustc)) else {

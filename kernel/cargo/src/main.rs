@@ -20,6 +20,7 @@
 mod answer;
 mod canonical;
 mod cell;
+mod inputs;
 mod kernel;
 mod metadata;
 mod rustc;

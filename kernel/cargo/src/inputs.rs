@@ -1,0 +1,90 @@
+//! Cells whose result depends on more than their text.
+//!
+//! A cell may include a file or read a variable of the environment while it is compiled. The result of
+//! such a cell is not stored, because the key does not contain what it has read.
+
+use crate::kernel::Kernel;
+use crate::rustc;
+use serde_json::Value;
+use std::fs;
+
+/// The macros that read other inputs, and `option_env`, which ends like one of them. evcxr's own text
+/// names one in a comment, so a bracket must follow.
+const READERS: [&str; 4] = ["include!", "include_str!", "include_bytes!", "env!"];
+/// The error for a module whose file does not exist.
+const MISSING_MODULE: &str = "E0583";
+
+/// Returns whether a cell has other inputs, or may have some.
+pub(crate) fn has_others(kernel: &Kernel, source: &str, messages: &[Value]) -> bool {
+    let dense: String = source.split_whitespace().collect();
+    let calls = |reader: &str| {
+        ["(", "[", "{"]
+            .iter()
+            .any(|bracket| dense.contains(&format!("{reader}{bracket}")))
+    };
+    if READERS.into_iter().any(calls) || dense.contains("#[path") {
+        return true;
+    }
+    let mut errors = messages
+        .iter()
+        .filter(|message| message["level"] == "error")
+        .peekable();
+    if errors.peek().is_some() {
+        return errors.any(may_pass);
+    }
+    // The compiler lists what it has read.
+    rustc::list_of_inputs(kernel)
+        .is_none_or(|file| fs::read_to_string(file).map_or(true, |list| lists_others(&list)))
+}
+
+/// Returns whether an error may be about something else than the text: those of macros have no code.
+fn may_pass(error: &Value) -> bool {
+    let text = error["message"].as_str().unwrap_or_default();
+    match error["code"]["code"].as_str() {
+        Some(code) => code == MISSING_MODULE,
+        None => !text.starts_with("aborting due to "),
+    }
+}
+
+/// Returns whether the list has another file than the cell, or a variable. It is in the format of make:
+/// a line `file:` for each file that was read, and a comment for each variable.
+fn lists_others(list: &str) -> bool {
+    list.lines().any(|line| {
+        line.starts_with("# env-dep:")
+            || line
+                .strip_suffix(':')
+                .is_some_and(|file| file != "src/lib.rs")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn files_and_variables_are_other_inputs() {
+        let own = "/a/libctx.so: src/lib.rs\n\n/a/ctx.d: src/lib.rs\n\nsrc/lib.rs:\n";
+        assert!(!lists_others(own));
+        assert!(lists_others(&format!("{own}../data.txt:\n")));
+        assert!(lists_others(&format!("{own}\n# env-dep:HOME=/root\n")));
+    }
+
+    #[test]
+    fn an_error_without_a_code_may_pass() {
+        let error = |code, message| json!({"level": "error", "code": code, "message": message});
+        assert!(may_pass(&error(Value::Null, "couldn't read `data.txt`")));
+        assert!(may_pass(&error(
+            json!({"code": "E0583"}),
+            "file not found for module"
+        )));
+        assert!(!may_pass(&error(
+            json!({"code": "E0308"}),
+            "mismatched types"
+        )));
+        assert!(!may_pass(&error(
+            Value::Null,
+            "aborting due to 2 previous errors"
+        )));
+    }
+}
