@@ -175,7 +175,10 @@ impl Streaming {
         loop {
             let waited = self.running.0.wait(progress_interval(start));
             let status = self.status();
-            println!("{status}");
+            // A stream that is just ending prints its last line when it has ended.
+            if waited != Waited::TimedOut || status.ended.is_none() {
+                println!("{status}");
+            }
             match waited {
                 Waited::TimedOut => {}
                 Waited::Done => return status,
