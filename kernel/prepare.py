@@ -21,18 +21,18 @@ from start import HOME, ROOT, STD, TOOLS, WARM, environment, toolchain
 STAMP = HOME / "warm.stamp"
 VENV = ROOT / ".venv"
 NOTEBOOKS = [ROOT / "notebooks" / name for name in ("Streamer.ipynb", "Listener.ipynb")]
-# How often the progress is printed, in seconds.
+# The time between two lines of progress, in seconds.
 INTERVAL = 10
-# How often a step is tried, and the pause between: a registry may fail once.
+# The number of attempts of a step, and the pause between two in seconds: a registry may fail once.
 TRIES, PAUSE = 3, 5
-# The seconds that the other crates take, relative to these, are near 0.7.
+# The compile times of the largest crates in seconds, as measured once. All others take about 0.7 s.
 HEAVY = {
-    "ra_ap_hir_ty": 70, "ra_ap_hir_def": 35, "ra_ap_ide_assists": 15, "ra_ap_hir": 13, "ra_ap_intern": 12, "ra_ap_ide": 9,
-    "ra_ap_hir_expand": 9, "ra_ap_ide_db": 8, "ra_ap_syntax": 8, "ra_ap_ide_completion": 5, "rdkafka-sys": 40, "ring": 10,
-    "live_sentiment": 15, "tokio": 8, "plotly": 6, "rustls": 4, "reqwest": 3, "jiff": 4, "evcxr": 4, "zeromq": 4,
+    "ra_ap_hir_ty": 59, "ra_ap_hir_def": 30, "ra_ap_intern": 11, "ra_ap_hir": 10, "ra_ap_hir_expand": 8, "ra_ap_syntax": 7,
+    "ra_ap_ide_assists": 7, "ra_ap_ide": 4, "ra_ap_ide_db": 3, "salsa": 3, "ra_ap_base_db": 3, "ra_ap_ide_completion": 3,
+    "rdkafka-sys": 38, "live_sentiment": 19, "tokio": 7, "jiff": 5, "plotly": 4, "rustls": 3, "ring": 2, "rdkafka": 3,
 }  # fmt: skip
 OTHER = 0.7
-# What follows the compilation: the cells of both notebooks.
+# The time that the cells of both notebooks take after that, in seconds.
 CELLS = 25
 
 # The kernel's own settings.
@@ -166,10 +166,10 @@ class Step:
         raise Failed(f"{self.name}: {command[0]} has failed\n{ending}{hint}")
 
 
-# Whether it may help to try again, and what to do.
+# For a text in the output of a program: whether another attempt may succeed, and a hint.
 NETWORK = (True, "the network or the registry does not answer; run this again, it continues where it stopped")
 REASONS = {
-    "no space left on device": (False, "the disk is full: make set-up needs 4 GB; free some space and run this again"),
+    "no space left on device": (False, "the disk is full: set-up needs 4 GB; free some space and run this again"),
     "hashes are required": (False, "requirements-dev.txt is damaged: `git checkout requirements-dev.txt`"),
     "do not match the hashes": (True, "a downloaded package is not the expected one; run this again"),
     "could not resolve host": NETWORK,

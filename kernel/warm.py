@@ -16,7 +16,7 @@ def run(cells):
     manager = KernelManager()
     argv = [str(PROGRAM), "--control_file", "{connection_file}"]
     manager._kernel_spec = KernelSpec(argv=argv, display_name="Rust", language="rust")
-    variables = {**environment(WARM), "LIVE_SENTIMENT_PREPARES": "1"}
+    variables = {**environment(WARM), "LIVE_SENTIMENT_SETUP": "1"}
     manager.start_kernel(env=variables, cwd=str(ROOT / "notebooks"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = manager.client()
     client.start_channels()

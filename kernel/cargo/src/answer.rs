@@ -20,7 +20,7 @@ pub(crate) fn answer(kernel: &Kernel, arguments: &[String]) -> ExitCode {
         return give(&ask(kernel, arguments));
     };
     let key = kernel.key("answer", &state, arguments).finish();
-    if kernel.reads()
+    if kernel.reads_store()
         && let Some(stored) = kernel.store.get(&key)
         && let Some(answer) = restore(kernel, &stored)
     {
@@ -30,15 +30,13 @@ pub(crate) fn answer(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     if let Ok(answer) = &answer
         && let Ok(json) = serde_json::to_string(answer)
     {
-        kernel
-            .store
-            .put(&key, kernel.without_directory(&json).as_bytes());
+        kernel.store.put(&key, kernel.to_portable(&json).as_bytes());
     }
     give(&answer)
 }
 
 fn restore(kernel: &Kernel, stored: &[u8]) -> Option<Answer> {
-    let json = kernel.with_directory(&String::from_utf8_lossy(stored));
+    let json = kernel.localize(&String::from_utf8_lossy(stored));
     let answer: Answer = serde_json::from_str(&json).ok()?;
     kernel.set_lock(&answer.lock).ok()?;
     Some(answer)

@@ -7,7 +7,7 @@
 //! variable. So the canonical text has them in alphabetical order.
 //!
 //! evcxr also numbers the cells, and calls the function of a cell by its number. So a cell is compiled
-//! with functions for a hundred numbers ([`names`]), and the canonical text has none.
+//! with functions for a hundred numbers ([`aliases`]), and the canonical text has none.
 
 /// What the lines of evcxr begin with. Only whole lines of exactly this form are moved, so the text of a
 /// user is not: it would have to repeat evcxr's own code, line by line.
@@ -20,8 +20,8 @@ const FORMS: [(&str, &str); 4] = [
 
 /// What the function of a cell begins with.
 const FUNCTION: &str = "pub extern \"C\" fn run_user_code_";
-/// The number of names of a cell.
-const NAMES: usize = 100;
+/// The number of functions of a cell.
+const ALIASES: usize = 100;
 
 /// Returns which group of movable lines a line belongs to.
 fn group(line: &str) -> Option<usize> {
@@ -61,7 +61,7 @@ pub(crate) fn text(text: &str) -> String {
     let mut canonical = String::with_capacity(text.len());
     for line in order(text) {
         match number(lines[line]) {
-            Some(number) => canonical += &format!("{FUNCTION}{}00…", number / NAMES),
+            Some(number) => canonical += &format!("{FUNCTION}{}00…", number / ALIASES),
             None => canonical += lines[line],
         }
         canonical.push('\n');
@@ -75,18 +75,18 @@ fn number(line: &str) -> Option<usize> {
 }
 
 /// Returns the functions by which a cell can be called under other numbers.
-pub(crate) fn names(text: &str) -> String {
+pub(crate) fn aliases(text: &str) -> String {
     let Some(own) = text.lines().find_map(number) else {
         return String::new();
     };
-    let first = own / NAMES * NAMES;
-    let mut names = format!("mod evcxr_names {{ use super::run_user_code_{own} as cell;\n");
-    for number in (first..first + NAMES).filter(|&number| number != own) {
-        names += "#[unsafe(no_mangle)] ";
-        names +=
+    let first = own / ALIASES * ALIASES;
+    let mut aliases = format!("mod evcxr_aliases {{ use super::run_user_code_{own} as cell;\n");
+    for number in (first..first + ALIASES).filter(|&number| number != own) {
+        aliases += "#[unsafe(no_mangle)] ";
+        aliases +=
             &format!("{FUNCTION}{number}(x: *mut u8) -> *mut u8 {{ cell(x.cast()).cast() }}\n");
     }
-    names + "}\n"
+    aliases + "}\n"
 }
 
 #[cfg(test)]
@@ -158,19 +158,19 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
     }
 
     #[test]
-    fn a_cell_has_a_hundred_names() {
-        let names = names(OTHER);
+    fn a_cell_can_be_called_by_a_hundred_numbers() {
+        let aliases = aliases(OTHER);
         for number in (0..100).filter(|&number| number != 42) {
             assert!(
-                names.contains(&format!("fn run_user_code_{number}(")),
+                aliases.contains(&format!("fn run_user_code_{number}(")),
                 "{number}"
             );
         }
         assert!(
-            !names.contains("fn run_user_code_42(") && !names.contains("fn run_user_code_100(")
+            !aliases.contains("fn run_user_code_42(") && !aliases.contains("fn run_user_code_100(")
         );
         let late = ONE.replace("_3(", "_123(");
         assert_ne!(text(ONE), text(&late));
-        assert!(super::names(&late).contains("fn run_user_code_199("));
+        assert!(super::aliases(&late).contains("fn run_user_code_199("));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Compiled {
 pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let source = fs::read_to_string(kernel.directory.join("src/lib.rs")).unwrap_or_default();
     let State::Prepared(state) = kernel.state() else {
-        kernel.give_up_the_store();
+        kernel.disable_store();
         let mut cargo = kernel.cargo(arguments);
         // The types of the cells keep their identity, see rustc.rs.
         let status = rustc::record(kernel, &mut cargo).and_then(|_| cargo.status());
@@ -38,7 +38,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let mut key = kernel.key("cell", &state, arguments);
     key.add(&canonical::text(&source));
     let key = key.finish();
-    if kernel.reads()
+    if kernel.reads_store()
         && let Some(stored) = kernel.store.get(&key)
         && let Ok(compiled) = restore(kernel, &stored, &source)
     {
@@ -47,10 +47,10 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
 
     match compile(kernel, arguments, &state, source) {
         Ok(Outcome::Cell(compiled)) => {
-            if !inputs::has_others(kernel, &compiled.source, &compiled.messages) {
+            if !inputs::has_other_inputs(kernel, &compiled.source, &compiled.messages) {
                 store(kernel, &key, &compiled);
             }
-            match kernel.prepares {
+            match kernel.is_setup {
                 true => stub::replace(kernel, &compiled)
                     .map_or_else(|error| failed(&error), |()| print(kernel, &compiled)),
                 false => print(kernel, &compiled),
@@ -70,10 +70,10 @@ enum Outcome {
 }
 
 fn compile(kernel: &Kernel, arguments: &[String], state: &str, source: String) -> Result<Outcome> {
-    let text = source.clone() + &canonical::names(&source);
+    let text = source.clone() + &canonical::aliases(&source);
     fs::write(kernel.directory.join("src/lib.rs"), text)?;
     let call = kernel.key("call", state, arguments).finish();
-    if kernel.reads()
+    if kernel.reads_store()
         && let Some(stored) = kernel.store.get(&call)
         && let Some(compiled) = compile_with_rustc(kernel, &stored, &source)
     {
@@ -93,7 +93,7 @@ fn compile_with_cargo(
     let record = rustc::record(kernel, &mut cargo)?;
     let built = cargo.stderr(Stdio::inherit()).output()?;
     if let Ok(record) = fs::read_to_string(record) {
-        let record = kernel.without_directory(&record);
+        let record = kernel.to_portable(&record);
         kernel.store.put(call, record.as_bytes());
     }
     let mut compiled = Compiled {
@@ -133,8 +133,7 @@ fn compile_with_cargo(
 /// Compiles the cell with the call of rustc that cargo has made before. Returns `None` where that is not
 /// possible, for a reason other than an error in the cell.
 fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Compiled> {
-    let call: Call =
-        serde_json::from_str(&kernel.with_directory(&String::from_utf8_lossy(call))).ok()?;
+    let call: Call = serde_json::from_str(&kernel.localize(&String::from_utf8_lossy(call))).ok()?;
     let output = call.run(kernel).ok()?;
     let messages: Vec<Value> = String::from_utf8_lossy(&output.stderr)
         .lines()
@@ -167,7 +166,7 @@ fn store(kernel: &Kernel, key: &str, compiled: &Compiled) {
     let Ok(json) = serde_json::to_string(compiled) else {
         return;
     };
-    let mut content = kernel.without_directory(&json).into_bytes();
+    let mut content = kernel.to_portable(&json).into_bytes();
     content.push(b'\n');
     if let Some(path) = &compiled.shared_object {
         let Ok(shared_object) = fs::read(kernel.directory.join(path)) else {
@@ -184,7 +183,7 @@ fn restore(kernel: &Kernel, stored: &[u8], source: &str) -> Result<Compiled> {
         .iter()
         .position(|&byte| byte == b'\n')
         .ok_or(ErrorKind::InvalidData)?;
-    let json = kernel.with_directory(&String::from_utf8_lossy(&stored[..end]));
+    let json = kernel.localize(&String::from_utf8_lossy(&stored[..end]));
     let mut compiled: Compiled = serde_json::from_str(&json).map_err(Error::other)?;
     if let Some(path) = &compiled.shared_object {
         replace(&kernel.directory.join(path), &stored[end + 1..])?;

@@ -14,8 +14,8 @@ const READERS: [&str; 4] = ["include!", "include_str!", "include_bytes!", "env!"
 /// The error for a module whose file does not exist.
 const MISSING_MODULE: &str = "E0583";
 
-/// Returns whether a cell has other inputs, or may have some.
-pub(crate) fn has_others(kernel: &Kernel, source: &str, messages: &[Value]) -> bool {
+/// Returns whether the result of a cell may depend on more than its text.
+pub(crate) fn has_other_inputs(kernel: &Kernel, source: &str, messages: &[Value]) -> bool {
     let dense: String = source.split_whitespace().collect();
     let calls = |reader: &str| {
         ["(", "[", "{"]
@@ -30,15 +30,15 @@ pub(crate) fn has_others(kernel: &Kernel, source: &str, messages: &[Value]) -> b
         .filter(|message| message["level"] == "error")
         .peekable();
     if errors.peek().is_some() {
-        return errors.any(may_pass);
+        return errors.any(may_be_transient);
     }
     // The compiler lists what it has read.
     rustc::list_of_inputs(kernel)
         .is_none_or(|file| fs::read_to_string(file).map_or(true, |list| lists_others(&list)))
 }
 
-/// Returns whether an error may be about something else than the text: those of macros have no code.
-fn may_pass(error: &Value) -> bool {
+/// Returns whether an error may have another cause than the text. The errors of macros have no code.
+fn may_be_transient(error: &Value) -> bool {
     let text = error["message"].as_str().unwrap_or_default();
     match error["code"]["code"].as_str() {
         Some(code) => code == MISSING_MODULE,
@@ -71,18 +71,21 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_code_may_pass() {
+    fn an_error_without_a_code_may_be_transient() {
         let error = |code, message| json!({"level": "error", "code": code, "message": message});
-        assert!(may_pass(&error(Value::Null, "couldn't read `data.txt`")));
-        assert!(may_pass(&error(
+        assert!(may_be_transient(&error(
+            Value::Null,
+            "couldn't read `data.txt`"
+        )));
+        assert!(may_be_transient(&error(
             json!({"code": "E0583"}),
             "file not found for module"
         )));
-        assert!(!may_pass(&error(
+        assert!(!may_be_transient(&error(
             json!({"code": "E0308"}),
             "mismatched types"
         )));
-        assert!(!may_pass(&error(
+        assert!(!may_be_transient(&error(
             Value::Null,
             "aborting due to 2 previous errors"
         )));

@@ -7,13 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Stands for the directory of a kernel in what is stored.
+/// The placeholder for the directory of a kernel in stored results.
 const DIRECTORY: &str = "@DIRECTORY-OF-THE-KERNEL@";
 /// Marks the directory of a kernel that does not use the store.
-const GIVEN_UP: &str = "without-store";
+const STORE_DISABLED: &str = "store-disabled";
 /// What `make setup` has compiled, in the directory that kernels get a copy of.
 const PREPARED: &str = "prepared.json";
-/// Variables that change what a program prints, and not what it compiles.
+/// Variables that do not change what is compiled.
 const WITHOUT_EFFECT: [&str; 4] = [
     "RUST_BACKTRACE",
     "RUST_LOG",
@@ -32,8 +32,8 @@ pub(crate) struct Kernel {
     pub(crate) store: Store,
     /// The repository, with the library.
     root: PathBuf,
-    /// Whether this is the kernel that `make setup` runs.
-    pub(crate) prepares: bool,
+    /// Whether `make setup` runs this kernel to fill the store.
+    pub(crate) is_setup: bool,
 }
 
 /// What the crates in the directory of a kernel were compiled from.
@@ -62,7 +62,7 @@ impl Kernel {
             cargo_home: path("LIVE_SENTIMENT_CARGO_HOME")?,
             store: Store::new(path("LIVE_SENTIMENT_STORE")?),
             root: path("LIVE_SENTIMENT_ROOT")?,
-            prepares: env::var_os("LIVE_SENTIMENT_PREPARES").is_some(),
+            is_setup: env::var_os("LIVE_SENTIMENT_SETUP").is_some(),
         })
     }
 
@@ -88,7 +88,7 @@ impl Kernel {
     pub(crate) fn state(&self) -> State {
         // The name of the directory is replaced in JSON, so it must not be escaped there.
         let name = self.directory.to_string_lossy();
-        if self.directory.join(GIVEN_UP).exists() || name.contains(['"', '\\']) {
+        if self.directory.join(STORE_DISABLED).exists() || name.contains(['"', '\\']) {
             return State::Other;
         }
         let (Ok(library), Ok(rustc)) = (self.library(), identity(&self.rustc)) else {
@@ -117,7 +117,7 @@ impl Kernel {
         let prepared = prepared.and_then(|json| serde_json::from_slice::<Prepared>(&json).ok());
         let prepared =
             prepared.filter(|prepared| prepared.library == library && prepared.rustc == rustc);
-        if self.prepares {
+        if self.is_setup {
             let mut prepared = prepared.unwrap_or(Prepared {
                 library,
                 rustc,
@@ -138,30 +138,29 @@ impl Kernel {
         }
     }
 
-    /// Lets cargo do everything from now on: what is in this directory is not what `make setup` has
-    /// compiled.
-    pub(crate) fn give_up_the_store(&self) {
-        if !self.prepares {
+    /// Disables the store for this kernel: from now on its directory contains other crates than those
+    /// that `make setup` has compiled.
+    pub(crate) fn disable_store(&self) {
+        if !self.is_setup {
             // Where this fails, the next state differs too.
-            let _ = fs::write(self.directory.join(GIVEN_UP), "");
+            let _ = fs::write(self.directory.join(STORE_DISABLED), "");
         }
     }
 
-    /// Whether results are looked up. `make setup` makes them anew.
-    pub(crate) fn reads(&self) -> bool {
-        !self.prepares
+    /// Returns whether results are looked up. `make setup` computes them again.
+    pub(crate) fn reads_store(&self) -> bool {
+        !self.is_setup
     }
 
-    /// Returns the key of a call, without what else the result depends on.
+    /// Returns the key of a call. The caller adds what else the result depends on.
     pub(crate) fn key(&self, kind: &str, state: &str, arguments: &[String]) -> Key {
         let mut key = Key::new(kind);
         key.add(state);
         for argument in arguments {
-            key.add(&self.without_directory(argument));
+            key.add(&self.to_portable(argument));
         }
-        key.add("in").add(
-            &self.without_directory(&env::current_dir().unwrap_or_default().to_string_lossy()),
-        );
+        key.add("in")
+            .add(&self.to_portable(&env::current_dir().unwrap_or_default().to_string_lossy()));
         let mut variables: Vec<(String, String)> = env::vars_os()
             .map(|(name, value)| {
                 (
@@ -170,21 +169,24 @@ impl Kernel {
                 )
             })
             .filter(|(name, _)| name.starts_with("CARGO") || name.starts_with("RUST"))
-            .filter(|(name, _)| !WITHOUT_EFFECT.contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !WITHOUT_EFFECT.contains(&name.as_str()) && !name.ends_with("_TOKEN")
+            })
             .collect();
         variables.sort();
         for (name, value) in variables {
-            key.add(&name).add(&self.without_directory(&value));
+            key.add(&name).add(&self.to_portable(&value));
         }
         key
     }
 
-    /// Replaces the directory of the kernel, which is another for each, by a name.
-    pub(crate) fn without_directory(&self, text: &str) -> String {
+    /// Replaces the directory of this kernel by a placeholder.
+    pub(crate) fn to_portable(&self, text: &str) -> String {
         text.replace(&*self.directory.to_string_lossy(), DIRECTORY)
     }
 
-    pub(crate) fn with_directory(&self, text: &str) -> String {
+    /// Replaces the placeholder by the directory of this kernel.
+    pub(crate) fn localize(&self, text: &str) -> String {
         text.replace(DIRECTORY, &self.directory.to_string_lossy())
     }
 
@@ -192,7 +194,7 @@ impl Kernel {
         fs::read_to_string(self.directory.join("Cargo.lock")).unwrap_or_default()
     }
 
-    /// Leaves the lock file as cargo has left it.
+    /// Writes the lock file, if it differs.
     pub(crate) fn set_lock(&self, lock: &str) -> std::io::Result<()> {
         match lock == self.lock() {
             true => Ok(()),

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Some("build") => cell::build(&kernel, &arguments),
         // What `make setup` does not ask, and what changes files.
         Some("check" | "clean" | "add" | "update" | "fetch") | None => {
-            kernel.give_up_the_store();
+            kernel.disable_store();
             run(&mut kernel.cargo(&arguments))
         }
         Some(_) => answer::answer(&kernel, &arguments),

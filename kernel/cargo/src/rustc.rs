@@ -19,12 +19,24 @@ pub(crate) const CELL: &str = "ctx";
 /// Names the file for the recorded call.
 const RECORD: &str = "LIVE_SENTIMENT_RECORD";
 
+/// What cargo sets for the compiler, besides `CARGO_PKG_…`. Other variables may contain credentials, such
+/// as the token of a registry, and must not be stored.
+const SET_BY_CARGO: [&str; 7] = [
+    "CARGO",
+    "CARGO_CRATE_NAME",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PRIMARY_PACKAGE",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+    "LD_LIBRARY_PATH",
+];
+
 /// A call of rustc, with a name in place of the kernel's directory.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Call {
     rustc: String,
     arguments: Vec<String>,
-    /// What cargo has added to the environment.
+    /// The variables that cargo has set.
     variables: Vec<(String, String)>,
 }
 
@@ -49,12 +61,13 @@ pub(crate) fn wrap(arguments: &[String]) -> ExitCode {
             }
         }
         if let Some(file) = env::var_os(RECORD) {
-            let added = |name: &str| name.starts_with("CARGO") || name == "LD_LIBRARY_PATH";
+            let is_set_by_cargo =
+                |name: &str| SET_BY_CARGO.contains(&name) || name.starts_with("CARGO_PKG_");
             let call = Call {
                 rustc: arguments[0].clone(),
                 arguments: arguments[1..].to_vec(),
                 variables: env::vars()
-                    .filter(|(name, _)| added(name) && name != "CARGO_MAKEFLAGS")
+                    .filter(|(name, _)| is_set_by_cargo(name))
                     .collect(),
             };
             // Without the record, the next cell is compiled by cargo again.

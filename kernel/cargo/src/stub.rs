@@ -23,7 +23,7 @@ pub(crate) fn replace(kernel: &Kernel, cell: &Compiled) -> Result<()> {
     let stub = kernel.directory.join("stub.so");
     if !stub.exists() {
         let source = kernel.directory.join("stub.rs");
-        fs::write(&source, FUNCTION.to_owned() + &canonical::names(FUNCTION))?;
+        fs::write(&source, FUNCTION.to_owned() + &canonical::aliases(FUNCTION))?;
         let mut rustc = Command::new(&kernel.rustc);
         rustc.args(["--edition=2024", "--crate-type=cdylib", "-o"]);
         if !rustc.arg(&stub).arg(&source).status()?.success() {
