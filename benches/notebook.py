@@ -19,7 +19,7 @@ import time
 import nbformat
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 from machine import EXAMPLES, HOME, ROOT, Embedded, Program, end_with_parent, free_port, listens, median, reached, say, spread, table, until
 
@@ -190,6 +190,14 @@ def in_a_browser(root):
         lab.wait()
 
 
+def in_a_browser_or_again(root):
+    try:
+        return in_a_browser(root)
+    except TimeoutError as error:
+        say(f"JupyterLab with the notebooks of {root} was not ready: {error}; trying once more")
+        return in_a_browser(root)
+
+
 def need_port_9092():
     """The notebooks start their broker there. That of an earlier run ends with its kernel."""
     until(lambda: not listens(9092), "port 9092 to be free; hint: `make stop`")
@@ -200,7 +208,7 @@ def waits(roots, turns):
     found = {root: [] for root in roots}
     for turn in range(turns):
         for root in roots:
-            found[root].append((*one_by_one(root), both(root), in_a_browser(root)))
+            found[root].append((*one_by_one(root), both(root), in_a_browser_or_again(root)))
         say(f"cells: turn {turn + 1} of {turns}")
     seconds = lambda values: "–" if None in values else spread(values, lambda value: f"{value:.2f}")
     names = [
