@@ -62,7 +62,7 @@ def main(options):
     ]
     # What a reader needs is printed by `announce`.
     if not any(option.startswith("--log-level") for option in options):
-        settings.append("--log-level=WARN")
+        settings.append("--log-level=ERROR")
     # JupyterLab refuses to run as root, the user in most containers, without this flag.
     root = ["--allow-root"] if os.getuid() == 0 else []
     os.execv(jupyter, [str(jupyter), "lab", *root, *settings, *options])
