@@ -5,8 +5,8 @@
 //! a handler. Every call of this crate that waits then returns, and whatever runs in the background
 //! continues. In a program nothing is installed, and Ctrl-C ends the program as usual.
 //!
-//! A call waits in one of two ways. [`wait`] blocks in short slices and looks for an interrupt in
-//! between. [`call`] is for work that cannot be divided, such as a request to a broker: it moves the
+//! A call waits in one of two ways. `wait` blocks in short slices and looks for an interrupt in
+//! between. `call` is for work that cannot be divided, such as a request to a broker: it moves the
 //! work to another thread, and no longer waits for that thread after an interrupt.
 
 use crate::runtime::{block_on, runtime};
