@@ -79,9 +79,20 @@ def main(quick):
     say(f"docs/benchmarks.md is written, after {(time.monotonic() - began) / 60:.1f} minutes")
 
 
+def notebooks(others):
+    """Measures the notebooks only, and replaces their part of docs/benchmarks.md. The notebooks of other
+    checkouts are measured in turn with these."""
+    file = ROOT / "docs" / "benchmarks.md"
+    before, _, after = file.read_text().partition("## Notebooks\n")
+    _, heading, rest = after.partition("\n## ")
+    text = f"{machine()}\n\n{notebook.tables(TURNS, others)}"
+    file.write_text(f"{before}## Notebooks\n\n{text}\n{heading}{rest}")
+    say("the part Notebooks of docs/benchmarks.md is written")
+
+
 if sys.argv[1:] == ["evcxr"]:
     notebook.measure_plain()
 elif sys.argv[1:2] == ["notebook"]:
-    print(notebook.waits([ROOT, *(Path(root).resolve() for root in sys.argv[2:])], TURNS))
+    notebooks([Path(root).resolve() for root in sys.argv[2:]])
 else:
     main(quick=sys.argv[1:] == ["quick"])

@@ -264,5 +264,5 @@ def setup(turns):
     return f"`make setup`: from nothing {nothing}; with nothing to do {spread(took, lambda value: f'{value:.2f}')} s."
 
 
-def tables(turns):
-    return "\n\n".join([kernels(turns), waits([ROOT], turns), setup(turns)])
+def tables(turns, others=()):
+    return "\n\n".join([kernels(turns), waits([ROOT, *others], turns), setup(turns)])
