@@ -29,7 +29,7 @@ PLAIN = HOME / "evcxr.json"
 
 
 def plain():
-    """evcxr as `cargo install` installs it: no settings, and an empty directory to compile in."""
+    """evcxr without our settings and our cargo, and with an empty directory to compile in."""
     shutil.rmtree(HOME / "evcxr", ignore_errors=True)
     folders = {name: HOME / "evcxr" / name for name in ("EVCXR_TMPDIR", "EVCXR_CONFIG_DIR", "JUPYTER_PATH")}
     for folder in folders.values():
