@@ -140,7 +140,7 @@ def start(connection_file):
         sys.exit("The Rust kernel is not set up.\nhint: run `make setup` in the repository")
     remove_leftovers()
     own = HOME / f"kernel-{os.getpid()}"
-    copy(WARM, own)
+    # Before the copy: this process may be killed while it copies.
     subprocess.Popen(
         [sys.executable, __file__, "--keep", str(own), str(os.getpid()), os.environ.get("JPY_PARENT_PID", "")],
         start_new_session=True,
@@ -148,6 +148,7 @@ def start(connection_file):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    copy(WARM, own)
     # evcxr would end the process of the cells. It inherits this, and the handler of our library ends a
     # wait instead, see src/interrupt.rs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -160,6 +161,10 @@ def keep(own, kernel, parent):
     of the kernel, and removes its directory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wait_for_the_end_of_one([int(process) for process in (kernel, parent) if process])
+    # The kernel is the parent of this process while it lives. It may still be copying.
+    while os.getppid() == int(kernel):
+        os.kill(int(kernel), signal.SIGKILL)
+        time.sleep(0.05)
     while left := processes_with("EVCXR_TMPDIR", own):
         for process in left:
             try:

@@ -104,6 +104,15 @@ def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(start_kernel, 
     until("everything to be removed", no_kernel_is_left)
 
 
+def test_a_kernel_that_is_killed_while_it_starts_leaves_nothing(tmp_path):
+    for _ in range(10):
+        start = subprocess.Popen([sys.executable, ROOT / "kernel" / "start.py", tmp_path / "connection.json"])
+        until("the directory of the kernel", lambda: (KERNELS / f"kernel-{start.pid}").exists())
+        start.kill()
+        start.wait()
+    until("everything to be removed", no_kernel_is_left)
+
+
 def test_a_kernel_uses_the_versions_of_the_lock_file(kernel):
     def packages(lock):
         return set(re.findall(r'name = "(.+)"\nversion = "(.+)"', lock.read_text()))
