@@ -15,8 +15,10 @@ import re
 import sys
 import threading
 from pathlib import Path
+from queue import Empty
 
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -67,6 +69,19 @@ class CellFailed(Exception):
     """An error left a cell through `?`. evcxr prints it, but reports the cell as successful."""
 
 
+def add_late_errors(client, cell):
+    """Adds the rest of an error. evcxr passes standard error on in a thread of its own, so its last lines
+    may follow the end of the cell."""
+    receive = run_sync(client.kc.get_iopub_msg)
+    try:
+        while True:
+            content = receive(timeout=0.5)["content"]
+            if content.get("name") == "stderr":
+                cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=content["text"]))
+    except Empty:
+        pass
+
+
 def check(cell):
     errors = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
     if errors:
@@ -106,6 +121,8 @@ class Run(threading.Thread):
                 try:
                     for index, cell in enumerate(self.notebook.cells):
                         client.execute_cell(cell, index)
+                        if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
+                            add_late_errors(client, cell)
                         check(cell)
                     self.barrier.wait()
                 except BaseException:
