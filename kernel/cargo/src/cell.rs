@@ -17,9 +17,9 @@ const FAILED: u8 = 101;
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Compiled {
     /// The text, in the order in which it was compiled.
-    source: String,
+    pub(crate) source: String,
     /// The messages of the compiler.
-    messages: Vec<Value>,
+    pub(crate) messages: Vec<Value>,
     /// The path of the shared object below the kernel's directory; none after an error.
     pub(crate) shared_object: Option<PathBuf>,
     /// The lock file after the compilation.
@@ -47,7 +47,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
 
     match compile(kernel, arguments, &state, source) {
         Ok(Outcome::Cell(compiled)) => {
-            if !inputs::has_other_inputs(kernel, &compiled.source, &compiled.messages) {
+            if !inputs::has_other_inputs(kernel, &compiled) {
                 store(kernel, &key, &compiled);
             }
             match kernel.is_setup {

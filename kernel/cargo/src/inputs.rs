@@ -3,8 +3,9 @@
 //! A cell may include a file or read a variable of the environment while it is compiled. The result of
 //! such a cell is not stored, because the key does not contain what it has read.
 
+use crate::cell::Compiled;
 use crate::kernel::Kernel;
-use crate::rustc;
+use crate::rustc::CELL;
 use serde_json::Value;
 use std::fs;
 
@@ -15,8 +16,8 @@ const READERS: [&str; 4] = ["include!", "include_str!", "include_bytes!", "env!"
 const MISSING_MODULE: &str = "E0583";
 
 /// Returns whether the result of a cell may depend on more than its text.
-pub(crate) fn has_other_inputs(kernel: &Kernel, source: &str, messages: &[Value]) -> bool {
-    let dense: String = source.split_whitespace().collect();
+pub(crate) fn has_other_inputs(kernel: &Kernel, cell: &Compiled) -> bool {
+    let dense: String = cell.source.split_whitespace().collect();
     let calls = |reader: &str| {
         ["(", "[", "{"]
             .iter()
@@ -25,16 +26,17 @@ pub(crate) fn has_other_inputs(kernel: &Kernel, source: &str, messages: &[Value]
     if READERS.into_iter().any(calls) || dense.contains("#[path") {
         return true;
     }
-    let mut errors = messages
-        .iter()
-        .filter(|message| message["level"] == "error")
-        .peekable();
-    if errors.peek().is_some() {
+    let Some(shared_object) = &cell.shared_object else {
+        let mut errors = cell
+            .messages
+            .iter()
+            .filter(|message| message["level"] == "error");
         return errors.any(may_be_transient);
-    }
-    // The compiler lists what it has read.
-    rustc::list_of_inputs(kernel)
-        .is_none_or(|file| fs::read_to_string(file).map_or(true, |list| lists_others(&list)))
+    };
+    // The compiler lists what it has read, in the folder from which cargo takes the shared object.
+    let list = kernel.directory.join(shared_object);
+    let list = list.with_file_name("deps").join(format!("{CELL}.d"));
+    fs::read_to_string(list).map_or(true, |list| lists_others(&list))
 }
 
 /// Returns whether an error may have another cause than the text. The errors of macros have no code.

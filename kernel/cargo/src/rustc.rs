@@ -90,23 +90,6 @@ pub(crate) fn record(kernel: &Kernel, cargo: &mut Command) -> std::io::Result<Pa
     Ok(file)
 }
 
-/// Returns the file in which the compiler has listed what it has read for the last cell.
-pub(crate) fn list_of_inputs(kernel: &Kernel) -> Option<PathBuf> {
-    let targets = fs::read_dir(kernel.directory.join("target")).ok()?;
-    let lists = targets.filter_map(|target| {
-        Some(
-            target
-                .ok()?
-                .path()
-                .join("debug/deps")
-                .join(format!("{CELL}.d")),
-        )
-    });
-    lists
-        .filter(|list| list.exists())
-        .max_by_key(|list| list.metadata().and_then(|file| file.modified()).ok())
-}
-
 impl Call {
     pub(crate) fn run(&self, kernel: &Kernel) -> std::io::Result<Output> {
         Command::new(&self.rustc)
