@@ -122,7 +122,7 @@ class Step:
         self.process = None
         self.error = None
         self.stopped = False
-        self.ended = None
+        self.ended = False
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -134,7 +134,7 @@ class Step:
         except (OSError, subprocess.SubprocessError) as error:
             self.error = f"{self.name}: {error}"
         finally:
-            self.ended = time.monotonic()
+            self.ended = True
 
     def stop(self):
         self.stopped = True
@@ -297,16 +297,17 @@ def run(steps):
     began = time.monotonic()
     printed = began
     try:
-        while any(not step.ended for step in steps):
+        while True:
+            # In this order: a step that has ended by now has set its error before.
+            ended = all(step.ended for step in steps)
             if failed := next((step for step in steps if step.error), None):
                 raise Failed(failed.error)
+            if ended:
+                return
             if time.monotonic() - printed >= INTERVAL:
                 printed = time.monotonic()
                 say(progress(steps, began))
             time.sleep(0.1)
-        for step in steps:
-            if step.error:
-                raise Failed(step.error)
     finally:
         for step in steps:
             if not step.ended:
