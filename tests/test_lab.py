@@ -1,6 +1,7 @@
 """Both notebooks in JupyterLab, in a real browser: the live figure, and the links."""
 
 import http.client
+import itertools
 import re
 import shutil
 
@@ -168,15 +169,19 @@ def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):
     page.get_by_role("button", name="Interrupt the kernel").click()
     until("the end of the wait", lambda: "interrupted; the stream is still running" in text())
 
-    def sent():
-        """Returns what the last cell has printed, if it has."""
-        shown = re.findall(r"now (\d+)\n", text())
-        return int(shown[-1]) if shown else 0
-
-    # Another text for the last cell, which reads the variables.
     last.locator(".cm-content").click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text('println!("now {}", streaming.status().counts.sent);')
-    page.keyboard.press("Control+Enter")
-    before = until("the output of the cell", sent)
-    until("the stream to go on", lambda: page.keyboard.press("Control+Enter") or sent() > before)
+    runs = itertools.count()
+
+    def sent():
+        """Writes another text into the last cell, which reads the variables. Runs it, and returns its number."""
+        run = next(runs)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(f'println!("run {run}: {{}}", streaming.status().counts.sent);')
+        page.keyboard.press("Control+Enter")
+        # One execution at a time: JupyterLab removes the output of a cell that is run again.
+        return int(until("the output of the cell", lambda: re.search(rf"run {run}: (\d+)\n", text()))[1])
+
+    before = sent()
+    until("the stream to go on", lambda: sent() > before)
