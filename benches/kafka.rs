@@ -106,7 +106,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
         .start(Demo::default().rate(rate as f64).unwrap())
         .unwrap();
     while !streaming.wait_for(Duration::from_secs(60)) {}
-    while listening.summary().total.counted < streaming.status().counts.sent {
+    while listening.status().total.counted < streaming.status().counts.sent {
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut all: Vec<f64> = latencies.try_iter().collect();
@@ -190,7 +190,7 @@ fn scorers(kafka: &Kafka, tweets: u64) {
             .collect();
         let listening = Listener::scored(kafka, &to).count(tweets).start().unwrap();
         // Joining the group does not count as scoring.
-        while listening.summary().total.counted == 0 {
+        while listening.status().total.counted == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
         let joined = begin.elapsed();
@@ -202,7 +202,7 @@ fn scorers(kafka: &Kafka, tweets: u64) {
             tweets as f64 / seconds,
             cpu * 1e6 / tweets as f64,
             joined.as_secs_f64(),
-            listening.summary().uncounted.duplicate
+            listening.status().uncounted.duplicate
         );
     }
 }
@@ -224,7 +224,7 @@ fn takeover(kafka: &Kafka) {
         .unwrap();
     let behind = || {
         let sent = streaming.status().counts.sent;
-        sent.saturating_sub(listening.summary().total.counted)
+        sent.saturating_sub(listening.status().total.counted)
     };
     let settle = || {
         std::thread::sleep(Duration::from_secs(10));
@@ -251,14 +251,14 @@ fn takeover(kafka: &Kafka) {
         settle();
     }
     let status = streaming.stop();
-    while listening.summary().total.counted < status.counts.sent {
+    while listening.status().total.counted < status.counts.sent {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!(
         "sent {}, scored {}, duplicates {}",
         status.counts.sent,
-        listening.summary().total.counted,
-        listening.summary().uncounted.duplicate
+        listening.status().total.counted,
+        listening.status().uncounted.duplicate
     );
 }
 
@@ -318,7 +318,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
     println!("streamer: {tenth} MB after a tenth, {last} MB at the end");
     for part in [10, 5, 2, 1] {
         let goal = tweets / part * 99 / 100;
-        while watch.summary().total.counted < goal {
+        while watch.status().total.counted < goal {
             std::thread::sleep(Duration::from_millis(20));
         }
         let sizes: Vec<String> = programs
@@ -327,7 +327,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
             .collect();
         println!(
             "after {} tweets: {}",
-            watch.summary().total.counted,
+            watch.status().total.counted,
             sizes.join(", ")
         );
     }

@@ -5,6 +5,7 @@ mod common;
 use clap::{Parser, ValueEnum};
 use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
+use live_sentiment::sentiment::weighted;
 use std::error::Error;
 
 /// Score the tweets of a Kafka topic, and draw the running sum
@@ -19,6 +20,12 @@ struct Arguments {
     /// Read a topic of scores from the scorer program, and only add them up
     #[arg(long)]
     scored: bool,
+    /// Also show a second listener in the figure, whose metric ignores the followers
+    #[arg(long)]
+    compare: bool,
+    /// Wait this many milliseconds for each tweet, to see how the lag grows
+    #[arg(long, default_value_t = 0)]
+    delay: u64,
     /// Where in the topic to start
     #[arg(long, value_enum, default_value_t = From::Earliest)]
     from: From,
@@ -55,6 +62,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         true => Listener::scored(&kafka, &arguments.topic),
         false => Listener::new(&kafka, &arguments.topic),
     };
+    let delay = Duration::from_millis(arguments.delay);
+    let listener = match delay.is_zero() {
+        true => listener,
+        false => listener.metric(move |tweet, sentiment| {
+            std::thread::sleep(delay);
+            weighted(tweet, sentiment)
+        }),
+    };
     let mut listener = listener.from(match arguments.from {
         From::Earliest => StartFrom::Earliest,
         From::Latest => StartFrom::Latest,
@@ -66,10 +81,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
     }
     let listening = listener.start()?;
-    figure.show(&listening);
+    figure.show("audience", &listening)?;
+    // Dropping a listener stops it, so the second one lives as long as the first.
+    let _second = match arguments.compare {
+        true => {
+            let second = Listener::new(&kafka, &arguments.topic)
+                .metric(|_, sentiment| sentiment.compound)
+                .start()?;
+            figure.show("compound", &second)?;
+            Some(second)
+        }
+        false => None,
+    };
     listening.print_tweets(arguments.print)?;
-    common::show_progress(|limit| listening.wait_for(limit), || listening.summary());
-    let summary = listening.summary();
+    common::show_progress(|limit| listening.wait_for(limit), || listening.status());
+    let summary = listening.status();
     if arguments.json {
         println!("{}", summary.to_json());
     } else {

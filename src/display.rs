@@ -103,6 +103,33 @@ impl Card {
         self
     }
 
+    /// Adds a text, of which each part is coloured by its sign: green above zero, red below. A stronger
+    /// colour is a larger number.
+    pub(crate) fn coloured(mut self, parts: impl Iterator<Item = (String, f64)>) -> Card {
+        self.html
+            .push_str("<tr><td colspan=\"2\" style=\"text-align:left;white-space:pre-wrap\">");
+        self.text.push_str("\n  ");
+        for (part, value) in parts {
+            self.text.push_str(&part);
+            let part = escape(&part);
+            if value == 0.0 {
+                self.html.push_str(&part);
+                continue;
+            }
+            let colour = if value > 0.0 {
+                "26,127,75"
+            } else {
+                "194,55,31"
+            };
+            let strength = (0.15 + value.abs() / 8.0).min(0.6);
+            self.html.push_str(&format!(
+                "<span style=\"background:rgba({colour},{strength:.2});border-radius:3px\">{part}</span>"
+            ));
+        }
+        self.html.push_str("</td></tr>");
+        self
+    }
+
     /// Adds the same values for programs that read the notebook, in a form that no notebook shows.
     pub(crate) fn data(mut self, data: serde_json::Value) -> Card {
         self.data = Some(data);

@@ -40,7 +40,7 @@
 //!
 //! let figure = LiveFigure::serve()?;
 //! let listening = Listener::new(&kafka, "tweets").start()?;
-//! figure.show(&listening);
+//! figure.show("audience", &listening)?;
 //! listening.print_tweets(20)?;
 //! # Ok(())
 //! # }
@@ -62,6 +62,7 @@ mod log;
 mod permissions;
 mod queue;
 mod random;
+mod rate;
 mod runtime;
 pub mod scorer;
 pub mod sentiment;

@@ -43,14 +43,14 @@ fn both_sides_survive_a_killed_broker() {
     let topic = create_topic(&kafka);
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
     let streaming = stream(&topic, &story);
-    until("some", || listening.summary().total.counted > 500);
+    until("some", || listening.status().total.counted > 500);
     apache.signal(0, "-KILL");
     until("tweets that wait for the broker", || {
         streaming.status().counts.in_flight() > 500
     });
     until("the lost connection to be reported", || {
         let error = streaming.status().last_error.unwrap_or_default();
-        let state = listening.summary().state;
+        let state = listening.status().state;
         error.contains("Kafka is unreachable") && !matches!(state, State::Connected)
     });
     apache.begin(0);
@@ -70,7 +70,7 @@ fn both_sides_survive_a_broker_that_hangs_for_thirty_seconds() {
     let topic = create_topic(&kafka);
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
     let streaming = stream(&topic, &story);
-    until("some", || listening.summary().total.counted > 500);
+    until("some", || listening.status().total.counted > 500);
     apache.signal(0, "-STOP");
     std::thread::sleep(Duration::from_secs(30));
     apache.signal(0, "-CONT");
@@ -105,12 +105,12 @@ fn both_sides_survive_the_loss_of_two_of_three_brokers() {
     assert_eq!(min_insync_replicas(&kafka, "two-replicas"), "2");
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
     let streaming = stream(&topic, &story);
-    until("some", || listening.summary().total.counted > 500);
+    until("some", || listening.status().total.counted > 500);
     let leader = apache.leader("tweets");
     apache.signal(leader, "-KILL");
-    let counted = listening.summary().total.counted;
+    let counted = listening.status().total.counted;
     until("the tweets of the next leader", || {
-        listening.summary().total.counted > counted + 3_000
+        listening.status().total.counted > counted + 3_000
     });
     // One of three is left, which accepts nothing alone.
     let second = (leader + 1) % 3;
@@ -198,14 +198,14 @@ fn a_topic_that_is_deleted_and_created_again_is_counted_from_zero() {
     let topic = create_topic(&kafka);
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
     let streaming = stream(&topic, &story);
-    until("some", || listening.summary().total.counted > 500);
+    until("some", || listening.status().total.counted > 500);
     let network = tokio::runtime::Runtime::new().unwrap();
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
     let deleted = network.block_on(admin(&kafka).delete_topics(&["tweets"], &options));
     assert!(deleted.unwrap()[0].is_ok());
     until(
         "the missing topic to be reported",
-        || matches!(&listening.summary().state, State::Waiting(reason) if reason.contains("\"tweets\"")),
+        || matches!(&listening.status().state, State::Waiting(reason) if reason.contains("\"tweets\"")),
     );
     // By another program, so that the streamer continues.
     let again = NewTopic::new("tweets", 1, TopicReplication::Fixed(1));
@@ -229,7 +229,7 @@ fn a_topic_that_is_deleted_and_created_again_is_counted_from_zero() {
     let second = Story::of(1_000, Duration::from_secs(1));
     assert_all_sent(&stream(&create_topic(&kafka), &second), &second);
     until("the new run alone", || {
-        listening.summary().total.counted == second.count
+        listening.status().total.counted == second.count
     });
     second.until_counted(&listening);
 }
@@ -347,7 +347,7 @@ fn a_killed_streamer_sends_no_tweet_twice_after_a_restart() {
     let file = story.file.path().display().to_string();
     let replay = ["--source", "replay", "--file", &file];
     let first = Program::start("streamer", &kafka, &replay);
-    until("half of it", || listening.summary().total.counted > 2_500);
+    until("half of it", || listening.status().total.counted > 2_500);
     first.kill();
     let again = [&replay[..], &["--join", "--rate", "0"]].concat();
     let sent = Program::start("streamer", &kafka, &again).result();
@@ -357,7 +357,7 @@ fn a_killed_streamer_sends_no_tweet_twice_after_a_restart() {
     );
     story.until_counted(&listening);
     until("the duplicates", || {
-        listening.summary().uncounted.duplicate > 2_000
+        listening.status().uncounted.duplicate > 2_000
     });
     story.until_counted(&listening);
 }
@@ -455,10 +455,10 @@ fn messages_that_retention_removed_before_they_were_read_are_counted() {
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
     until("each tweet to be counted or missed", || {
-        let summary = listening.summary();
+        let summary = listening.status();
         summary.total.counted + summary.uncounted.missed == TWEETS
     });
-    let summary = listening.summary();
+    let summary = listening.status();
     assert!(
         summary.uncounted.missed > 0 && summary.total.counted > 0,
         "{summary}"
@@ -597,7 +597,7 @@ fn a_slow_first_answer_after_a_reconnect_does_not_restart_the_count() {
     // The last message may take its time: only another message proves that the log is another one.
     let answered = Instant::now() + Duration::from_secs(8);
     while Instant::now() < answered {
-        assert_eq!(listening.summary().total.counted, 3);
+        assert_eq!(listening.status().total.counted, 3);
         std::thread::sleep(Duration::from_millis(50));
     }
     proxy.holding.store(false, Ordering::Relaxed);
@@ -617,7 +617,7 @@ fn a_listener_from_the_latest_message_counts_what_came_while_it_was_disconnected
         .from(StartFrom::Latest)
         .start()
         .unwrap();
-    let is_connected = || listening.summary().state == State::Connected;
+    let is_connected = || listening.status().state == State::Connected;
     until("a connection", is_connected);
     cluster.proxy.refusing.store(true, Ordering::Relaxed);
     cluster.proxy.generation.fetch_add(1, Ordering::Relaxed);

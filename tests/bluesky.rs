@@ -130,7 +130,7 @@ fn every_post_arrives_once_although_the_stream_breaks_again_and_again() {
             .collect();
         assert_eq!(cursors[0], None);
         assert!(cursors[1..].iter().all(Option::is_some));
-        assert_eq!(listening.summary().total.counted, POSTS / 3);
+        assert_eq!(listening.status().total.counted, POSTS / 3);
     }
 }
 

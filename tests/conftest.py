@@ -1,7 +1,9 @@
 """What the Python tests share: programs that end with their test, and brokers."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_client import KernelManager
+from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "target" / "release" / "examples"
@@ -157,6 +160,51 @@ def figure_address(listener):
         if match := re.search(r"the live figure is at (\S+)", line):
             return match[1]
     raise AssertionError("the listener printed no address")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page. An error or a warning of it fails the test."""
+    page = browser.new_page()
+    messages = []
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("console", lambda message: messages.append(message.text) if message.type in ("error", "warning") else None)
+    page.messages = messages
+    yield page
+    assert [message for message in messages if "ERR_" not in message and "EventSource" not in message] == []
+    page.close()
+
+
+def listen(start, broker, *more, port=0):
+    listener = start(EXAMPLES / "listener", "--bootstrap", broker, "--figure-port", port, "--json", *more)
+    return listener, figure_address(listener)
+
+
+def stream(start, broker, *more):
+    streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--track", "bitcoin", "--track", "ethereum",
+                     "--track", "dogecoin", "--language", "en", "--json", *more)
+    output, errors = streamer.communicate(timeout=120)
+    assert streamer.returncode == 0, errors
+    return json.loads(output)
+
+
+def shown(page, name):
+    return page.locator(f"#{name}").inner_text()
+
+
+def drawn_points(page):
+    return page.evaluate("(document.getElementById('plot').data ?? []).map((trace) => trace.x.length)")
 
 
 def processes_with(mark):

@@ -68,9 +68,10 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
     until_counted(&listening, run(&kafka, 2_000));
     let until_lost = || {
         until("the lost connection to be noticed", || {
-            let state = listening.summary().state;
+            let state = listening.status().state;
             matches!(state, State::Reconnecting(_) | State::Waiting(_))
         });
+        assert!(listening.status().away_since.is_some());
     };
 
     drop(kafka);
@@ -79,16 +80,15 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
     let kafka = Kafka::embedded(port).unwrap();
     let sent = run(&kafka, 5_000);
     until("the second run, from its first tweet", || {
-        listening.summary().total.counted == sent
+        listening.status().total.counted == sent
     });
     // A shorter log: the offset that the listener had reached does not exist.
     drop(kafka);
     until_lost();
     let kafka = Kafka::embedded(port).unwrap();
     let sent = run(&kafka, 700);
-    until("the third run", || {
-        listening.summary().total.counted == sent
-    });
+    until("the third run", || listening.status().total.counted == sent);
+    assert_eq!(listening.status().away_since, None);
 }
 
 /// A source that starts when the test opens it.
@@ -251,7 +251,7 @@ fn a_panic_of_the_listener_reaches_its_owner() {
             .unwrap();
         assert!(listening.wait_for(LIMIT), "no wait lasts forever");
         let State::Failed(error) = listening.wait().state else {
-            panic!("{:?}", listening.summary().state);
+            panic!("{:?}", listening.status().state);
         };
         assert!(error.contains("a defect in the reading thread"), "{error}");
         let error = listening.print_tweets(10_000).unwrap_err().to_string();
@@ -273,7 +273,7 @@ fn a_second_stream_into_the_same_run_is_counted_too() {
         Streamer::new(&topic).start(replay).unwrap().wait();
         until_counted(&listening, turn * 102);
     }
-    assert_eq!(listening.summary().uncounted.duplicate, 0);
+    assert_eq!(listening.status().uncounted.duplicate, 0);
 }
 
 /// Sets the clock of a program an hour ahead: `clock_gettime` of the library that it is loaded with.
@@ -325,10 +325,10 @@ fn a_new_run_is_counted_although_the_clock_was_set_back() {
     let now = stream("200").output().unwrap();
     assert!(now.status.success(), "{now:?}");
     until("the second run", || {
-        let summary = listening.summary();
+        let summary = listening.status();
         (summary.total.counted, summary.uncounted.earlier_runs) == (200, 300)
     });
-    let shown = listening.summary().to_string();
+    let shown = listening.status().to_string();
     assert!(shown.contains("tweets of earlier runs 300"), "{shown}");
 }
 
@@ -346,9 +346,9 @@ fn a_joined_run_is_counted_with_its_first_streamer() {
     stream(&other.open_topic("tweets").unwrap());
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
     until("both streams of the second run", || {
-        listening.summary().total.counted == 200
+        listening.status().total.counted == 200
     });
-    assert_eq!(listening.summary().uncounted.earlier_runs, 100);
+    assert_eq!(listening.status().uncounted.earlier_runs, 100);
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn a_listener_stops_at_once_while_the_broker_hangs() {
     let process = broker_process(kafka.address());
     let connected = Listener::new(&kafka, "tweets").start().unwrap();
     until("a connection", || {
-        connected.summary().state == State::Connected
+        connected.status().state == State::Connected
     });
     signal(&process, "-STOP");
     // Long enough for the listener to ask the broker about each of the partitions.
@@ -408,7 +408,7 @@ fn blocking_calls_work_inside_a_tokio_runtime() {
         let (kafka, topic) = broker_with_topic();
         let figure = LiveFigure::serve_on(0).unwrap();
         let listening = Listener::new(&kafka, "tweets").count(100).start().unwrap();
-        figure.show(&listening);
+        figure.show("audience", &listening).unwrap();
         let demo = Demo::default().as_fast_as_possible().count(100);
         let streaming = Streamer::new(&topic).start(demo).unwrap();
         assert_eq!(streaming.wait().counts.sent, 100);

@@ -43,6 +43,19 @@ fn update(events: &mut impl BufRead) -> serde_json::Value {
     }
 }
 
+/// Returns the next update of the first listener.
+fn first(events: &mut impl BufRead) -> serde_json::Value {
+    update(events)["listeners"][0].clone()
+}
+
+/// Asks the figure as the page does. Returns the status and the answer.
+fn ask(figure: &LiveFigure, question: &str) -> (u16, serde_json::Value) {
+    let response = response(figure, question, "ADDRESS");
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
 /// Streams tweets and returns how many were sent.
 fn stream(kafka: &Kafka, count: u64) -> u64 {
     let demo = Demo::default().as_fast_as_possible().count(count);
@@ -51,9 +64,9 @@ fn stream(kafka: &Kafka, count: u64) -> u64 {
 }
 
 /// Starts a listener and shows it.
-fn show(figure: &LiveFigure, listener: Listener) -> Listening {
+fn show(figure: &LiveFigure, name: &str, listener: Listener) -> Listening {
     let listening = listener.start().unwrap();
-    figure.show(&listening);
+    figure.show(name, &listening).unwrap();
     listening
 }
 
@@ -86,28 +99,34 @@ fn only_this_machine_may_connect_and_the_policy_is_strict() {
 }
 
 #[test]
-fn a_page_that_opens_late_receives_everything_in_200_kilobytes() {
+fn a_page_with_three_listeners_that_opens_late_receives_everything_in_400_kilobytes() {
     let kafka = broker();
     let sent = stream(&kafka, 60_000);
     let figure = LiveFigure::serve_on(0).unwrap();
-    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
-    assert!(listening.wait_for(LIMIT));
-    let summary = listening.summary();
+    let names = ["audience", "compound", "shouting"];
+    let listening = names.map(|name| {
+        let listener = Listener::new(&kafka, "tweets").count(sent);
+        show(&figure, name, listener)
+    });
+    assert!(listening.iter().all(|listening| listening.wait_for(LIMIT)));
     let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
     let everything = update(&mut events);
-    assert!(everything.to_string().len() < 200_000);
-    assert_eq!(everything["counted"], sent);
-    let lines = everything["lines"].as_array().unwrap();
-    assert_eq!(lines.len(), 4);
-    let last = lines[0]["y"]
-        .as_array()
-        .unwrap()
-        .last()
-        .unwrap()
-        .as_f64()
-        .unwrap();
-    assert!((last - summary.total.sum).abs() < 0.001);
-    assert_eq!(everything["latest"].as_array().unwrap().len(), 20);
+    let bytes = everything.to_string().len();
+    assert!(bytes < 400_000, "{bytes} bytes");
+    let listeners = everything["listeners"].as_array().unwrap();
+    assert_eq!(listeners.len(), 3);
+    for ((update, listening), name) in listeners.iter().zip(&listening).zip(names) {
+        assert_eq!(
+            (&update["name"], &update["counted"]),
+            (&name.into(), &sent.into())
+        );
+        let lines = update["lines"].as_array().unwrap();
+        assert_eq!(lines.len(), 4);
+        let points = lines[0]["y"].as_array().unwrap();
+        let last = points.last().unwrap().as_f64().unwrap();
+        assert!((last - listening.status().total.sum).abs() < 0.001);
+        assert_eq!(update["latest"].as_array().unwrap().len(), 20);
+    }
 }
 
 #[test]
@@ -116,8 +135,8 @@ fn an_open_page_receives_every_update() {
     let figure = LiveFigure::serve_on(0).unwrap();
     let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
     let sent = stream(&kafka, 5_000);
-    let _listening = show(&figure, Listener::new(&kafka, "tweets"));
-    while update(&mut events)["counted"] != sent {}
+    let _listening = show(&figure, "audience", Listener::new(&kafka, "tweets"));
+    while first(&mut events)["counted"] != sent {}
 }
 
 #[test]
@@ -128,12 +147,16 @@ fn a_page_that_does_not_read_slows_nothing() {
     let stuck: Vec<TcpStream> = (0..8)
         .map(|_| request(&figure, "/events", "ADDRESS"))
         .collect();
-    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
+    let listening = show(
+        &figure,
+        "audience",
+        Listener::new(&kafka, "tweets").count(sent),
+    );
     assert!(listening.wait_for(LIMIT));
-    assert_eq!(listening.summary().total.counted, sent);
+    assert_eq!(listening.status().total.counted, sent);
     // A page that reads receives its updates.
     let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
-    while update(&mut events)["counted"] != sent {}
+    while first(&mut events)["counted"] != sent {}
     drop(stuck);
 }
 
@@ -155,23 +178,199 @@ fn a_dropped_figure_stops_serving() {
 }
 
 #[test]
-fn a_figure_shows_another_listener_when_it_is_told_to() {
+fn a_listener_takes_the_place_of_another_one_of_its_name() {
     let kafka = broker();
     let sent = stream(&kafka, 500);
     let figure = LiveFigure::serve_on(0).unwrap();
     let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
-    let _first = show(&figure, Listener::new(&kafka, "tweets"));
-    let first = loop {
-        let update = update(&mut events);
+    let _one = show(&figure, "audience", Listener::new(&kafka, "tweets"));
+    let generation = loop {
+        let update = first(&mut events);
         if update["counted"] == sent {
             break update["generation"].clone();
         }
     };
-    let _second = show(&figure, Listener::new(&kafka, "tweets").count(100));
+    let _other = show(
+        &figure,
+        "audience",
+        Listener::new(&kafka, "tweets").count(100),
+    );
     while {
-        let update = update(&mut events);
-        update["counted"] != 100 || update["generation"] == first
+        let update = first(&mut events);
+        update["counted"] != 100 || update["generation"] == generation
     } {}
+    // A question about the listener that is no longer shown.
+    let stale = format!("/stretch?generation={generation}&from=0&to=9");
+    assert_eq!(ask(&figure, &stale).0, 410);
+}
+
+#[test]
+fn a_second_listener_catches_up_while_the_first_goes_on() {
+    let kafka = broker();
+    let topic = create_topic(&kafka);
+    let demo = Demo::default().rate(300.0).unwrap();
+    let streaming = Streamer::new(&topic).start(demo).unwrap();
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let one = show(&figure, "audience", Listener::new(&kafka, "tweets"));
+    until("the first listener to count", || {
+        one.status().total.counted > 200
+    });
+    let other = show(&figure, "compound", Listener::new(&kafka, "tweets"));
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let before = one.status().total.counted;
+    let counted = loop {
+        let update = update(&mut events);
+        let counts = [0, 1].map(|index| update["listeners"][index]["counted"].as_u64());
+        if let [Some(a), Some(b)] = counts
+            && a > before
+            && b > before
+        {
+            break b;
+        }
+    };
+    assert!(counted > 200, "the second one started from the earliest");
+    let sent = streaming.stop().counts.sent;
+    until("both to count everything", || {
+        [&one, &other].map(|listening| listening.status().total.counted) == [sent, sent]
+    });
+}
+
+#[test]
+fn a_figure_refuses_a_listener_without_a_name_and_a_fifth_one() {
+    let kafka = broker();
+    stream(&kafka, 10);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let listening = Listener::new(&kafka, "tweets").start().unwrap();
+    for name in ["", "  ", "a name that is longer than 32 characters"] {
+        let error = figure.show(name, &listening).unwrap_err().to_string();
+        assert!(error.contains("1 to 32 characters"), "{error}");
+    }
+    for name in ["one", "two", "three", "four", "one"] {
+        figure.show(name, &listening).unwrap();
+    }
+    let error = figure.show("five", &listening).unwrap_err().to_string();
+    assert!(error.contains("four listeners already"), "{error}");
+}
+
+#[test]
+fn a_stretch_names_its_change_its_tweets_and_its_words() {
+    let kafka = broker();
+    let sent = stream(&kafka, 20_000);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let listener = Listener::new(&kafka, "tweets").count(sent);
+    let listening = show(&figure, "audience", listener);
+    assert!(listening.wait_for(LIMIT));
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let update = first(&mut events);
+    let generation = &update["generation"];
+    let (status, all) = ask(
+        &figure,
+        &format!(
+            "/stretch?generation={generation}&from=0&to={}",
+            i64::MAX / 2
+        ),
+    );
+    assert_eq!(status, 200, "{all}");
+    let total = listening.status().total;
+    assert_eq!(all["lines"][0]["counted"], total.counted);
+    let change = all["lines"][0]["change"].as_f64().unwrap();
+    assert!((change - total.sum).abs() < 1e-6);
+    let metric = |tweet: &serde_json::Value| tweet["metric"].as_f64().unwrap().abs();
+    let movers = all["movers"].as_array().unwrap();
+    assert_eq!(movers.len(), 10);
+    assert!(movers.is_sorted_by(|a, b| metric(a) >= metric(b)));
+    let words = all["words"].as_array().unwrap();
+    assert_eq!(words.len(), 10);
+    assert!(words.iter().all(|word| word["total"] != 0.0));
+
+    // The tweet of the last point, and why it has its score.
+    let line = &update["lines"][0];
+    let (at, sum) = (
+        line["x"].as_array().unwrap().last().unwrap(),
+        line["y"].as_array().unwrap().last().unwrap(),
+    );
+    let (status, point) = ask(
+        &figure,
+        &format!("/point?generation={generation}&line=0&at={at}&sum={sum}"),
+    );
+    assert_eq!(status, 200, "{point}");
+    assert!((point["sum"].as_f64().unwrap() - total.sum).abs() < 1e-6);
+    let text = movers[0]["text"].as_str().unwrap();
+    let text: String = reqwest::Url::parse_with_params("http://x/", [("text", text)])
+        .unwrap()
+        .query()
+        .unwrap()
+        .into();
+    let (status, why) = ask(&figure, &format!("/explain?generation={generation}&{text}"));
+    assert_eq!(status, 200, "{why}");
+    assert_eq!(why["compound"], movers[0]["compound"]);
+    assert!(!why["words"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn skipped_messages_are_shown_with_an_example() {
+    let kafka = broker();
+    let topic = create_topic(&kafka);
+    write(&kafka, topic.name(), &[b"<b>not a tweet</b>\x00\xff"]);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let listening = show(&figure, "audience", Listener::new(&kafka, "tweets"));
+    until("the message to be skipped", || {
+        listening.status().uncounted.skipped.len() == 1
+    });
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let generation = first(&mut events)["generation"].clone();
+    let (status, reasons) = ask(&figure, &format!("/skipped?generation={generation}"));
+    assert_eq!(status, 200);
+    assert_eq!(reasons[0]["count"], 1);
+    let example = reasons[0]["example"].as_str().unwrap();
+    assert!(example.contains("<b>not a tweet</b>"), "{example}");
+}
+
+#[test]
+fn bad_questions_get_an_error() {
+    let kafka = broker();
+    let sent = stream(&kafka, 100);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let listening = show(
+        &figure,
+        "audience",
+        Listener::new(&kafka, "tweets").count(sent),
+    );
+    assert!(listening.wait_for(LIMIT));
+    let mut events = BufReader::new(request(&figure, "/events", "ADDRESS"));
+    let generation = first(&mut events)["generation"].clone();
+    let questions = [
+        ("/stretch".to_owned(), 400),
+        (
+            format!("/stretch?generation={generation}&from=x&to=99999999999999999999"),
+            400,
+        ),
+        // Before the first tweet.
+        (format!("/stretch?generation={generation}&from=0&to=9"), 404),
+        (
+            format!(
+                "/point?generation={generation}&line=77&at={}&sum=NaN",
+                i64::MIN
+            ),
+            404,
+        ),
+        ("/skipped?generation=18446744073709551615".to_owned(), 410),
+        (
+            format!("/explain?generation={generation}&text=%ff%00%F0"),
+            200,
+        ),
+    ];
+    for (question, expected) in questions {
+        let (status, answer) = ask(&figure, &question);
+        assert_eq!(status, expected, "{question}: {answer}");
+        assert_eq!(status == 200, answer.get("error").is_none(), "{answer}");
+    }
+    let long = format!(
+        "/explain?generation={generation}&text={}",
+        "x".repeat(1 << 20)
+    );
+    let refused = response(&figure, &long, "ADDRESS");
+    assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");
 }
 
 #[test]
@@ -179,7 +378,11 @@ fn the_snapshot_is_a_plotly_figure() {
     let kafka = broker();
     let sent = stream(&kafka, 3_000);
     let figure = LiveFigure::serve_on(0).unwrap();
-    let listening = show(&figure, Listener::new(&kafka, "tweets").count(sent));
+    let listening = show(
+        &figure,
+        "audience",
+        Listener::new(&kafka, "tweets").count(sent),
+    );
     assert!(listening.wait_for(LIMIT));
     let plot: serde_json::Value = serde_json::from_str(&figure.snapshot().to_json()).unwrap();
     let names: Vec<_> = plot["data"]

@@ -15,12 +15,15 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 on_both_brokers! {
     streamed_tweets_are_counted_with_the_right_sums,
     real_tweets_have_the_sum_computed_without_a_broker,
     invalid_messages_are_skipped_by_reason,
     a_failing_metric_skips_the_tweet,
+    the_lag_of_a_slow_listener_is_reported_and_falls_to_zero,
     a_listener_may_start_first_and_counts_a_new_run_from_zero,
     a_second_streamer_of_the_process_replaces_the_first,
     duplicates_and_invalid_lines_are_counted,
@@ -71,7 +74,7 @@ fn streamed_tweets_are_counted_with_the_right_sums(kafka: &Kafka, topic: &str) {
         .start()
         .unwrap();
     assert!(listening.wait_for(LIMIT));
-    let summary = listening.summary();
+    let summary = listening.status();
 
     // The file of streamed tweets has the same sums, without a broker and a listener.
     let analyzer = Analyzer::new();
@@ -172,8 +175,8 @@ fn invalid_messages_are_skipped_by_reason(kafka: &Kafka, topic: &str) {
     ];
     write(kafka, topic, &messages);
     let listening = Listener::new(kafka, topic).count(3).start().unwrap();
-    assert!(listening.wait_for(LIMIT), "{}", listening.summary());
-    let summary = listening.summary();
+    assert!(listening.wait_for(LIMIT), "{}", listening.status());
+    let summary = listening.status();
     let skipped = [
         (Skip::TooLarge, 1),
         (Skip::NotUtf8, 1),
@@ -210,10 +213,53 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
         .start()
         .unwrap();
     assert!(listening.wait_for(LIMIT));
-    let summary = listening.summary();
+    let summary = listening.status();
     assert_eq!(summary.total.sum, 3.0);
     let skipped = [(Skip::MetricNotFinite, 2), (Skip::MetricPanicked, 1)];
     assert_eq!(summary.uncounted.skipped, BTreeMap::from(skipped));
+}
+
+fn the_lag_of_a_slow_listener_is_reported_and_falls_to_zero(kafka: &Kafka, topic: &str) {
+    const TWEETS: usize = 20_000;
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let message: &[u8] = b"{\"text\":\"good\"}";
+    write(kafka, topic, &[message; TWEETS]);
+    let is_fast = Arc::new(AtomicBool::new(false));
+    let is_fast_now = is_fast.clone();
+    let listening = Listener::new(kafka, topic)
+        .metric(move |_, sentiment| {
+            if !is_fast_now.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(4));
+            }
+            sentiment.compound
+        })
+        .start()
+        .unwrap();
+    let lag = || listening.status().lag.first().cloned();
+    until("the lag to be known", || {
+        lag().is_some_and(|lag| lag.end == TWEETS as i64)
+    });
+    let behind = lag().unwrap();
+    assert!(behind.lag > 0, "{behind:?}");
+    assert_eq!(behind.position + behind.lag as i64, behind.end);
+    let status = listening.status();
+    assert!(status.away_since.is_none());
+    assert!(status.total.counted < TWEETS as u64);
+    until("the slow listener to go on", || {
+        lag().is_some_and(|lag| lag.lag < behind.lag && lag.rate > 0.0)
+    });
+    is_fast.store(true, Ordering::Relaxed);
+    until("the listener to catch up", || {
+        lag().is_some_and(|lag| lag.lag == 0)
+    });
+    let status = listening.status();
+    assert_eq!(status.total.counted, TWEETS as u64);
+    let json = &status.to_json()["lag"][0];
+    assert_eq!(
+        (&json["partition"], &json["position"], &json["lag"]),
+        (&0.into(), &TWEETS.into(), &0.into())
+    );
+    assert!(json["age"].as_f64().unwrap() < LIMIT.as_secs_f64());
 }
 
 fn a_listener_may_start_first_and_counts_a_new_run_from_zero(kafka: &Kafka, topic: &str) {
@@ -238,20 +284,17 @@ fn a_listener_may_start_first_and_counts_a_new_run_from_zero(kafka: &Kafka, topi
     assert!(second.differences()[0].contains("partitions: the topic has 3, 1 requested"));
     let sent = run(&second, 1_000);
     until("the second run alone", || {
-        listening.summary().total.counted == sent
+        listening.status().total.counted == sent
     });
 
-    assert_eq!(listening.summary().uncounted.earlier_runs, 3_000);
+    assert_eq!(listening.status().uncounted.earlier_runs, 3_000);
 
     let late = Listener::new(kafka, topic).start().unwrap();
     until(
         "the second run alone, for a listener that starts later",
-        || late.summary().total.counted == sent,
+        || late.status().total.counted == sent,
     );
-    assert!(close(
-        late.summary().total.sum,
-        listening.summary().total.sum
-    ));
+    assert!(close(late.status().total.sum, listening.status().total.sum));
 }
 
 fn a_second_streamer_of_the_process_replaces_the_first(kafka: &Kafka, topic: &str) {
@@ -388,10 +431,10 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
     // A tweet that is counted too early or too late is on the wrong side of the start of a run.
     let last = *RUNS.last().unwrap();
     until("the last run, whole", || {
-        listening.summary().total.counted as i64 == TWEETS - last
+        listening.status().total.counted as i64 == TWEETS - last
     });
     let sum: i64 = (last..TWEETS).sum();
-    assert_eq!(listening.summary().total.sum, sum as f64);
+    assert_eq!(listening.status().total.sum, sum as f64);
 }
 
 fn a_repeated_tweet_is_counted_once(kafka: &Kafka, topic: &str) {
@@ -402,8 +445,8 @@ fn a_repeated_tweet_is_counted_once(kafka: &Kafka, topic: &str) {
     write(kafka, topic, &[one, other, one, no_id, no_id, one]);
     let listening = Listener::new(kafka, topic).start().unwrap();
     until("all six", || {
-        let summary = listening.summary();
+        let summary = listening.status();
         summary.total.counted + summary.uncounted.duplicate == 6
     });
-    assert_eq!(listening.summary().uncounted.duplicate, 2);
+    assert_eq!(listening.status().uncounted.duplicate, 2);
 }

@@ -42,12 +42,12 @@ fn each_tweet_is_scored_once_although_one_of_three_scorers_is_killed() {
     let listening = Listener::scored(&kafka, "scores").start().unwrap();
     let story = Story::of(40_000, Duration::from_secs(20));
     let streaming = Streamer::new(&topic).start(story.replay()).unwrap();
-    until("some scores", || listening.summary().total.counted > 5_000);
+    until("some scores", || listening.status().total.counted > 5_000);
     // This kills the process.
     drop(scorers.pop());
     assert!(streaming.wait_for(LIMIT));
     story.until_counted(&listening);
-    assert_eq!(listening.summary().uncounted.duplicate, 0);
+    assert_eq!(listening.status().uncounted.duplicate, 0);
     // The sum without scorers is the same.
     let own = Listener::new(&kafka, "tweets").start().unwrap();
     story.until_counted(&own);
@@ -68,6 +68,13 @@ fn a_scorer_counts_invalid_messages_and_continues_where_another_ended() {
     );
     until("the first", || first.status().scored == 1);
     until("the invalid ones", || first.status().skipped.len() == 2);
+    // The positions of both partitions together: the three messages.
+    until("the lag of its partitions", || {
+        let lag = first.status().lag;
+        let positions: i64 = lag.iter().map(|one| one.position).sum();
+        lag.len() == 2 && positions == 3 && lag.iter().all(|one| one.lag == 0)
+    });
+    assert_eq!(first.status().to_json()["lag"][1]["partition"], 1);
     let status = first.stop();
     let skipped = BTreeMap::from([(Skip::NotJson, 1), (Skip::NoText, 1)]);
     assert_eq!((status.scored, status.skipped), (1, skipped));
@@ -79,7 +86,7 @@ fn a_scorer_counts_invalid_messages_and_continues_where_another_ended() {
     // Tweets without a score are skipped for that reason.
     let wrong = Listener::scored(&kafka, "tweets").start().unwrap();
     until("the reasons", || {
-        wrong.summary().uncounted.skipped.get(&Skip::NoScore) == Some(&2)
+        wrong.status().uncounted.skipped.get(&Skip::NoScore) == Some(&2)
     });
 }
 
@@ -103,14 +110,14 @@ fn a_scorer_survives_a_broker_restart() {
     std::thread::scope(|scope| {
         // Slow enough that there is always something to score until the broker is back.
         scope.spawn(|| feed(&kafka, &story, &back));
-        until("some scores", || listening.summary().total.counted > 500);
+        until("some scores", || listening.status().total.counted > 500);
         apache.signal(0, "-KILL");
         apache.begin(0);
         apache.until_started(0);
         back.store(true, Ordering::Relaxed);
         story.until_counted(&listening);
     });
-    assert_eq!(listening.summary().uncounted.duplicate, 0);
+    assert_eq!(listening.status().uncounted.duplicate, 0);
     assert_eq!(scoring.stop().scored, story.count);
 }
 

@@ -199,7 +199,7 @@ fn every_tweet_arrives_once_although_the_stream_breaks_again_and_again() {
     assert_eq!((status.counts.sent, status.counts.failed), (TWEETS + 1, 0));
     assert_eq!(status.counts.duplicate, (TWEETS / 200 - 1) * 3);
     assert_eq!(status.topics["bitcoin"], TWEETS + 1);
-    let total = listening.summary().total;
+    let total = listening.status().total;
 
     // The saved file has the same sum.
     let again = kafka.create_topic("again", TopicConfig::default()).unwrap();
@@ -210,7 +210,7 @@ fn every_tweet_arrives_once_although_the_stream_breaks_again_and_again() {
         .start()
         .unwrap();
     assert!(again.wait_for(LIMIT));
-    assert_eq!(again.summary().total, total);
+    assert_eq!(again.status().total, total);
 }
 
 #[test]

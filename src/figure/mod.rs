@@ -1,20 +1,21 @@
-//! The live figure: a page on 127.0.0.1 that follows a listener.
+//! The live figure: a page on 127.0.0.1 that follows one listener or several.
 //!
 //! A cell of the Rust kernel can show its output only once, when it ends, and cannot change it later.
 //! The figure is therefore a page that the process of the notebook serves. The cell shows it in an
 //! iframe, and the page follows a stream of Server-Sent Events.
 //!
-//! The figure subscribes to a listener, and the listener never waits for a page. A task of the figure
-//! reads the progress of the listener at most 33 times per second, and sends the changes to all
-//! pages.
+//! The figure subscribes to listeners, and a listener never waits for a page. A task of the figure
+//! reads the progress of each listener at most 33 times per second, and sends the changes to all
+//! pages (`update.rs`). What a reader of the page asks is answered on request (`answer.rs`).
 
 mod address;
+mod answer;
 mod plot;
 mod server;
 mod update;
 
 use crate::background::{Background, Shutdown};
-use crate::display::{escape, show};
+use crate::display::{escape, shorten, show};
 use crate::listener::{Listening, Subscription};
 use crate::random::random_secret;
 use crate::runtime::{locked, runtime};
@@ -22,6 +23,7 @@ use crate::{Error, Result};
 use address::Address;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use update::{Cursor, Update};
@@ -36,6 +38,11 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How many updates a page may lag behind before its stream ends. The page then reconnects.
 const MAX_PAGE_LAG: usize = 32;
 
+/// How many listeners a figure shows at most. It bounds the size of an update.
+pub const MAX_LISTENERS: usize = 4;
+/// The longest name of a shown listener, in characters.
+const MAX_NAME: usize = 32;
+
 /// A figure that is being served. Dropping it stops the server.
 pub struct LiveFigure {
     shared: Arc<Shared>,
@@ -47,10 +54,17 @@ pub struct LiveFigure {
     _tasks: [Background<()>; 2],
 }
 
+/// A listener that the figure shows.
+#[derive(Clone)]
+struct Shown {
+    name: String,
+    subscription: Subscription,
+}
+
 /// What the figure and its tasks share.
 struct Shared {
-    /// The listener that the figure shows.
-    shown: watch::Sender<Option<Subscription>>,
+    /// The listeners that the figure shows, in the order of their first appearance.
+    shown: watch::Sender<Vec<Shown>>,
     /// What the open pages have received.
     cursor: Mutex<Cursor>,
     updates: broadcast::Sender<Arc<str>>,
@@ -59,7 +73,7 @@ struct Shared {
 impl Shared {
     fn new() -> Shared {
         Shared {
-            shown: watch::Sender::new(None),
+            shown: watch::Sender::new(Vec::new()),
             cursor: Mutex::default(),
             updates: broadcast::Sender::new(MAX_PAGE_LAG),
         }
@@ -67,9 +81,8 @@ impl Shared {
 
     /// Returns what is new since `cursor`, and advances it.
     fn update(&self, cursor: &mut Cursor) -> Option<Arc<str>> {
-        let shown = self.shown.borrow().clone()?;
-        let update = shown.read(|progress| Update::since(progress, cursor));
-        Some(update.to_json().into())
+        let shown = self.shown.borrow().clone();
+        (!shown.is_empty()).then(|| Update::since(&shown, cursor).to_json().into())
     }
 
     /// Returns everything so far, and a receiver for the updates after it.
@@ -80,17 +93,26 @@ impl Shared {
         (self.update(&mut Cursor::default()), updates)
     }
 
-    /// Sends updates to the pages whenever the shown listener changes.
+    /// Sends updates to the pages whenever a shown listener changes.
     async fn send_updates(&self, mut shutdown: Shutdown) {
         let mut replaced = self.shown.subscribe();
         loop {
-            let shown = replaced.borrow_and_update().clone();
-            let changed = async {
-                match shown {
-                    Some(mut shown) => shown.changed().await,
-                    None => std::future::pending().await,
+            let mut shown = replaced.borrow_and_update().clone();
+            let changes = shown
+                .iter_mut()
+                .map(|shown| Box::pin(shown.subscription.changed()));
+            let mut changes: Vec<_> = changes.collect();
+            // Ready as soon as one of them is; never, if there is none.
+            let changed = std::future::poll_fn(|context| {
+                let is_ready = changes
+                    .iter_mut()
+                    .any(|change| change.as_mut().poll(context).is_ready());
+                if is_ready {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
                 }
-            };
+            });
             tokio::select! {
                 () = shutdown.requested() => return,
                 _ = replaced.changed() => {}
@@ -126,7 +148,7 @@ impl LiveFigure {
     /// # fn main() -> Result<()> {
     /// let figure = LiveFigure::serve()?;
     /// let listening = Listener::new(&Kafka::connect()?, "tweets").start()?;
-    /// figure.show(&listening);
+    /// figure.show("audience", &listening)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -180,18 +202,47 @@ impl LiveFigure {
         Address::Direct(self.socket.port()).url()
     }
 
-    /// Shows a listener from now on, in place of an earlier one. After the listener has ended, the
-    /// figure keeps its last state.
-    pub fn show(&self, listening: &Listening) {
-        self.shared.shown.send_replace(Some(listening.subscribe()));
+    /// Shows a listener from now on, under a name of up to 32 characters. It takes the place of an
+    /// earlier listener of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
+    /// lines. After a listener has ended, the figure keeps its last state.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an empty or a longer name, and for a listener too many.
+    pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
+        let invalid = |reason, hint| Error::InvalidArgument {
+            argument: format!("the listener {name:?} of the figure"),
+            reason,
+            hint,
+        };
+        if name.trim().is_empty() || name.chars().nth(MAX_NAME).is_some() {
+            return Err(invalid(
+                "a name has 1 to 32 characters",
+                "give a short name such as \"audience\"",
+            ));
+        }
+        let listener = Shown {
+            name: shorten(name, MAX_NAME),
+            subscription: listening.subscribe(),
+        };
+        let mut result = Ok(());
+        self.shared.shown.send_modify(|shown| {
+            match shown.iter().position(|shown| shown.name == listener.name) {
+                Some(index) => shown[index] = listener,
+                None if shown.len() < MAX_LISTENERS => shown.push(listener),
+                None => {
+                    result = Err(invalid(
+                        "the figure shows four listeners already",
+                        "show it under the name of one of them, or serve another figure",
+                    ));
+                }
+            }
+        });
+        result
     }
 
     /// Returns the current state as a Plotly figure, which stays in the saved notebook.
     pub fn snapshot(&self) -> plotly::Plot {
-        match &*self.shared.shown.borrow() {
-            Some(shown) => shown.read(|progress| plot::plot(&progress.trajectory)),
-            None => plot::plot(&Default::default()),
-        }
+        plot::plot(&self.shared.shown.borrow())
     }
 
     /// Displays the page below the cell.
@@ -208,8 +259,8 @@ impl LiveFigure {
             "text/html",
             &format!(
                 "<p>{} — <a href=\"{url}\" target=\"_blank\">open it in its own tab</a></p>\
-                 <iframe src=\"{url}\" title=\"Live sentiment\" width=\"100%\" height=\"720\" \
-                 style=\"border:0\"></iframe>",
+                 <iframe src=\"{url}\" title=\"Live sentiment\" width=\"100%\" height=\"860\" \
+                 allow=\"fullscreen; clipboard-write\" style=\"border:0\"></iframe>",
                 escape(&line)
             ),
         );

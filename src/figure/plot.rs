@@ -3,9 +3,10 @@
 //! The same traces and layout are the static figure of a saved notebook and, without points, the
 //! template of the live page.
 
-use super::update::hover;
-use crate::display::{escape, shorten};
-use crate::trajectory::Trajectory;
+use super::Shown;
+use super::update::TOPIC_LENGTH;
+use crate::display::{escape, shorten, thousands};
+use crate::trajectory::{Excerpt, Trajectory};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
@@ -16,17 +17,49 @@ const COLOURS: [&str; 7] = [
     "#888888", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2",
 ];
 
-pub(super) fn plot(trajectory: &Trajectory) -> Plot {
+/// How much of a tweet's text is shown beside the pointer, in characters.
+const HOVER_LENGTH: usize = 48;
+
+/// Returns the figure of some listeners. Several of them are distinguished by their names.
+pub(super) fn plot(shown: &[Shown]) -> Plot {
     let mut plot = Plot::new();
-    for (index, line) in trajectory.lines().enumerate() {
-        let points = line.points(0);
-        let x = points.iter().map(|point| point.tweet.at).collect();
-        let y = points.iter().map(|point| point.sum).collect();
-        let text = points.iter().map(|point| hover(&point.tweet)).collect();
-        plot.add_trace(trace(index, &shorten(line.name(), 48), x, y, text));
+    for Shown { name, subscription } in shown {
+        let prefix = if shown.len() > 1 {
+            format!("{name}: ")
+        } else {
+            String::new()
+        };
+        subscription.read(|progress| add_lines(&mut plot, &prefix, &progress.trajectory));
     }
     plot.set_layout(layout());
     plot
+}
+
+fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
+    for (index, line) in trajectory.lines().iter().enumerate() {
+        let points = trajectory.points(index, 0);
+        let x = points.iter().map(|point| point.tweet.at).collect();
+        let y = points.iter().map(|point| point.sum).collect();
+        let text = points.iter().map(|point| hover(&point.tweet)).collect();
+        let name = format!("{prefix}{}", shorten(line.name(), TOPIC_LENGTH));
+        plot.add_trace(trace(index, &name, x, y, text));
+    }
+}
+
+/// Returns the text beside the pointer, as HTML. Plotly interprets a few HTML tags in it, so the text
+/// of the tweet is escaped.
+fn hover(tweet: &Excerpt) -> String {
+    let followers = match tweet.followers {
+        Some(1) => "1 follower".to_owned(),
+        Some(count) => format!("{} followers", thousands(count)),
+        None => "unknown followers".to_owned(),
+    };
+    format!(
+        "<b>{}</b>, {followers}, {:+.2}<br>{}",
+        escape(&tweet.user),
+        tweet.compound,
+        escape(&shorten(&tweet.text, HOVER_LENGTH))
+    )
 }
 
 fn trace(

@@ -3,11 +3,13 @@
 //! The server listens on loopback, and the `Host` header of a request must be a loopback name.
 //! Otherwise a page of a stranger could resolve its own name to 127.0.0.1 and read the events (DNS
 //! rebinding). A proxy passes on the name by which it is known itself, so under any name a request
-//! needs the random path of this server, see [`address`](super::address). The content security policy of the page allows only this server. A page that does not
-//! read is disconnected: its stream ends when the page is too many updates behind, and its connection
-//! is closed when the socket accepts nothing for ten seconds.
+//! needs the random path of this server, see [`address`](super::address). The content security policy
+//! of the page allows only this server. A page that does not read is disconnected: its stream ends when
+//! the page is too many updates behind, and its connection is closed when the socket accepts nothing for
+//! ten seconds.
 
-use super::{Shared, plot};
+use super::answer::{self, Question, Refused};
+use super::{Shared, Shown, plot};
 use crate::background::Shutdown;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,8 +17,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use futures_util::stream::{self, Stream};
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -40,6 +43,24 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' http://127.0.0.1:* http://localhost:* vscode-webview: vscode-file:";
+
+/// The script of the page, as modules that the browser loads.
+const MODULES: [(&str, &str); 14] = [
+    ("page.js", include_str!("page/page.js")),
+    ("ask.js", include_str!("page/ask.js")),
+    ("chart.js", include_str!("page/chart.js")),
+    ("controls.js", include_str!("page/controls.js")),
+    ("download.js", include_str!("page/download.js")),
+    ("format.js", include_str!("page/format.js")),
+    ("gestures.js", include_str!("page/gestures.js")),
+    ("model.js", include_str!("page/model.js")),
+    ("numbers.js", include_str!("page/numbers.js")),
+    ("panel.js", include_str!("page/panel.js")),
+    ("pipeline.js", include_str!("page/pipeline.js")),
+    ("stream.js", include_str!("page/stream.js")),
+    ("tweets.js", include_str!("page/tweets.js")),
+    ("view.js", include_str!("page/view.js")),
+];
 
 /// The plotly.js of the plotly crate. The crate provides it between script tags, followed by another
 /// script that is not needed here.
@@ -108,13 +129,48 @@ fn files(path: &str) -> Router<App> {
         "text/javascript; charset=utf-8",
         "text/css; charset=utf-8",
     );
-    Router::new()
+    let mut router = Router::new();
+    for (name, module) in MODULES {
+        router = router.route(&at(name), file(script, module));
+    }
+    router
         .route(&at(""), file(html, include_str!("page/index.html")))
-        .route(&at("page.js"), file(script, include_str!("page/page.js")))
         .route(&at("page.css"), file(style, include_str!("page/page.css")))
         .route(&at("plotly.js"), plotly)
         .route(&at("figure.json"), figure)
         .route(&at("events"), get(events))
+        .route(&at("stretch"), ask(answer::stretch))
+        .route(&at("point"), ask(answer::point))
+        .route(&at("explain"), ask(answer::explain))
+        .route(&at("skipped"), ask(answer::skipped))
+}
+
+/// Returns the handler of a question of the page.
+fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRouter<App> {
+    get(move |State(app): State<App>, request: Request| async move {
+        let question = Question::new(request.uri().query().unwrap_or_default());
+        let shown = app.shared.shown.borrow().clone();
+        let (status, answer) = match answer(&question, &shown) {
+            Ok(answer) => (StatusCode::OK, answer),
+            Err(refused) => {
+                let (status, error) = match refused {
+                    Refused::Malformed(name) => (
+                        StatusCode::BAD_REQUEST,
+                        format!("the parameter {name:?} is missing or malformed"),
+                    ),
+                    Refused::Stale => (
+                        StatusCode::GONE,
+                        "this belongs to an earlier run, or to a listener that is no longer shown"
+                            .into(),
+                    ),
+                    Refused::Nothing => (StatusCode::NOT_FOUND, "there are no tweets here".into()),
+                };
+                (status, json!({"error": error}))
+            }
+        };
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        (status, kind, answer.to_string())
+    })
 }
 
 /// Rejects requests from other machines' names.

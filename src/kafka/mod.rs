@@ -20,6 +20,7 @@ mod broker;
 mod client;
 mod connect;
 mod embedded;
+mod lag;
 mod run;
 pub mod settings;
 mod topic;
@@ -28,6 +29,8 @@ mod writers;
 
 pub use broker::Engine;
 pub(crate) use client::{Client, warm_metadata_cache};
+pub use lag::PartitionLag;
+pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::RunId;
 pub use topic::Topic;
 pub(crate) use topic::{create_like, status_topic};

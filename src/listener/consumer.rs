@@ -10,13 +10,13 @@
 
 use super::StartFrom;
 use super::merge::{Partitions, Position, Resume};
-use crate::kafka::{Client, status_topic, warm_metadata_cache};
+use crate::kafka::{Client, EndOffsets, STATISTICS_INTERVAL_MS, status_topic, warm_metadata_cache};
 use crate::runtime::runtime;
 use crate::{Error, Result};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::Thread;
@@ -75,11 +75,15 @@ pub(super) enum ConsumerError {
 }
 
 /// The context of the consumer. Errors are handled where the consumer is polled.
-pub(super) struct Context;
+pub(super) struct Context(EndOffsets);
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "consumer error");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.update(&statistics);
     }
 }
 
@@ -129,7 +133,7 @@ pub(super) fn connect(
         reason: error.to_string(),
         hint: "the listener retries by itself",
     };
-    let consumer = create(client, fetch_wait_ms, is_only_broker).map_err(failed)?;
+    let consumer = create(config, fetch_wait_ms, is_only_broker).map_err(failed)?;
     warm_metadata_cache(consumer.client(), topic);
 
     let mut starts = Vec::with_capacity(count);
@@ -216,12 +220,13 @@ pub(super) fn connect(
 }
 
 fn create(
-    client: &Client,
+    read: &ReadConfig,
     fetch_wait_ms: u32,
     is_only_broker: bool,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut config = client.config();
+    let mut config = read.client.config();
     config
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
         // librdkafka requires a group id; the consumer joins no group.
         .set("group.id", "listener")
         .set("enable.auto.commit", "false")
@@ -238,7 +243,7 @@ fn create(
         // notices a lost connection within this time.
         config.set("reconnect.backoff.ms", "10000");
     }
-    config.create_with_context(Context)
+    config.create_with_context(Context(EndOffsets::new(&read.topic)))
 }
 
 impl Consumer {
@@ -258,6 +263,11 @@ impl Consumer {
                 Ok(())
             }
         }
+    }
+
+    /// Returns the end of a partition, as far as it is known.
+    pub(super) fn end(&self, partition: i32) -> Option<i64> {
+        self.main.context().0.get(partition)
     }
 
     /// Starts to check whether the broker has messages that have not come. The check asks the broker,
@@ -292,14 +302,7 @@ impl Consumer {
                     return false;
                 };
                 let offsets = consumer.fetch_watermarks(&topic, number, OFFSETS_LIMIT);
-                offsets.is_ok_and(|(first, end)| {
-                    let next = match resume {
-                        Resume::Start => first,
-                        Resume::At(next) => *next,
-                        Resume::After(last) => last.offset + 1,
-                    };
-                    end > next + allowed
-                })
+                offsets.is_ok_and(|(first, end)| end > resume.position().unwrap_or(first) + allowed)
             };
             // An error means that the consumer was closed meanwhile.
             let _ = sender.send(unread.iter().any(is_behind));

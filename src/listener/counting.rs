@@ -35,7 +35,7 @@ impl Counter {
             self.run = record.run;
         }
         match record.outcome {
-            Err(reason) => *progress.uncounted.skipped.entry(reason).or_default() += 1,
+            Err(skipped) => progress.skip(skipped.reason, skipped.beginning),
             Ok(scored) if !self.ids.insert(&scored.tweet) => progress.uncounted.duplicate += 1,
             Ok(scored) => {
                 progress.trajectory.add(&scored);

@@ -39,8 +39,16 @@ impl Position {
     }
 }
 
-/// A decoded and scored message, or the reason why it is skipped.
-pub(super) type Outcome = Result<Arc<Scored>, Skip>;
+/// A decoded and scored message, or one that is skipped.
+pub(super) type Outcome = Result<Arc<Scored>, Skipped>;
+
+/// A message that is not counted.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    pub(super) reason: Skip,
+    /// The beginning of the message, as text.
+    pub(super) beginning: String,
+}
 
 /// A message that waits to be counted.
 pub(super) struct PendingRecord {
@@ -62,6 +70,25 @@ pub(super) enum Resume {
     /// After this message, which was counted last. It is read once more, to make sure that the
     /// partition is still the same log.
     After(Position),
+}
+
+impl Resume {
+    /// Returns the offset of the next message to count; `None` before the first one.
+    pub(super) fn position(self) -> Option<i64> {
+        match self {
+            Resume::Start => None,
+            Resume::At(next) => Some(next),
+            Resume::After(last) => Some(last.offset + 1),
+        }
+    }
+
+    /// Returns when the last counted message was written, in milliseconds since 1970.
+    pub(super) fn written(self) -> Option<i64> {
+        match self {
+            Resume::Start | Resume::At(_) => None,
+            Resume::After(last) => last.written,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -91,6 +118,11 @@ impl Partition {
         true
     }
 
+    /// Returns whether everything in the partition is counted, as far as it was read.
+    pub(super) fn is_done(&self) -> bool {
+        self.at_end && self.pending.is_empty()
+    }
+
     fn pop(&mut self) -> Option<PendingRecord> {
         let record = self.pending.pop_front()?;
         self.pending_bytes -= record.size;
@@ -111,6 +143,12 @@ impl Room {
     pub(super) fn take(&mut self, size: usize) {
         self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size);
+    }
+
+    /// Returns the room for at most this many records.
+    pub(super) fn at_most(mut self, records: usize) -> Room {
+        self.records = self.records.min(records);
+        self
     }
 
     pub(super) fn is_left(&self) -> bool {
@@ -221,7 +259,10 @@ mod tests {
                 written: Some(written),
             },
             run: None,
-            outcome: Err(Skip::NoText),
+            outcome: Err(Skipped {
+                reason: Skip::NoText,
+                beginning: String::new(),
+            }),
             size: 10,
         }
     }

@@ -14,12 +14,12 @@ mod printable;
 mod progress;
 mod reader;
 mod scoring;
-mod summary;
+mod status;
 
 pub use crate::trajectory::Sum;
 pub(crate) use progress::{Progress, Subscription};
 pub use progress::{State, Uncounted};
-pub use summary::Summary;
+pub use status::ListenerStatus;
 
 use crate::background::Background;
 use crate::display::progress_interval;
@@ -159,7 +159,7 @@ impl Listener {
     /// [`Error::Thread`](crate::Error::Thread) if the operating system refuses a thread.
     pub fn start(self) -> Result<Listening> {
         let time_span = self.time_span.map(TimeSpan::new).transpose()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(self.analyzer.clone()));
         let config = ReadConfig {
             client: self.client,
             topic: self.topic,
@@ -197,12 +197,12 @@ impl Drop for EndGuard {
 
 impl Listening {
     /// Returns the numbers so far.
-    pub fn summary(&self) -> Summary {
-        let mut summary = Summary::of(&locked(&self.shared.progress));
+    pub fn status(&self) -> ListenerStatus {
+        let mut status = ListenerStatus::of(&locked(&self.shared.progress));
         if let Some(panic) = self.thread.panic() {
-            summary.state = State::Failed(panic.to_string());
+            status.state = State::Failed(panic.to_string());
         }
-        summary
+        status
     }
 
     /// Subscribes to the progress of the listener, for a figure.
@@ -249,7 +249,7 @@ impl Listening {
             }
             if !noted && start.elapsed() > SILENT_WAIT {
                 drop(printable);
-                println!("waiting for tweets: {}", self.summary());
+                println!("waiting for tweets: {}", self.status());
                 noted = true;
                 printable = locked(&self.shared.printable);
                 continue;
@@ -268,7 +268,7 @@ impl Listening {
     /// however quiet it is, and does not wait for tweets of a streamer that has ended without any.
     ///
     /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
-    pub fn wait_until_quiet(&self, quiet: Duration) -> Summary {
+    pub fn wait_until_quiet(&self, quiet: Duration) -> ListenerStatus {
         self.wait_while(|printable| match printable.streamer {
             StreamerLiveness::Ended => printable.quiet < quiet,
             streamer => streamer.is_running() || printable.received == 0 || printable.quiet < quiet,
@@ -277,11 +277,11 @@ impl Listening {
 
     /// Blocks until the listener has ended by its time span or count. It prints the numbers and can
     /// be interrupted as [`wait_until_quiet`](Listening::wait_until_quiet).
-    pub fn wait(&self) -> Summary {
+    pub fn wait(&self) -> ListenerStatus {
         self.wait_while(|_| true)
     }
 
-    fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> Summary {
+    fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> ListenerStatus {
         let wait = Wait::begin();
         let start = Instant::now();
         let mut printed = start;
@@ -295,7 +295,7 @@ impl Listening {
             printable = waited.unwrap_or_else(PoisonError::into_inner).0;
             if printed.elapsed() >= interval {
                 drop(printable);
-                println!("{}", self.summary());
+                println!("{}", self.status());
                 printed = Instant::now();
                 printable = locked(&self.shared.printable);
             }
@@ -307,7 +307,7 @@ impl Listening {
         } else if wait.is_interrupted() {
             println!("{INTERRUPTED}");
         }
-        self.summary()
+        self.status()
     }
 
     /// Blocks until the listener has ended, for `limit` at most, or until an interrupt. Returns
@@ -317,14 +317,14 @@ impl Listening {
     }
 
     /// Ends the listener, which takes about 50 ms, and returns the final numbers.
-    pub fn stop(&self) -> Summary {
+    pub fn stop(&self) -> ListenerStatus {
         self.thread.stop();
-        self.summary()
+        self.status()
     }
 
     /// Displays a status card in a notebook.
     pub fn evcxr_display(&self) {
-        self.summary().evcxr_display();
+        self.status().evcxr_display();
     }
 }
 

@@ -61,6 +61,7 @@ pub(super) fn line(scored: &Scored) -> String {
         tweet,
         sentiment,
         metric,
+        ..
     } = scored;
     format!(
         "@{:<18} {:>10} followers  {:+.2} → {metric:+6.2}  {}",
@@ -83,6 +84,7 @@ mod tests {
             tweet,
             sentiment: Sentiment::default(),
             metric: 0.0,
+            words: Box::default(),
         })
     }
 

@@ -1,13 +1,18 @@
 //! The progress of a listener: what its thread records, and its owner and the figure read.
 
 use super::printable::Printable;
+use crate::kafka::LagMeter;
 use crate::random::random_number;
 use crate::runtime::locked;
+use crate::sentiment::Analyzer;
 use crate::streamer::StatusMessage;
 use crate::trajectory::Trajectory;
-use crate::tweet::SkipCounts;
+use crate::tweet::{Skip, SkipCounts};
+use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// The state of a listener.
@@ -66,9 +71,14 @@ impl Uncounted {
 pub(crate) struct Progress {
     pub(crate) trajectory: Trajectory,
     pub(crate) uncounted: Uncounted,
+    /// The first message that was skipped for each reason, shortened.
+    pub(crate) examples: BTreeMap<Skip, String>,
     pub(crate) state: State,
-    /// The last status of the streamer.
-    pub(crate) streamer: Option<StatusMessage>,
+    /// Since when the broker is away; `None` while the listener is connected.
+    pub(crate) away_since: Option<Timestamp>,
+    pub(crate) lag: LagMeter,
+    /// The last status of the streamer, and when it came.
+    pub(crate) streamer: Option<(StatusMessage, Instant)>,
     /// A random number that changes when the trajectory starts again.
     pub(crate) generation: u64,
 }
@@ -78,7 +88,10 @@ impl Default for Progress {
         Progress {
             trajectory: Trajectory::default(),
             uncounted: Uncounted::default(),
+            examples: BTreeMap::new(),
             state: State::default(),
+            away_since: Some(Timestamp::now()),
+            lag: LagMeter::default(),
             streamer: None,
             // 32 bits, which JavaScript represents exactly.
             generation: random_number() >> 32,
@@ -87,6 +100,12 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Counts a message that is not a tweet. `beginning` is its text, shortened.
+    pub(super) fn skip(&mut self, reason: Skip, beginning: String) {
+        *self.uncounted.skipped.entry(reason).or_default() += 1;
+        self.examples.entry(reason).or_insert(beginning);
+    }
+
     /// Starts again for a new run. What was counted before belongs to an earlier run.
     pub(crate) fn start_run(&mut self) {
         let earlier = self.uncounted.earlier_runs + self.trajectory.total().counted;
@@ -96,6 +115,8 @@ impl Progress {
                 ..Uncounted::default()
             },
             state: self.state.clone(),
+            away_since: self.away_since,
+            lag: std::mem::take(&mut self.lag),
             streamer: self.streamer.take(),
             ..Progress::default()
         };
@@ -111,23 +132,31 @@ pub(super) struct Shared {
     pub(super) news: Condvar,
     /// Notifies the subscribers.
     changes: watch::Sender<()>,
+    /// What the listener scores with.
+    analyzer: Analyzer,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(analyzer: Analyzer) -> Shared {
         Shared {
+            analyzer,
             progress: Mutex::default(),
             printable: Mutex::default(),
             news: Condvar::new(),
             changes: watch::Sender::new(()),
         }
     }
-}
 
-impl Shared {
     pub(super) fn set_state(&self, state: State) {
         let mut progress = locked(&self.progress);
         if progress.state != state {
+            match &state {
+                State::Connected => progress.away_since = None,
+                State::Waiting(_) | State::Reconnecting(_) => {
+                    progress.away_since.get_or_insert_with(Timestamp::now);
+                }
+                State::Ended | State::Failed(_) => {}
+            }
             progress.state = state;
             drop(progress);
             self.notify_subscribers();
@@ -158,6 +187,11 @@ impl Subscription {
     /// Reads the progress. The listener waits meanwhile, so `read` must be short.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Progress) -> T) -> T {
         read(&locked(&self.shared.progress))
+    }
+
+    /// Returns what the listener scores with.
+    pub(crate) fn analyzer(&self) -> &Analyzer {
+        &self.shared.analyzer
     }
 
     /// Waits until the progress has changed since the last call.

@@ -43,9 +43,27 @@ pub(super) struct Reader {
     shutdown: Shutdown,
     partitions: Partitions,
     counter: Counter,
-    /// When the current lag check interval started, and how many messages have come in it.
-    interval: (Instant, usize),
+    /// The current lag check interval.
+    interval: Interval,
     lag_check: Option<LagCheck>,
+}
+
+/// What has happened since the last lag check.
+struct Interval {
+    start: Instant,
+    messages: usize,
+    /// Whether messages waited for scoring. Then the broker was not slow.
+    is_behind: bool,
+}
+
+impl Interval {
+    fn new() -> Interval {
+        Interval {
+            start: Instant::now(),
+            messages: 0,
+            is_behind: false,
+        }
+    }
 }
 
 impl Reader {
@@ -64,7 +82,7 @@ impl Reader {
             shutdown,
             partitions: Partitions::default(),
             counter: Counter::default(),
-            interval: (Instant::now(), 0),
+            interval: Interval::new(),
             lag_check: None,
         }
     }
@@ -136,7 +154,7 @@ impl Reader {
                 if missed > 0 {
                     locked(&self.shared.progress).uncounted.missed += missed;
                 }
-                self.interval = (Instant::now(), 0);
+                self.interval = Interval::new();
                 self.lag_check = None;
                 Some(consumer)
             }
@@ -209,7 +227,7 @@ impl Reader {
             }
         }
         for (number, queue) in consumer.partitions.iter().enumerate() {
-            let mut room = self.partitions.room(number);
+            let mut room = self.partitions.room(number).at_most(self.scoring.limit());
             let Some(partition) = self.partitions.get(number) else {
                 continue;
             };
@@ -228,10 +246,13 @@ impl Reader {
             }
         }
         let received = batch.len();
+        self.interval.messages += received;
+        self.interval.is_behind |= self.scoring.is_behind(received);
         if received > 0 {
             self.add_pending(&batch)?;
         }
         let counted = self.count(Partitions::next);
+        self.measure_lag(consumer);
         if let Some(error) = failed {
             consumer.check(error)?;
         } else if received == 0 && !counted {
@@ -239,6 +260,23 @@ impl Reader {
             self.add_quiet(POLL);
         }
         self.check_lag(consumer, received)
+    }
+
+    /// Records how far each partition is counted.
+    fn measure_lag(&self, consumer: &Consumer) {
+        let mut progress = locked(&self.shared.progress);
+        for (number, partition) in (0..).zip(self.partitions.iter()) {
+            if let Some(position) = partition.resume.position() {
+                // The embedded broker may report an end that is one too large.
+                let end = match partition.is_done() {
+                    true => Some(position),
+                    false => consumer.end(number),
+                };
+                progress
+                    .lag
+                    .record(number, position, end, partition.resume.written());
+            }
+        }
     }
 
     /// Checks once per second whether the broker has messages that it does not deliver.
@@ -250,13 +288,11 @@ impl Reader {
             self.lag_check = None;
             return result;
         }
-        let (started, messages) = &mut self.interval;
-        *messages += received;
-        if started.elapsed() >= LAG_CHECK_INTERVAL {
-            let messages = *messages;
-            self.interval = (Instant::now(), 0);
-            if messages < FAST_FLOW && self.lag_check.is_none() {
-                self.lag_check = consumer.start_lag_check(&self.partitions, messages);
+        if self.interval.start.elapsed() >= LAG_CHECK_INTERVAL {
+            let past = std::mem::replace(&mut self.interval, Interval::new());
+            let is_slow = past.messages < FAST_FLOW && !past.is_behind;
+            if is_slow && self.lag_check.is_none() {
+                self.lag_check = consumer.start_lag_check(&self.partitions, past.messages);
             }
         }
         Ok(())
@@ -266,7 +302,7 @@ impl Reader {
     fn receive_status(&self, message: &BorrowedMessage<'_>) {
         if let Some(status) = message.payload().and_then(StatusMessage::decode) {
             locked(&self.shared.printable).streamer.update(&status);
-            locked(&self.shared.progress).streamer = Some(status);
+            locked(&self.shared.progress).streamer = Some((status, Instant::now()));
             self.shared.notify_subscribers();
         }
     }

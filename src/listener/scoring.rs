@@ -1,15 +1,24 @@
 //! Decoding and scoring, on all cores if a batch is large.
 
-use super::merge::Outcome;
+use super::merge::{Outcome, Skipped};
+use crate::display::shorten;
 use crate::sentiment::{Analyzer, Scored, Sentiment, message};
 use crate::tweet::{Skip, Tweet};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Once};
+use std::time::{Duration, Instant};
 
-/// The smallest batch that is worth a second thread.
+/// How much of a skipped message is kept, in characters. A character has at most four bytes.
+const BEGINNING: usize = 200;
+/// The smallest batch that is worth a second thread, unless the metric is slow.
 const PARALLEL_BATCH: usize = 128;
+/// How long a batch takes at most, approximately. A slow metric gets small batches, so that the figure, the
+/// lag and a stop do not wait for a large one.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// The limit of a batch at the start, in messages of each partition.
+const FIRST_LIMIT: usize = 1_024;
 
 /// What a tweet adds to the running sum.
 pub(super) type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
@@ -29,6 +38,8 @@ pub(super) struct Scoring {
     analyzer: Analyzer,
     metric: Arc<Metric>,
     cores: usize,
+    /// How many messages of each partition a batch may have.
+    limit: usize,
 }
 
 impl Scoring {
@@ -39,30 +50,56 @@ impl Scoring {
             analyzer,
             metric,
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            limit: FIRST_LIMIT,
         }
     }
 
-    /// Scores a batch and keeps its order. Scoped threads do this without rayon, which would be several
-    /// more crates behind each notebook for this one call.
+    /// Returns how many messages of each partition the next batch may have.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns whether scoring is slower than the messages come, after a batch of this many messages.
+    pub(super) fn is_behind(&self, received: usize) -> bool {
+        received >= self.limit
+    }
+
+    /// Scores a batch and keeps its order. The next one may be larger if this one took little time, and
+    /// must be smaller if it took too long.
     ///
     /// # Panics
     /// If scoring panics in any thread. A panic of the metric is a [`Skip`] instead.
-    pub(super) fn score(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
-        let score_all = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
+    pub(super) fn score(&mut self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
+        let start = Instant::now();
+        let outcomes = self.score_all(batch);
+        let elapsed = start.elapsed();
+        if elapsed > BATCH_TIME {
+            self.limit = (batch.len() / 2).max(1);
+        } else if elapsed < BATCH_TIME / 4 && batch.len() >= self.limit {
+            self.limit *= 2;
+        }
+        outcomes
+    }
+
+    /// Scores a batch. Scoped threads do this without rayon, which would be several more crates behind
+    /// each notebook for this one call.
+    fn score_all(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
+        let score_part = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
             let messages = part.iter().map(|(_, message)| message);
             messages.map(|message| self.outcome(message)).collect()
         };
-        if batch.len() < PARALLEL_BATCH || self.cores == 1 {
-            return score_all(batch);
+        let is_small = batch.len() < PARALLEL_BATCH.min(self.limit.max(2));
+        if is_small || self.cores == 1 {
+            return score_part(batch);
         }
         // This thread scores the first part itself.
         let (first, rest) = batch.split_at(batch.len().div_ceil(self.cores));
         std::thread::scope(|scope| {
             let workers: Vec<_> = rest
                 .chunks(first.len())
-                .map(|part| scope.spawn(move || score_all(part)))
+                .map(|part| scope.spawn(move || score_part(part)))
                 .collect();
-            let mut outcomes = score_all(first);
+            let mut outcomes = score_part(first);
             for worker in workers {
                 // Without the outcomes of one part, the others would belong to the wrong messages.
                 outcomes.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -72,14 +109,29 @@ impl Scoring {
     }
 
     fn outcome(&self, message: &BorrowedMessage<'_>) -> Outcome {
+        self.scored(message).map_err(|reason| {
+            let payload = message.payload().unwrap_or_default();
+            let start = &payload[..payload.len().min(4 * BEGINNING)];
+            Skipped {
+                reason,
+                beginning: shorten(&String::from_utf8_lossy(start), BEGINNING),
+            }
+        })
+    }
+
+    fn scored(&self, message: &BorrowedMessage<'_>) -> Result<Arc<Scored>, Skip> {
         let payload = message.payload().ok_or(Skip::NoText)?;
-        let (mut tweet, sentiment) = match self.content {
+        let (mut tweet, sentiment, words) = match self.content {
             Content::Tweets => {
                 let tweet = Tweet::decode(payload)?;
-                let sentiment = self.analyzer.score(&tweet.text);
-                (tweet, sentiment)
+                let (sentiment, words) = self.analyzer.score_words(&tweet.text);
+                (tweet, sentiment, words)
             }
-            Content::Scores => message::decode(payload)?,
+            // The words were not looked up here.
+            Content::Scores => {
+                let (tweet, sentiment) = message::decode(payload)?;
+                (tweet, sentiment, Box::default())
+            }
         };
         if tweet.has_no_time()
             && let Some(millis) = message.timestamp().to_millis()
@@ -96,6 +148,7 @@ impl Scoring {
                 tweet,
                 sentiment,
                 metric,
+                words,
             })),
             Ok(_) => Err(Skip::MetricNotFinite),
             Err(_) => Err(Skip::MetricPanicked),

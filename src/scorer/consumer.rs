@@ -1,9 +1,10 @@
 //! The consumer of a scorer: a member of the group, and the batches that it reads.
 
-use rdkafka::ClientContext;
+use crate::kafka::EndOffsets;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::{ClientContext, Statistics};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,33 +18,53 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The context of the consumer. It counts the rebalances of the group: after one, the messages read
 /// before may belong to another scorer.
-#[derive(Default)]
-pub(super) struct Rebalances(AtomicU64);
+pub(super) struct Context {
+    rebalances: AtomicU64,
+    pub(super) ends: EndOffsets,
+}
 
-impl ClientContext for Rebalances {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "consumer error");
+impl Context {
+    pub(super) fn new(topic: &str) -> Context {
+        Context {
+            rebalances: AtomicU64::new(0),
+            ends: EndOffsets::new(topic),
+        }
+    }
+
+    /// Returns the number of rebalances so far.
+    pub(super) fn rebalances(&self) -> u64 {
+        self.rebalances.load(Ordering::Relaxed)
     }
 }
 
-impl ConsumerContext for Rebalances {
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "consumer error");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.ends.update(&statistics);
+    }
+}
+
+impl ConsumerContext for Context {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Returns the next messages: those that are there, or come within [`LINGER`] of the first. If the
 /// group is rebalanced meanwhile, the earlier messages are dropped: reading starts again from the
 /// committed offsets.
-pub(super) fn gather(consumer: &BaseConsumer<Rebalances>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
-    let rebalances = &consumer.context().0;
-    let mut seen = rebalances.load(Ordering::Relaxed);
+pub(super) fn gather(consumer: &BaseConsumer<Context>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
+    let context = consumer.context();
+    let mut seen = context.rebalances();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut deadline = Instant::now() + POLL;
     while batch.len() < MAX_TWEETS && bytes < MAX_BYTES {
         let left = deadline.saturating_duration_since(Instant::now());
         let next = consumer.poll(left);
-        let now = rebalances.load(Ordering::Relaxed);
+        let now = context.rebalances();
         if now != seen {
             seen = now;
             batch.clear();

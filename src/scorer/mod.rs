@@ -21,7 +21,7 @@ mod worker;
 use crate::background::Background;
 use crate::display::{Card, shorten, thousands};
 use crate::interrupt::Waited;
-use crate::kafka::{Client, Kafka};
+use crate::kafka::{Client, Kafka, LagMeter, PartitionLag};
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;
@@ -61,8 +61,15 @@ pub struct Scorer {
 /// Calls that wait block the thread. Inside async code, run them with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 pub struct Scoring {
-    status: Arc<Mutex<ScorerStatus>>,
+    shared: Arc<Shared>,
     thread: Background<()>,
+}
+
+/// What the thread of a scorer shares with its owner.
+#[derive(Default)]
+struct Shared {
+    status: Mutex<ScorerStatus>,
+    lag: Mutex<LagMeter>,
 }
 
 /// The status of a scorer.
@@ -74,6 +81,9 @@ pub struct ScorerStatus {
     pub skipped: SkipCounts,
     /// The number of partitions that the scorer has at the moment.
     pub partitions: usize,
+    /// How far the group is behind the end of each of these partitions. The position is the committed
+    /// one. A partition from which nothing was committed yet is missing.
+    pub lag: Vec<PartitionLag>,
     /// The number of committed transactions.
     pub transactions: u64,
     /// The number of aborted transactions. Their tweets are scored again, by this scorer or another.
@@ -119,19 +129,20 @@ impl Scorer {
                 hint: "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
             });
         }
-        let status = Arc::new(Mutex::default());
-        let worker_status = status.clone();
+        let shared = Arc::new(Shared::default());
+        let worker_shared = shared.clone();
         let thread = Background::spawn_thread("scorer", move |shutdown| {
-            Worker::new(self, Analyzer::new(), worker_status, shutdown).run();
+            Worker::new(self, Analyzer::new(), worker_shared, shutdown).run();
         })?;
-        Ok(Scoring { status, thread })
+        Ok(Scoring { shared, thread })
     }
 }
 
 impl Scoring {
     /// Returns the current status.
     pub fn status(&self) -> ScorerStatus {
-        let mut status = locked(&self.status).clone();
+        let mut status = locked(&self.shared.status).clone();
+        status.lag = locked(&self.shared.lag).read();
         status.ended = self.thread.outcome().is_some();
         if let Some(panic) = self.thread.panic() {
             status.last_error = Some(panic.to_string());
@@ -163,6 +174,9 @@ impl Scoring {
             .row("partitions", &status.partitions.to_string())
             .row("transactions", &thousands(status.transactions))
             .row("aborted transactions", &thousands(status.aborted));
+        for lag in &status.lag {
+            card = card.row(&format!("partition {}", lag.partition), &lag.to_string());
+        }
         for (reason, count) in &status.skipped {
             card = card.row(&format!("skipped: {reason}"), &thousands(*count));
         }
@@ -187,6 +201,7 @@ impl ScorerStatus {
             "skipped": self.skipped,
             "transactions": self.transactions,
             "aborted": self.aborted,
+            "lag": self.lag,
         })
     }
 }

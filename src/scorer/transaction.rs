@@ -1,6 +1,6 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
-use super::consumer::Rebalances;
+use super::consumer::Context;
 use crate::Tweet;
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};
@@ -22,7 +22,7 @@ pub(super) type TransactionalProducer = ThreadedProducer<DefaultProducerContext>
 
 /// A member of the group of scorers.
 pub(super) struct Member {
-    pub(super) consumer: BaseConsumer<Rebalances>,
+    pub(super) consumer: BaseConsumer<Context>,
     pub(super) producer: TransactionalProducer,
     pub(super) from: String,
     pub(super) to: String,

@@ -147,7 +147,7 @@ impl Entry {
 
 /// The index of a word's entry, which is small because a text may have a million words. [`UNKNOWN`] is the
 /// index for all unknown words.
-type Index = u16;
+pub(crate) type Index = u16;
 const UNKNOWN: Index = 0;
 
 /// A word, emoticon or number of a text.
@@ -162,16 +162,29 @@ pub(super) struct Token {
     pub(super) alters: bool,
 }
 
+impl Token {
+    pub(super) fn index(self) -> Index {
+        self.index
+    }
+}
+
 /// The name of an emoji, such as "face with tears of joy", already split into words.
 #[derive(Clone)]
 pub(super) struct Name {
     /// All words except the last.
     pub(super) words: Box<[Token]>,
     pub(super) last: Token,
-    /// The last word as text: the text right after an emoji belongs to it.
-    pub(super) last_text: &'static str,
+    /// The whole name.
+    pub(super) text: &'static str,
     /// The number of exclamation and question marks: "ON! arrow" has one.
     pub(super) marks: (usize, usize),
+}
+
+impl Name {
+    /// Returns the last word. The text right after an emoji belongs to it.
+    pub(super) fn last_word(&self) -> &'static str {
+        self.text.rsplit(is_space).next().unwrap_or(self.text)
+    }
 }
 
 /// Words in lower case, and emoji.
@@ -252,11 +265,10 @@ impl Lexicon {
             };
             let tokens: Vec<Token> = words(name).map(|word| self.token(word)).collect();
             if let Some((last, rest)) = tokens.split_last() {
-                let last_text = name.rsplit(is_space).next().unwrap_or(name);
                 let name = Name {
                     words: rest.into(),
                     last: *last,
-                    last_text,
+                    text: name,
                     marks: marks(name),
                 };
                 names.insert(character, name);
@@ -281,6 +293,18 @@ impl Lexicon {
 
     pub(super) fn get(&self, token: Token) -> &Entry {
         &self.entries[usize::from(token.index)]
+    }
+
+    /// Returns the words with these indices, in their order. It searches the whole lexicon, which takes
+    /// some 50 µs, so that no word is stored twice.
+    pub(super) fn words(&self, indices: &[Index]) -> Vec<String> {
+        let mut words = vec![String::new(); indices.len()];
+        for (word, index) in &self.indices {
+            if let Some(at) = indices.iter().position(|wanted| wanted == index) {
+                words[at] = String::from_utf8_lossy(word).into_owned();
+            }
+        }
+        words
     }
 
     pub(super) fn name(&self, character: char) -> Option<&Name> {

@@ -27,9 +27,12 @@
 //! there: "moon", "hodl" and "rekt" mean nothing to VADER. For these there is
 //! [`Analyzer::with_words`].
 
+mod explain;
 mod lexicon;
 pub(crate) mod message;
 mod vader;
+
+pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};
 
 use crate::display::Card;
 use crate::{Error, Result, Tweet};
@@ -171,6 +174,32 @@ impl Analyzer {
     pub fn score(&self, text: &str) -> Sentiment {
         vader::score(&self.0, text)
     }
+
+    /// Explains the score of a text: what each word adds, and which rules act on it. It never panics.
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::prelude::*;
+    ///
+    /// let explanation = Analyzer::new().explain("This is not good");
+    /// let word = explanation.rated().next().unwrap();
+    /// assert_eq!(word.text, "good");
+    /// assert_eq!(word.rating, Some(1.9));
+    /// assert_eq!(word.to_string(), "-1.41 (rated +1.9, negated by “not”)");
+    /// ```
+    pub fn explain(&self, text: &str) -> Explanation {
+        Explanation::new(&self.0, text)
+    }
+
+    /// Scores a text, and returns the share of each rated word in the score.
+    pub(crate) fn score_words(&self, text: &str) -> (Sentiment, Box<[WordShare]>) {
+        vader::score_words(&self.0, text)
+    }
+
+    /// Returns the words of the lexicon with these indices.
+    pub(crate) fn words(&self, indices: &[Word]) -> Vec<String> {
+        self.0.words(indices)
+    }
 }
 
 /// Not generic, unlike [`Analyzer::with_words`], so that a notebook cell does not have to compile it.
@@ -213,6 +242,19 @@ pub struct Scored {
     /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
     /// is finite.
     pub metric: f64,
+    /// The rated words of the text.
+    pub(crate) words: Box<[WordShare]>,
+}
+
+/// A word of the lexicon, by its index there.
+pub(crate) type Word = lexicon::Index;
+
+/// The share of a rated word in the score of a text. The shares of a text, and the share of its
+/// exclamation and question marks, add up to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct WordShare {
+    pub(crate) word: Word,
+    pub(crate) share: f32,
 }
 
 /// The metric of the original notebooks: `ln(followers + 1) * compound`. A tweet counts by its

@@ -20,6 +20,12 @@ pub(crate) struct StatusMessage {
     #[serde(flatten)]
     counts: Counts,
     newest: Option<Timestamp>,
+    /// How long the stream has been running, in seconds.
+    #[serde(default)]
+    elapsed: f64,
+    /// The rest of the time span, in seconds, if the stream has one.
+    #[serde(default)]
+    remaining: Option<f64>,
 }
 
 impl StatusMessage {
@@ -31,6 +37,8 @@ impl StatusMessage {
             rate: status.rate,
             counts: status.counts,
             newest: status.newest,
+            elapsed: status.elapsed.as_secs_f64(),
+            remaining: status.remaining.map(|left| left.as_secs_f64()),
         }
     }
 
@@ -81,10 +89,13 @@ mod tests {
                 ..Counts::default()
             },
             newest: Some(Timestamp::UNIX_EPOCH),
+            elapsed: 20.5,
+            remaining: Some(39.5),
         };
         let decoded = StatusMessage::decode(&message.encode()).unwrap();
         assert_eq!(decoded.counts, message.counts);
         assert_eq!(decoded.ended, Some(EndReason::TimeSpan));
+        assert_eq!((decoded.elapsed, decoded.remaining), (20.5, Some(39.5)));
         assert_eq!(decoded.source.chars().count(), 61);
         let reason = decoded.connection.unwrap().last_reason.unwrap();
         assert_eq!(reason.chars().count(), 161);

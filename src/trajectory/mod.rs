@@ -1,19 +1,26 @@
 //! The trajectory: the running sum of the metric, of all tweets and of each topic, with its history.
 //!
-//! Sums and counts are exact forever. The history of a line is bounded, see [`Line`].
+//! Sums and counts are exact forever. The history is bounded, see `history.rs`.
 
-mod line;
+mod history;
+mod segment;
+mod words;
 
-pub(crate) use line::{Excerpt, Line};
+pub(crate) use history::{Mood, Stretch};
+pub(crate) use segment::{Excerpt, Mover, Point};
 
+use crate::rate::Rate;
 use crate::sentiment::{Polarity, Scored};
+use history::History;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-/// How many points all lines together keep at most.
-pub(crate) const MAX_POINTS: usize = 1_200;
+/// How many points the lines together have at most, unless there are many lines: a segment has two for
+/// each of them.
+const MAX_POINTS: usize = 1_280;
+/// The minimum number of segments, however many lines there are.
+const MIN_SEGMENTS: usize = 48;
 /// How many topics have a line of their own. A message may name any number of topics.
 pub(crate) const MAX_TOPICS: usize = 24;
 /// The longest topic name that has a line of its own, in bytes.
@@ -22,9 +29,6 @@ const MAX_NAME_BYTES: usize = 256;
 pub(crate) const OTHER_TOPICS: &str = "other topics";
 /// How many of the newest tweets are kept for the table of the page.
 pub(crate) const LATEST_TWEETS: usize = 20;
-/// The time over which the rate is measured, in seconds.
-const RATE_SECONDS: u64 = 5;
-
 /// A number of tweets, and the sum of their metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Sum {
@@ -34,33 +38,58 @@ pub struct Sum {
     pub sum: f64,
 }
 
+/// The running sum of all tweets or of a topic.
+#[derive(Debug)]
+pub(crate) struct Line {
+    name: String,
+    sum: Sum,
+    last: Option<Point<Arc<Scored>>>,
+}
+
+impl Line {
+    fn new(name: &str) -> Line {
+        Line {
+            name: name.to_owned(),
+            sum: Sum::default(),
+            last: None,
+        }
+    }
+
+    /// Returns the full name of the topic.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn sum(&self) -> Sum {
+        self.sum
+    }
+}
+
 /// The running sums and their history.
 #[derive(Debug)]
 pub(crate) struct Trajectory {
-    total: Line,
-    topics: Vec<Line>,
+    /// The line of all tweets, then the line of each topic.
+    lines: Vec<Line>,
+    history: History,
     compounds: f64,
     polarities: [u64; 3],
     most_positive: Option<Arc<Scored>>,
     most_negative: Option<Arc<Scored>>,
     latest: VecDeque<(u64, Arc<Scored>)>,
-    /// The number of tweets in each of the last seconds.
-    seconds: VecDeque<(u64, u64)>,
-    started: Instant,
+    rate: Rate,
 }
 
 impl Default for Trajectory {
     fn default() -> Self {
         Trajectory {
-            total: Line::new("all topics"),
-            topics: Vec::new(),
+            lines: vec![Line::new("all topics")],
+            history: History::default(),
             compounds: 0.0,
             polarities: [0; 3],
             most_positive: None,
             most_negative: None,
             latest: VecDeque::with_capacity(LATEST_TWEETS + 1),
-            seconds: VecDeque::new(),
-            started: Instant::now(),
+            rate: Rate::default(),
         }
     }
 }
@@ -68,12 +97,15 @@ impl Default for Trajectory {
 impl Trajectory {
     /// Adds a tweet to the sum of all tweets and to the sum of each of its topics.
     pub(crate) fn add(&mut self, scored: &Arc<Scored>) {
-        self.total.add(scored, self.points_per_line());
+        self.history.add(scored);
+        self.add_to(0, scored);
         for topic in &scored.tweet.topics {
-            let index = self.line_of(topic);
-            let limit = self.points_per_line();
-            self.topics[index].add(scored, limit);
+            let line = self.line_of(topic);
+            self.add_to(line, scored);
         }
+        let now = self.rate.elapsed();
+        self.history.close_segment(now, self.segments());
+        self.rate.add_at(1, now);
         let compound = scored.sentiment.compound;
         self.compounds += compound;
         self.polarities[match scored.sentiment.polarity() {
@@ -96,63 +128,118 @@ impl Trajectory {
         if self.latest.len() > LATEST_TWEETS {
             self.latest.pop_front();
         }
-        self.count_second();
     }
 
-    /// Counts a tweet for the rate.
-    fn count_second(&mut self) {
-        let second = self.started.elapsed().as_secs();
-        match self.seconds.back_mut() {
-            Some((last, count)) if *last == second => *count += 1,
-            _ => self.seconds.push_back((second, 1)),
-        }
-        while self
-            .seconds
-            .front()
-            .is_some_and(|(first, _)| first + RATE_SECONDS < second)
-        {
-            self.seconds.pop_front();
-        }
+    fn add_to(&mut self, index: usize, scored: &Arc<Scored>) {
+        let line = &mut self.lines[index];
+        line.sum.counted += 1;
+        line.sum.sum += scored.metric;
+        let point = Point {
+            number: line.sum.counted,
+            sum: line.sum.sum,
+            tweet: scored.clone(),
+        };
+        self.history.add_point(index, &point);
+        line.last = Some(point);
     }
 
-    /// Returns how many points a line may have, so that all lines together have at most
-    /// [`MAX_POINTS`]. A few lines do not get more than a quarter each.
-    fn points_per_line(&self) -> usize {
-        MAX_POINTS / (self.topics.len() + 1).max(4)
+    /// Returns how many segments the history may have.
+    fn segments(&self) -> usize {
+        let per_line = MAX_POINTS / self.lines.len().max(4);
+        (per_line / 2).max(MIN_SEGMENTS)
     }
 
-    /// Returns the index of the topic's line. A new line takes its share of the points from the
-    /// others, also from those that no longer grow.
+    /// Returns the index of the topic's line.
     fn line_of(&mut self, topic: &str) -> usize {
-        let find = |lines: &[Line], name: &str| lines.iter().position(|line| line.name() == name);
-        if let Some(index) = find(&self.topics, topic) {
-            return index;
+        let find = |lines: &[Line], name: &str| lines.iter().position(|line| line.name == name);
+        // The first line has no topic.
+        if let Some(index) = find(&self.lines[1..], topic) {
+            return index + 1;
         }
-        let has_own = self.topics.len() < MAX_TOPICS && topic.len() <= MAX_NAME_BYTES;
+        let has_own = self.lines.len() <= MAX_TOPICS && topic.len() <= MAX_NAME_BYTES;
         let name = if has_own { topic } else { OTHER_TOPICS };
-        find(&self.topics, name).unwrap_or_else(|| {
-            self.topics.push(Line::new(name));
-            let limit = self.points_per_line();
-            self.total.shrink(limit);
-            self.topics.iter_mut().for_each(|line| line.shrink(limit));
-            self.topics.len() - 1
-        })
+        find(&self.lines[1..], name).map_or_else(
+            || {
+                self.lines.push(Line::new(name));
+                self.history.shrink(self.segments());
+                self.lines.len() - 1
+            },
+            |index| index + 1,
+        )
     }
 
     /// Returns the sum of all tweets.
     pub(crate) fn total(&self) -> Sum {
-        self.total.sum()
+        self.lines[0].sum
     }
 
     /// Returns the sum of each topic, in the order in which the topics appeared. A tweet with several
     /// topics counts in each.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, Sum)> {
-        self.topics.iter().map(|line| (line.name(), line.sum()))
+        let topics = self.lines[1..].iter();
+        topics.map(|line| (line.name(), line.sum()))
     }
 
     /// Returns the line of all tweets, then the line of each topic.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &Line> {
-        std::iter::once(&self.total).chain(&self.topics)
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Returns how many of the first segments of the history are still as they were when
+    /// [`versions`](Trajectory::versions) returned `known`.
+    pub(crate) fn unchanged_segments(&self, known: &[u64]) -> usize {
+        self.history.unchanged(known)
+    }
+
+    /// Returns a number for each closed segment of the history, which identifies its state.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = u64> + '_ {
+        self.history.versions()
+    }
+
+    /// Returns how many points a line has in the first `segments` of the history.
+    pub(crate) fn points_in(&self, line: usize, segments: usize) -> usize {
+        self.history.points_in(line, segments)
+    }
+
+    /// Returns the points of a line without those in the first `skip` segments. The newest point is
+    /// the last one.
+    pub(crate) fn points(&self, line: usize, skip: usize) -> Vec<Point> {
+        let mut points: Vec<Point> = self.history.closed_points(line, skip).cloned().collect();
+        points.extend(self.history.open_points(line).map(Point::excerpt));
+        let closed = self.history.closed_points(line, 0).last();
+        let newest = points.last().or(closed).map(|point| point.number);
+        let last = self.lines[line].last.as_ref();
+        points.extend(
+            last.filter(|last| Some(last.number) != newest)
+                .map(Point::excerpt),
+        );
+        points
+    }
+
+    /// Returns the mood of the segments of the history without the first `skip`.
+    pub(crate) fn moods(&self, skip: usize) -> impl Iterator<Item = Mood> + '_ {
+        self.history.moods(skip)
+    }
+
+    /// Returns what happened between two times, in milliseconds since 1970, rounded to whole segments
+    /// of the history. `None` if there was nothing.
+    pub(crate) fn stretch(&self, from: i64, to: i64) -> Option<Stretch> {
+        self.history.stretch(from, to, self.lines.len())
+    }
+
+    /// Returns the point of a line that is nearest to this time and sum.
+    pub(crate) fn nearest(&self, line: usize, at: i64, sum: f64) -> Option<Point> {
+        if line >= self.lines.len() {
+            return None;
+        }
+        let distance = |point: &Point| {
+            let time = point.tweet.at.abs_diff(at);
+            (time, (point.sum - sum).abs())
+        };
+        self.points(line, 0).into_iter().min_by(|a, b| {
+            let ((time, sum), (other_time, other_sum)) = (distance(a), distance(b));
+            time.cmp(&other_time).then(sum.total_cmp(&other_sum))
+        })
     }
 
     /// Returns the mean compound of all tweets, in \[-1, 1\]; 0 without tweets.
@@ -182,14 +269,7 @@ impl Trajectory {
 
     /// Returns the number of tweets per second over the last seconds.
     pub(crate) fn rate(&self) -> f64 {
-        let now = self.started.elapsed();
-        let window = now
-            .min(Duration::from_secs(RATE_SECONDS))
-            .as_secs_f64()
-            .max(1.0);
-        let since = now.as_secs().saturating_sub(RATE_SECONDS - 1);
-        let counted = self.seconds.iter().filter(|(second, _)| *second >= since);
-        counted.map(|(_, count)| *count as f64).sum::<f64>() / window
+        self.rate.per_second()
     }
 }
 
@@ -211,6 +291,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         tweet,
         sentiment,
         metric,
+        words: Box::default(),
     })
 }
 
@@ -257,7 +338,7 @@ mod tests {
         for number in 0..10_000 {
             trajectory.add(&scored(number, 1.0, &[&format!("topic {number}")]));
         }
-        assert_eq!(trajectory.topics.len(), MAX_TOPICS + 1);
+        assert_eq!(trajectory.topics().count(), MAX_TOPICS + 1);
         let counted = trajectory.topics().map(|(_, sum)| sum.counted);
         assert_eq!(counted.sum::<u64>(), 10_000);
     }
@@ -269,8 +350,18 @@ mod tests {
             let name = format!("topic {topic}");
             for number in 0..2_000 {
                 trajectory.add(&scored(number, (number as f64).sin(), &[&name]));
-                let points: usize = trajectory.lines().map(|line| line.points(0).len()).sum();
-                assert!(points <= MAX_POINTS, "{points} points, {topic} topics");
+            }
+            let lines = trajectory.lines().len();
+            let points: usize = (0..lines)
+                .map(|line| trajectory.points(line, 0).len())
+                .sum();
+            // A segment has two points of each line; the open one and the newest point are more.
+            let limit = MAX_POINTS.max(2 * MIN_SEGMENTS * lines) + 3 * lines;
+            assert!(points <= limit, "{points} points, {lines} lines");
+            for line in 0..lines {
+                let points = trajectory.points(line, 0);
+                let sum = trajectory.lines()[line].sum().sum;
+                assert_eq!(points.last().unwrap().sum, sum);
             }
         }
     }

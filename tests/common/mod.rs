@@ -57,7 +57,7 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 pub fn until_counted(listening: &Listening, count: u64) {
     until(&format!("{count} counted"), || {
-        let counted = listening.summary().total.counted;
+        let counted = listening.status().total.counted;
         assert!(
             counted <= count,
             "{counted} were counted, {count} were sent"
@@ -238,7 +238,7 @@ impl Story {
     /// Waits until each tweet is counted once, with the sum of an undisturbed run.
     pub fn until_counted(&self, listening: &Listening) {
         until_counted(listening, self.count);
-        let sum = listening.summary().total.sum;
+        let sum = listening.status().total.sum;
         assert!((sum - self.sum).abs() < 1e-6, "{sum} is not {}", self.sum);
     }
 }

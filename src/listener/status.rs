@@ -2,13 +2,15 @@
 
 use super::progress::{Progress, State, Uncounted};
 use crate::display::{Card, shorten, thousands};
+use crate::kafka::PartitionLag;
 use crate::sentiment::Scored;
 use crate::trajectory::Sum;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// The numbers of a listener.
+/// The status of a listener: its state, and the numbers so far.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
+pub struct ListenerStatus {
     /// The sum of all tweets.
     pub total: Sum,
     /// The sum of each topic, in the order in which the topics appeared.
@@ -23,13 +25,17 @@ pub struct Summary {
     pub most_negative: Option<Scored>,
     /// The state of the listener.
     pub state: State,
+    /// Since when the broker is away; `None` while the listener is connected.
+    pub away_since: Option<Timestamp>,
+    /// How far the listener is behind the end of each partition.
+    pub lag: Vec<PartitionLag>,
 }
 
-impl Summary {
-    pub(super) fn of(progress: &Progress) -> Summary {
+impl ListenerStatus {
+    pub(super) fn of(progress: &Progress) -> ListenerStatus {
         let trajectory = &progress.trajectory;
         let extremes = trajectory.extremes();
-        Summary {
+        ListenerStatus {
             total: trajectory.total(),
             topics: trajectory
                 .topics()
@@ -40,6 +46,8 @@ impl Summary {
             most_positive: extremes.map(|(most, _)| most.clone()),
             most_negative: extremes.map(|(_, most)| most.clone()),
             state: progress.state.clone(),
+            away_since: progress.away_since,
+            lag: progress.lag.read(),
         }
     }
 
@@ -54,6 +62,8 @@ impl Summary {
         json["duplicate"] = json!(self.uncounted.duplicate);
         json["missed"] = json!(self.uncounted.missed);
         json["earlier_runs"] = json!(self.uncounted.earlier_runs);
+        json["lag"] = json!(self.lag);
+        json["away_since"] = json!(self.away_since);
         json
     }
 
@@ -66,8 +76,14 @@ impl Summary {
             State::Ended => "ended".into(),
             State::Failed(error) => format!("failed: {error}"),
         };
-        let mut card = Card::new("Listener")
-            .row("state", &state)
+        let mut card = Card::new("Listener").row("state", &state);
+        if let Some(since) = self.away_since {
+            card = card.row("broker away since", &format!("{since:.0}"));
+        }
+        for lag in &self.lag {
+            card = card.row(&format!("partition {}", lag.partition), &lag.to_string());
+        }
+        card = card
             .row("tweets", &thousands(self.total.counted))
             .row("sentiment", &format!("{:+.2}", self.total.sum));
         for (topic, sum) in &self.topics {
@@ -98,7 +114,7 @@ impl Summary {
     }
 }
 
-impl std::fmt::Display for Summary {
+impl std::fmt::Display for ListenerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.state {
             State::Waiting(reason) => return write!(f, "waiting: {}", shorten(reason, 120)),

@@ -1,0 +1,144 @@
+// The buttons and the keys of the page, and the legend.
+
+import { allSeries } from "./chart.js";
+import { saveNumbers, savePicture } from "./download.js";
+import { byId, element, setText } from "./format.js";
+import { togglePause, unselect, zoom, zoomTo } from "./gestures.js";
+import { listeners } from "./model.js";
+import { closePanel } from "./panel.js";
+import { change, view } from "./view.js";
+
+async function copyLink() {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("link copied");
+  } catch {
+    say("the browser does not allow copying; copy the address of this page");
+  }
+}
+
+let forget = null;
+
+function say(text) {
+  setText(byId("message"), text);
+  clearTimeout(forget);
+  forget = setTimeout(() => setText(byId("message"), ""), 5000);
+}
+
+async function toggleFullScreen() {
+  try {
+    if (document.fullscreenElement) await document.exitFullscreen();
+    else await document.documentElement.requestFullscreen();
+  } catch {
+    say("the browser does not allow full screen here; open the page in its own tab");
+  }
+}
+
+const picture = (format) => savePicture(format).catch(() => say(`the browser failed to draw the ${format.toUpperCase()} file`));
+
+const actions = {
+  "sum-view": () => change({ chart: "sum" }),
+  "mood-view": () => change({ chart: "mood" }),
+  "follow-all": () => change({ follow: "all", range: null }),
+  "follow-5": () => change({ follow: "5", range: null }),
+  "follow-1": () => change({ follow: "1", range: null }),
+  pause: togglePause,
+  "zoom-in": () => zoom(1 / 1.5),
+  "zoom-out": () => zoom(1.5),
+  png: () => picture("png"),
+  svg: () => picture("svg"),
+  csv: saveNumbers,
+  link: copyLink,
+  "full-screen": toggleFullScreen,
+  "panel-zoom": () => view.selection && zoomTo(view.selection),
+  "panel-close": close,
+};
+
+const keys = {
+  m: () => change({ chart: view.chart === "sum" ? "mood" : "sum" }),
+  a: actions["follow-all"],
+  5: actions["follow-5"],
+  1: actions["follow-1"],
+  p: togglePause,
+  "+": actions["zoom-in"],
+  "-": actions["zoom-out"],
+  l: copyLink,
+  f: toggleFullScreen,
+  Escape: close,
+};
+
+function close() {
+  closePanel();
+  unselect();
+}
+
+// Shows which buttons are pressed.
+export function showControls() {
+  const pressed = { "sum-view": view.chart === "sum", "mood-view": view.chart === "mood" };
+  for (const follow of ["all", "5", "1"]) pressed["follow-" + follow] = !view.range && view.follow === follow;
+  for (const [id, isPressed] of Object.entries(pressed)) byId(id).setAttribute("aria-pressed", String(isPressed));
+  setText(byId("pause"), view.range ? "Back to live" : "Pause");
+  byId("panel-zoom").hidden = !view.selection;
+}
+
+// Shows a button for each line, which switches it on and off. The lines of each listener are a group.
+export function showLegend() {
+  const legend = byId("legend");
+  const series = allSeries();
+  const names = view.chart === "sum" && listeners.length > 1 ? listeners.map(({ name }) => name) : [""];
+  while (legend.children.length > names.length) legend.lastChild.remove();
+  names.forEach((name, index) => {
+    const group = legend.children[index] ?? legend.appendChild(createGroup());
+    group.setAttribute("aria-label", name || "lines");
+    setText(group.firstChild, name);
+    showEntries(group.lastChild, name ? series.filter(({ listener }) => listener.name === name) : series);
+  });
+}
+
+const createGroup = () => element("div", { role: "group" }, element("bdi"), element("ul"));
+
+function showEntries(list, series) {
+  while (list.children.length > series.length) list.lastChild.remove();
+  series.forEach(({ key, short, look, dash }, index) => {
+    const button = list.children[index]?.firstChild ?? createEntry(list);
+    button.dataset.key = key;
+    button.setAttribute("aria-pressed", String(!view.hidden.has(key)));
+    button.firstChild.style.borderTopColor = look.line.color;
+    button.firstChild.style.borderTopStyle = { solid: "solid", dash: "dashed" }[dash] ?? "dotted";
+    setText(button.lastChild, short);
+  });
+}
+
+function createEntry(list) {
+  const button = element("button", { type: "button" }, element("span", { class: "swatch" }), element("bdi"));
+  button.addEventListener("click", () => {
+    const hidden = new Set(view.hidden);
+    if (!hidden.delete(button.dataset.key)) hidden.add(button.dataset.key);
+    change({ hidden });
+  });
+  list.append(element("li", {}, button));
+  return button;
+}
+
+// Shows the choice of the listener whose numbers are shown, if there are several.
+export function showListeners(chosen) {
+  const select = byId("listener");
+  select.parentElement.hidden = listeners.length < 2;
+  const names = listeners.map(({ name }) => name);
+  if (names.join("\n") !== [...select.options].map(({ value }) => value).join("\n")) {
+    select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
+  }
+  if (chosen && select.value !== chosen.name) select.value = chosen.name;
+}
+
+export function startControls() {
+  for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
+  byId("listener").addEventListener("change", (event) => change({ listener: event.target.value }));
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea")) return;
+    if (Object.hasOwn(keys, event.key)) keys[event.key]();
+  });
+  document.addEventListener("fullscreenchange", () => {
+    document.documentElement.classList.toggle("stage", document.fullscreenElement !== null);
+  });
+}

@@ -1,0 +1,37 @@
+// Downloads: the chart as a picture, the lines as numbers.
+
+import { picture } from "./chart.js";
+import { element } from "./format.js";
+import { listeners } from "./model.js";
+
+const SIZE = { width: 1400, height: 700 };
+
+function save(name, url) {
+  element("a", { href: url, download: name }).click();
+}
+
+// Saves the chart as it is in view, with a legend. `format` is "png" or "svg".
+export async function savePicture(format) {
+  const { data, layout } = picture(SIZE.width, SIZE.height);
+  const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
+  Object.assign(layout, { showlegend: true, paper_bgcolor: paper, plot_bgcolor: paper });
+  layout.margin.t = 50;
+  save(`live-sentiment.${format}`, await Plotly.toImage({ data, layout }, { format, ...SIZE }));
+}
+
+// A spreadsheet takes a text that begins with one of these characters for a formula.
+const cell = (text) => '"' + (/^[=+\-@\t\r]/.test(text) ? "'" : "") + text.replaceAll('"', '""') + '"';
+
+// Saves all points of all lines.
+export function saveNumbers() {
+  const rows = ["listener,line,time,sum"];
+  for (const listener of listeners) {
+    for (const { name, x, y } of listener.lines) {
+      x.forEach((at, index) => rows.push(`${cell(listener.name)},${cell(name)},${new Date(at).toISOString()},${y[index]}`));
+    }
+  }
+  const url = URL.createObjectURL(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }));
+  save("live-sentiment.csv", url);
+  // The browser has started to read it when the next minute is over.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

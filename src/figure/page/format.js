@@ -1,0 +1,42 @@
+// Numbers and times as text, and small helpers for elements. Text of tweets is only ever inserted as
+// text, never as HTML.
+
+const integers = new Intl.NumberFormat("en");
+const clockTime = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
+
+export const byId = (id) => document.getElementById(id);
+export const whole = (number) => integers.format(number);
+export const clock = (at) => clockTime.format(new Date(at));
+export const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
+
+// With a minus sign, which is as wide as the plus sign.
+export const signed = (number, digits = 2) =>
+  (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+
+export const perSecond = (rate) => (rate < 10 ? rate.toFixed(1) : whole(Math.round(rate))) + "/s";
+
+export function age(seconds) {
+  if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${whole(Math.round(seconds / 86400))} days`;
+}
+
+// Creates an element. Children that are strings become text.
+export function element(name, attributes = {}, ...children) {
+  const created = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === true) created.setAttribute(key, "");
+    else if (value !== false && value != null) created.setAttribute(key, value);
+  }
+  created.append(...children);
+  return created;
+}
+
+// Sets a text only if it differs, so that nothing is laid out again in vain.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+export const toneOf = (number) => (number > 0 ? "positive-text" : number < 0 ? "negative-text" : "");

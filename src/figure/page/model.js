@@ -1,0 +1,50 @@
+// What the page knows of each listener. An update contains what is new.
+
+// The listeners in the order of the server. Times are in milliseconds since 1970.
+export const listeners = [];
+
+const fresh = (update) => ({ generation: update.generation, lines: [], moods: { at: [], counted: [], compounds: [] }, rows: [], newest: 0 });
+
+// Keeps the first `keep` values of a list and appends others.
+function splice(list, keep, values) {
+  list.length = Math.min(keep, list.length);
+  for (const value of values) list.push(value);
+}
+
+// Merges an update. The rows of new tweets wait in `rows` for the table.
+export function merge({ listeners: updates }) {
+  listeners.length = Math.min(listeners.length, updates.length);
+  updates.forEach((update, index) => {
+    let listener = listeners[index];
+    if (listener?.generation !== update.generation) listener = listeners[index] = fresh(update);
+    const { lines, moods, latest, ...numbers } = update;
+    Object.assign(listener, numbers);
+    lines.forEach((line, number) => {
+      const known = (listener.lines[number] ??= { x: [], y: [] });
+      known.name = line.name;
+      known.counted = line.counted;
+      splice(known.x, line.keep, line.x);
+      splice(known.y, line.keep, line.y);
+    });
+    for (const list of ["at", "counted", "compounds"]) splice(listener.moods[list], moods.keep, moods[list]);
+    for (const tweet of latest) {
+      if (tweet.number <= listener.newest) continue;
+      listener.newest = tweet.number;
+      listener.rows.push(tweet);
+    }
+    listener.rows = listener.rows.slice(-20);
+  });
+}
+
+// Returns the times of the oldest and the newest point of all listeners. Tweets are not always in the order
+// of their times.
+export function timeRange() {
+  let [oldest, newest] = [Infinity, -Infinity];
+  for (const { lines } of listeners) {
+    for (const at of lines[0]?.x ?? []) {
+      oldest = Math.min(oldest, at);
+      newest = Math.max(newest, at);
+    }
+  }
+  return [oldest, newest];
+}

@@ -1,0 +1,343 @@
+//! Explanations: which words gave a text its score, and which rules acted on them.
+
+use super::Sentiment;
+use super::lexicon::{Lexicon, Token};
+use super::vader::{self, Observer, Origin};
+use crate::display::{Card, shorten};
+use serde::Serialize;
+use std::fmt;
+use std::ops::Range;
+
+/// How much of a text and how many of its words a card shows.
+const CARD_LENGTH: usize = 1_000;
+const CARD_WORDS: usize = 100;
+
+/// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
+/// their sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// The word is in capitals, and other words are not.
+    Capitals,
+    /// A word such as "very" before it.
+    Booster,
+    /// A word such as "slightly" before it.
+    Dampener,
+    /// A word such as "not" before it.
+    Negation,
+    /// "Never so" or "never this" before it.
+    Strengthened,
+    /// The word is "no" before a rated word: it negates that word and does not count itself.
+    No,
+    /// The word is part of an idiom, which has a rating of its own.
+    Idiom,
+    /// The text has a "but" before or after it.
+    But,
+}
+
+/// A rule that acted on a word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AppliedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// The other word that the rule is about, such as "not"; `None` if there is none.
+    pub by: Option<String>,
+}
+
+/// A word of an explained text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExplainedWord {
+    /// The word as in the text, or the word of an emoji's name.
+    pub text: String,
+    /// The emoji, if the word is from its name.
+    pub emoji: Option<String>,
+    /// Where in the text the word or the emoji is, in bytes. The words of a name have the same place.
+    #[serde(skip)]
+    pub range: Range<usize>,
+    /// The rating in the lexicon, from -4 to 4; `None` if the lexicon does not contain the word.
+    pub rating: Option<f64>,
+    /// What the word adds to the sum, after all rules; 0 for a word without a rating.
+    pub contribution: f64,
+    /// The rules that acted on it, in their order.
+    pub rules: Vec<AppliedRule>,
+}
+
+/// The explanation of a score. It displays as a card in a notebook.
+///
+/// The contributions of the words, [`exclamation`](Explanation::exclamation) and
+/// [`question`](Explanation::question) add up to [`sum`](Explanation::sum), and the compound is
+/// `sum / sqrt(sum² + 15)`, rounded to four digits.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The text.
+    pub text: String,
+    /// The score, as [`Analyzer::score`](super::Analyzer::score) returns it.
+    pub sentiment: Sentiment,
+    /// The words, in the order of the text.
+    pub words: Vec<ExplainedWord>,
+    /// What the exclamation marks add to the sum.
+    pub exclamation: f64,
+    /// What the question marks add to the sum.
+    pub question: f64,
+    /// The sum.
+    pub sum: f64,
+}
+
+/// A part of an explained text: a word, or what is between two words.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Piece<'e> {
+    pub(crate) text: &'e str,
+    /// What it adds to the sum.
+    pub(crate) contribution: f64,
+}
+
+/// The rules that acted on each word, with the index of the other word.
+struct Rules(Vec<Vec<(Rule, Option<usize>)>>);
+
+impl Observer for Rules {
+    fn acts(&mut self, rule: Rule, on: usize, by: Option<usize>) {
+        self.0[on].push((rule, by));
+    }
+}
+
+impl Explanation {
+    pub(super) fn new(lexicon: &Lexicon, text: &str) -> Explanation {
+        let (mut tokens, mut origins): (Vec<Token>, Vec<Origin<'_>>) = Default::default();
+        let marks = vader::read(lexicon, text, |token, origin| {
+            tokens.push(token);
+            origins.push(origin);
+        });
+        let mut rules = Rules(vec![Vec::new(); tokens.len()]);
+        let mut valences = Vec::new();
+        vader::rate(lexicon, &tokens, &mut valences, &mut rules);
+        let emphasis = vader::emphasis(marks);
+        let (sentiment, sum) = vader::add_up(&valences, emphasis);
+        // The emphasis adds to a sum in its direction, and nothing to a sum of zero.
+        let words_only: f64 = valences.iter().sum();
+        let direction = match words_only {
+            sum if sum > 0.0 => 1.0,
+            sum if sum < 0.0 => -1.0,
+            _ => 0.0,
+        };
+        let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
+        let words = (0..tokens.len()).map(|index| {
+            let Origin { source, named } = origins[index];
+            let start = source.as_ptr() as usize - text.as_ptr() as usize;
+            ExplainedWord {
+                text: name(index).to_owned(),
+                emoji: named.and_then(|_| source.chars().next()).map(String::from),
+                range: start..start + source.len(),
+                rating: lexicon.get(tokens[index]).valence,
+                contribution: valences[index],
+                rules: rules.0[index]
+                    .iter()
+                    .map(|(rule, by)| AppliedRule {
+                        rule: *rule,
+                        by: by.map(|by| name(by).to_owned()),
+                    })
+                    .collect(),
+            }
+        });
+        Explanation {
+            text: text.to_owned(),
+            sentiment,
+            words: words.collect(),
+            exclamation: direction * emphasis.0,
+            question: direction * emphasis.1,
+            sum,
+        }
+    }
+
+    /// Returns the words that add to the sum, or would without a rule.
+    pub fn rated(&self) -> impl Iterator<Item = &ExplainedWord> {
+        self.words
+            .iter()
+            .filter(|word| word.contribution != 0.0 || !word.rules.is_empty())
+    }
+
+    /// Returns the whole text in parts. An emoji is one part, whatever the words of its name.
+    pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
+        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let mut end = 0;
+        let mut from = 0;
+        for word in &self.words {
+            let Range { start, end: stop } = word.range;
+            if start < end {
+                // Another word of the same emoji, which may have text right after it.
+                if let Some(last) = pieces.last_mut() {
+                    last.text = &self.text[from..stop.max(end)];
+                    last.contribution += word.contribution;
+                }
+            } else {
+                if start > end {
+                    pieces.push(Piece {
+                        text: &self.text[end..start],
+                        contribution: 0.0,
+                    });
+                }
+                pieces.push(Piece {
+                    text: &self.text[start..stop],
+                    contribution: word.contribution,
+                });
+                from = start;
+            }
+            end = stop.max(end);
+        }
+        if end < self.text.len() {
+            pieces.push(Piece {
+                text: &self.text[end..],
+                contribution: 0.0,
+            });
+        }
+        pieces
+    }
+
+    /// Displays a card in a notebook: the text with its words coloured, and a row for each word that
+    /// counts.
+    pub fn evcxr_display(&self) {
+        let mut left = CARD_LENGTH;
+        let pieces = self.pieces().into_iter().map_while(|piece| {
+            let shown = shorten(piece.text, left);
+            left = left.saturating_sub(piece.text.chars().count());
+            (!shown.is_empty()).then_some((shown, piece.contribution))
+        });
+        let mut card = Card::new("Explanation")
+            .coloured(pieces)
+            .row("compound", &format!("{:+.4}", self.sentiment.compound));
+        for word in self.rated().take(CARD_WORDS) {
+            card = card.row(&shorten(&word.text, 48), &word.to_string());
+        }
+        for (name, value) in [
+            ("exclamation marks", self.exclamation),
+            ("question marks", self.question),
+        ] {
+            if value != 0.0 {
+                card = card.row(name, &format!("{value:+.2}"));
+            }
+        }
+        card.row("sum", &format!("{:+.2}", self.sum))
+            .data(serde_json::json!(self))
+            .show();
+    }
+}
+
+impl fmt::Display for ExplainedWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+.2}", self.contribution)?;
+        match self.rating {
+            Some(rating) if (rating - self.contribution).abs() > 1e-9 => {
+                write!(f, " (rated {rating:+.1}")?;
+                for rule in &self.rules {
+                    write!(f, ", {rule}")?;
+                }
+                f.write_str(")")?;
+            }
+            _ => {}
+        }
+        match &self.emoji {
+            Some(emoji) => write!(f, ", from {emoji}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for AppliedRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = shorten(self.by.as_deref().unwrap_or("?"), 24);
+        match self.rule {
+            Rule::Capitals => f.write_str("in capitals"),
+            Rule::Booster => write!(f, "boosted by \u{201c}{by}\u{201d}"),
+            Rule::Dampener => write!(f, "dampened by \u{201c}{by}\u{201d}"),
+            Rule::Negation => write!(f, "negated by \u{201c}{by}\u{201d}"),
+            Rule::Strengthened => write!(f, "strengthened by \u{201c}{by}\u{201d}"),
+            Rule::No => write!(f, "negates \u{201c}{by}\u{201d} instead"),
+            Rule::Idiom => f.write_str("part of an idiom"),
+            Rule::But => write!(f, "weighed by \u{201c}{by}\u{201d}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Analyzer;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rules(text: &str, of: &str) -> Vec<(Rule, Option<String>)> {
+        let explanation = Analyzer::new().explain(text);
+        let word = explanation.words.iter().find(|word| word.text == of);
+        let rules = word.unwrap().rules.iter();
+        rules.map(|rule| (rule.rule, rule.by.clone())).collect()
+    }
+
+    #[test]
+    fn each_rule_names_the_word_that_it_is_about() {
+        let by = |word: &str| Some(word.to_owned());
+        for (text, of, rule) in [
+            ("this is GREAT", "GREAT", (Rule::Capitals, None)),
+            ("a very good day", "good", (Rule::Booster, by("very"))),
+            (
+                "a slightly bad day",
+                "bad",
+                (Rule::Dampener, by("slightly")),
+            ),
+            ("it isn't good", "good", (Rule::Negation, by("isn't"))),
+            ("it is no fun", "fun", (Rule::Negation, by("no"))),
+            ("it is no fun", "no", (Rule::No, by("fun"))),
+            ("the least happy", "happy", (Rule::Negation, by("least"))),
+            ("never so happy", "happy", (Rule::Strengthened, by("never"))),
+            ("it is the kiss of death", "death", (Rule::Idiom, None)),
+            ("good, but slow and bad", "bad", (Rule::But, by("but"))),
+        ] {
+            let found = rules(text, of);
+            assert!(found.contains(&rule), "{text}: {found:?}");
+        }
+        assert_eq!(rules("a good day", "good"), []);
+    }
+
+    #[test]
+    fn an_emoji_is_one_piece_of_the_text() {
+        let explanation = Analyzer::new().explain("I \u{2764}!! it, not bad");
+        let pieces = explanation.pieces();
+        let text: String = pieces.iter().map(|piece| piece.text).collect();
+        assert_eq!(text, explanation.text);
+        let heart = pieces.iter().find(|piece| piece.text.contains('\u{2764}'));
+        assert!(heart.unwrap().contribution > 3.0, "{pieces:?}");
+        let emoji = explanation.words.iter().find(|word| word.text == "heart");
+        assert_eq!(emoji.unwrap().emoji.as_deref(), Some("\u{2764}"));
+    }
+
+    /// Texts of words that occur in rules, with capitals, marks and emoji.
+    fn texts() -> impl Strategy<Value = String> {
+        let words = "good bad GREAT awful love no not never so this without doubt least at very \
+            kind of just enough slightly but BUT the shit bomb yeah right kiss death to die for isn't \
+            \u{2764} \u{1f602} \u{1f680} :) :( ! !!! ?? table Bitcoin nor or heart beating";
+        let words: Vec<_> = words.split_whitespace().collect();
+        let word = prop::sample::select(words);
+        let texts = prop::collection::vec(
+            (word, prop::sample::select(vec!["", " ", " ", ", "])),
+            0..24,
+        );
+        prop_oneof![
+            4 => texts.prop_map(|words| words.into_iter().map(|(word, gap)| format!("{word}{gap}")).collect()),
+            1 => "\\PC{0,120}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn the_parts_add_up_to_the_score(text in texts()) {
+            let analyzer = Analyzer::new();
+            let explanation = analyzer.explain(&text);
+            prop_assert_eq!(explanation.sentiment, analyzer.score(&text));
+            let words: f64 = explanation.words.iter().map(|word| word.contribution).sum();
+            let sum = words + explanation.exclamation + explanation.question;
+            prop_assert!((sum - explanation.sum).abs() < 1e-9);
+            let compound = sum / (sum * sum + 15.0).sqrt();
+            prop_assert!((compound - explanation.sentiment.compound).abs() < 0.000_051);
+            let pieces: String = explanation.pieces().iter().map(|piece| piece.text).collect();
+            prop_assert_eq!(pieces, text);
+        }
+    }
+}
