@@ -17,6 +17,7 @@ from pathlib import Path
 import growth
 import latency
 import notebook
+import page_soak
 import scoring
 import throughput
 from machine import ROOT, Apache, Embedded, say
@@ -92,6 +93,8 @@ def notebooks(others):
 
 if sys.argv[1:] == ["evcxr"]:
     notebook.measure_plain()
+elif sys.argv[1:2] == ["soak"]:
+    page_soak.soak(int(sys.argv[2]))
 elif sys.argv[1:2] == ["notebook"]:
     notebooks([Path(root).resolve() for root in sys.argv[2:]])
 else:

@@ -173,7 +173,8 @@ def reached(address, counted):
     with urllib.request.urlopen(address + "events", timeout=60) as events:
         event = next(line for line in events if line.startswith(b"data:"))
     update = json.loads(event[5:])
-    return (len(event), update) if update["counted"] >= counted else None
+    listener = update["listeners"][0] if update["listeners"] else {"counted": -1}
+    return (len(event), listener) if listener["counted"] >= counted else None
 
 
 def median(values):

@@ -96,7 +96,7 @@ def listen(kernel, broker):
     """Returns the seconds until a kernel is ready, and from Run All of the Listener to the first tweet."""
     with Kernel(kernel, KAFKA_BOOTSTRAP_SERVERS=broker.address) as listener:
         began = time.monotonic()
-        run_all = threading.Thread(target=lambda: [listener.run(cell) for cell in cells(kernel[3], "Listener", "figure.show(")])
+        run_all = threading.Thread(target=lambda: [listener.run(cell) for cell in cells(kernel[3], "Listener", 'figure.show("audience"')])
         run_all.start()
         first = listener.first_tweet()
         run_all.join()
@@ -107,7 +107,7 @@ def both(root):
     """Returns the seconds from Run All of both notebooks at once to the first tweet."""
     need_port_9092()
     with Kernel(of(root)) as streamer, Kernel(of(root)) as listener:
-        parts = [(streamer, cells(root, "Streamer", ".start(source)")), (listener, cells(root, "Listener", "figure.show("))]
+        parts = [(streamer, cells(root, "Streamer", ".start(source)")), (listener, cells(root, "Listener", 'figure.show("audience"'))]
         threads = [threading.Thread(target=lambda kernel=kernel, part=part: [kernel.run(cell) for cell in part]) for kernel, part in parts]
         began = time.monotonic()
         for thread in threads:
@@ -127,7 +127,7 @@ def one_by_one(root):
         for cell in cells(root, "Streamer", ".start(source)"):
             committed.append(streamer.run(cell))
         with Kernel(of(root)) as listener:
-            for number, cell in enumerate(cells(root, "Listener", "figure.show(")):
+            for number, cell in enumerate(cells(root, "Listener", 'figure.show("audience"')):
                 # The first line adds the dependency.
                 cell = f"let _ = {random.random()};\n{cell}" if number else cell
                 (changed if number else committed).append(listener.run(cell))

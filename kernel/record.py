@@ -1,7 +1,7 @@
 """`make record`: runs both notebooks and saves their outputs in notebooks/.
 
 Code hosts show no Plotly figure, so each figure is also saved as a picture, drawn by the same plotly.js
-in a real browser. The README's picture is a screenshot of the live page.
+in a real browser. The pictures of the README and of docs/figure.md are screenshots of the live page.
 """
 
 import json
@@ -13,21 +13,20 @@ import threading
 import nbformat
 from playwright.sync_api import sync_playwright
 
-from demo import ROOT, Run
+import pictures
+from demo import Run
 
-# When the picture of the README is taken, as a share of the time span.
-PICTURE_AT = 0.2
 PLOTLY = "application/vnd.plotly.v1+json"
 BROWSER = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 class Recorded(Run):
-    """A run that knows when its figure is served, and its address."""
+    """A run that knows when its figure is served, its address, and when it shows two listeners."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.address = None
-        self.listening = threading.Event()
+        self.listening, self.comparing, self.pictured = threading.Event(), threading.Event(), threading.Event()
 
     def executed(self, cell, cell_index, **more):
         super().executed(cell, cell_index, **more)
@@ -36,6 +35,10 @@ class Recorded(Run):
                 self.address = match[1]
         if "print_tweets" in cell.source:
             self.listening.set()
+        if 'figure.show("shouting"' in cell.source:
+            # The kernel waits for the picture, because the figure ends with it.
+            self.comparing.set()
+            self.pictured.wait(60)
 
 
 def picture(page, figure):
@@ -53,17 +56,17 @@ def main():
     # The parameters of the notebooks are not replaced: the outputs belong to the saved cells.
     streamer = Recorded("Streamer", "", 1200, barrier)
     listener = Recorded("Listener", "", 1200, barrier)
-    source = "".join(cell.source for cell in streamer.notebook.cells)
-    seconds = int(re.search(r"let time_span = Duration::from_secs\((\d+)\);", source)[1])
     for run in (streamer, listener):
         run.start()
     listener.listening.wait(600)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=BROWSER)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page = browser.new_page()
         page.goto(listener.address)
-        page.wait_for_timeout(seconds * 1000 * PICTURE_AT)
-        page.screenshot(path=ROOT / "docs" / "figure.png")
+        size = pictures.while_streaming(page)
+        listener.comparing.wait(1200)
+        pictures.of_two_listeners(page)
+        listener.pictured.set()
         streamer.join()
         listener.join()
         for run in (streamer, listener):
@@ -71,7 +74,7 @@ def main():
                 sys.exit(f"record: {run.path.name}: {run.error}")
             keep(run, lambda figure: picture(page, figure))
         browser.close()
-    print("record: updated both notebooks and docs/figure.png")
+    print(f"record: updated both notebooks and the pictures in docs; the animation has {size:,} bytes")
 
 
 def keep(run, draw):

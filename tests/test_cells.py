@@ -33,7 +33,7 @@ def committed(name, last):
 
 
 def test_the_committed_cells_are_not_compiled(start_kernel, broker):
-    for name, last in (("Streamer", ".start(source)"), ("Listener", "figure.show(")):
+    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
         kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)
         for cell in committed(name, last):
             assert not is_compiled(kernel, cell, ""), cell

@@ -17,6 +17,8 @@ const BARS = 40;
 const DASHES = ["solid", "dash", "dot", "dashdot"];
 // Listeners whose values differ by more have an axis of their own.
 const SAME_SCALE = 10;
+// The usual size of the page's letters, in pixels. Lines grow with larger ones.
+const REM = 16;
 // The moving window of the mood is this part of the time in view, but at least a second.
 const WINDOW = 1 / 20;
 
@@ -161,12 +163,12 @@ function visible(from, to) {
   return { series, axes };
 }
 
-function lineTrace({ name, look, dash, x, y, axis }, mode, shift) {
+function lineTrace({ name, look, dash, x, y, axis }, mode, shift, scale) {
   return {
     ...look,
     name,
     mode,
-    line: { ...look.line, dash },
+    line: { ...look.line, dash, width: scale * look.line.width },
     x: x.map((at) => at + shift),
     y,
     yaxis: axis > 0 ? "y" + (axis + 1) : "y",
@@ -183,7 +185,7 @@ const barTrace = ({ listener, look }, from, to, shift) => {
 const ends = (shift) => listeners.filter(({ streamer }) => streamer?.ended && streamer.newest).map(({ streamer }) => ({
   type: "line", xref: "x", yref: "paper", y0: 0, y1: 1, x0: Date.parse(streamer.newest) + shift, x1: Date.parse(streamer.newest) + shift,
   line: { width: 2, dash: "dash", color: template.layout.font.color },
-  label: { text: "end of the stream", textangle: -90, textposition: "end", font: { size: 0.85 * template.layout.font.size } },
+  label: { text: "end of the stream", textangle: -90, textposition: "middle", font: { size: 0.85 * template.layout.font.size } },
 }));
 
 const isNarrow = (width) => width < 600;
@@ -207,9 +209,10 @@ export function picture(width, height) {
   Object.assign(layout, { width, height, showlegend: false, shapes: ends(shift), hovermode: false });
   // To hide labels at the edge, Plotly would measure all of them: two fifths of the drawing time.
   Object.assign(layout.xaxis, { range: [from + shift, to + shift], ticklabeloverflow: "allow", nticks: narrow ? 4 : 8 });
-  layout.xaxis.title = { text: view.range ? "local time (paused)" : "local time" };
+  const title = view.range ? "local time (paused)" : "local time";
+  layout.xaxis.title = narrow ? undefined : { text: title };
   const mode = series.some(({ x }) => x.length > MAX_MARKERS) ? "lines" : "lines+markers";
-  const data = series.map((one) => lineTrace(one, mode, shift));
+  const data = series.map((one) => lineTrace(one, mode, shift, size / REM));
   const yaxis = layout.yaxis;
   axes.forEach(({ bottom, top }, index) => {
     const axis = { ...yaxis, range: [bottom, top], ticklabeloverflow: "allow" };

@@ -140,5 +140,6 @@ export function startControls() {
   });
   document.addEventListener("fullscreenchange", () => {
     document.documentElement.classList.toggle("stage", document.fullscreenElement !== null);
+    scrollTo(0, 0);
   });
 }

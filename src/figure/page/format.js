@@ -10,8 +10,10 @@ export const clock = (at) => clockTime.format(new Date(at));
 export const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
 
 // With a minus sign, which is as wide as the plus sign.
-export const signed = (number, digits = 2) =>
-  (number < 0 ? "−" : "+") + Math.abs(number).toFixed(digits).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+export function signed(number, digits = 2) {
+  const [integer, fraction] = Math.abs(number).toFixed(digits).split(".");
+  return `${number < 0 ? "−" : "+"}${integer.replace(/\B(?=(\d{3})+$)/g, ",")}.${fraction}`;
+}
 
 export const perSecond = (rate) => (rate < 10 ? rate.toFixed(1) : whole(Math.round(rate))) + "/s";
 

@@ -40,17 +40,23 @@ function nearest(px, py) {
 
 const describe = ({ series, at, value }) => `${clock(at)} (${utc.format(at)} UTC) · ${series.name} ${signed(value)}`;
 
+// Puts an element over the plot, as high as the plot.
+function put(node, x) {
+  node.style.transform = `translate(${x}px, ${drawn.box.top}px)`;
+  node.style.height = `${drawn.bottom - drawn.box.top}px`;
+}
+
 function showCursor() {
   const time = drag ? null : cursor;
   const line = byId("cursor");
   line.hidden = time === null || time < drawn.from || time > drawn.to;
-  if (!line.hidden) line.style.transform = `translateX(${xOf(time)}px)`;
+  if (!line.hidden) put(line, xOf(time));
   const [from, to] = (drag?.moved ? [drag.time, drag.now].sort((a, b) => a - b) : view.selection) ?? [0, 0];
   const band = byId("band");
   const [left, right] = [Math.max(xOf(from), drawn.box.left), Math.min(xOf(to), drawn.box.left + drawn.box.width)];
   band.hidden = to === from || right < left;
   if (!band.hidden) {
-    band.style.transform = `translateX(${left}px)`;
+    put(band, left);
     band.style.width = `${right - left}px`;
   }
   showReadout();

@@ -14,9 +14,10 @@ let timer = null;
 
 const section = (title, ...children) => element("section", {}, element("h3", {}, title), ...children);
 
-function show(title, ...children) {
+function show(title, summary, ...children) {
   byId("panel").hidden = false;
   setText(byId("panel-title"), title);
+  byId("panel-summary").replaceChildren(summary);
   byId("panel-content").replaceChildren(...children);
 }
 
@@ -37,9 +38,9 @@ export async function showPoint({ series: { listener, number, name }, at, value 
   const key = (shown = JSON.stringify(question));
   const answer = await ask("point", question);
   if (shown !== key) return;
-  if (answer.error) return show("A point", element("p", { class: "error" }, answer.error));
+  if (answer.error) return show("A point", element("span", { class: "error" }, answer.error));
   const { tweet, sum } = answer;
-  show(`The tweet at ${clock(tweet.at)}`, element("p", {}, "After it, ", element("bdi", {}, name), ` is ${signed(sum)}.`),
+  show(`The tweet at ${clock(tweet.at)}`, element("span", {}, "After it, ", element("bdi", {}, name), ` is ${signed(sum)}.`),
     element("ul", { class: "tweets" }, tweetItem(generation, tweet)));
 }
 
@@ -56,7 +57,7 @@ export function showSelection(listener) {
     const [from, to] = view.selection;
     const answer = await ask("stretch", { generation: listener.generation, from, to });
     if (shown !== key) return;
-    if (answer.error) show(`${clock(from)} to ${clock(to)}`, element("p", { class: "error" }, answer.error));
+    if (answer.error) show(`${clock(from)} to ${clock(to)}`, element("span", { class: "error" }, answer.error));
     else showStretch(listener, answer, from, to);
   }, PAUSE_MS);
 }
@@ -79,7 +80,7 @@ function showStretch({ generation, name }, { from, to, lines, movers, words }, s
   const rounded = from === selectedFrom && to === selectedTo ? "" :
     ` The history consists of segments, so the selection is rounded to whole ones: it begins ${moved(from - selectedFrom)} and ends ${moved(to - selectedTo)}.`;
   show(`Why did ${name} move?`,
-    element("p", {}, `From ${clock(from)} to ${clock(to)}, ${plural(total.counted, "tweet")} changed the sum by ${signed(total.change)}.${rounded}`),
+    `From ${clock(from)} to ${clock(to)}, ${plural(total.counted, "tweet")} changed the sum by ${signed(total.change)}.${rounded}`,
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
     section("The tweets that moved it most", movers.length
       ? element("ol", { class: "tweets" }, ...movers.map((tweet) => tweetItem(generation, tweet)))

@@ -5,12 +5,15 @@ import { age, byId, clock, element, perSecond, plural, setText, whole } from "./
 
 // A streamer sends a status each second. After this time without one it counts as gone.
 const SILENCE_S = 5;
-// The lag is red when it has grown for this long.
-const GROWTH_MS = 10_000;
+// The lag is red when it has grown for this many seconds. One sample a second is taken.
+const GROWTH = 10;
+// The end of a partition is known twice per second only, so single samples go up and down.
+const COMPARED = 3;
 
 const reasons = { source: "the source has ended", failed: "failed", timespan: "the time span is over", stopped: "stopped" };
-// The last samples of the total lag, one per second.
+// The last samples of the total lag, and the listener they are of.
 let samples = [];
+let sampled;
 let updates = [];
 
 export function countUpdate() {
@@ -101,19 +104,16 @@ function showStatus(streamer) {
 
 // Takes a sample of the lag, each second.
 export function sampleLag(listener) {
-  const total = listener ? listener.lag.reduce((sum, one) => sum + one.lag, 0) : 0;
-  const now = performance.now();
-  const last = samples.at(-1);
-  if (!listener || (last && (last.generation !== listener.generation || total < last.total))) samples = [];
-  samples.push({ now, total, generation: listener?.generation });
-  // One sample that is old enough stays.
-  while (samples.length > 2 && now - samples[1].now >= GROWTH_MS) samples.shift();
+  if (listener?.name !== sampled) samples = [];
+  sampled = listener?.name;
+  samples.push(listener ? listener.lag.reduce((sum, one) => sum + one.lag, 0) : 0);
+  samples = samples.slice(-GROWTH - 1);
 }
 
-const grows = () => {
-  const [first, last] = [samples[0], samples.at(-1)];
-  return Boolean(first) && last.now - first.now >= GROWTH_MS && last.total > first.total;
-};
+function grows() {
+  const newest = samples.slice(-COMPARED);
+  return samples.length > GROWTH && Math.min(...newest) > Math.max(...samples.slice(0, COMPARED)) && Math.max(...newest) === Math.max(...samples);
+}
 
 export function showLag(listener) {
   const lag = listener?.lag ?? [];

@@ -51,7 +51,7 @@ export function tweetItem(generation, tweet) {
 }
 
 let generation = null;
-let isOpen = () => byId("latest").querySelector("button[aria-expanded=true]") !== null;
+const isOpen = () => byId("latest").querySelector("button[aria-expanded=true]") !== null;
 
 // Shows the new rows of a listener. While an explanation is open the table stays as it is.
 export function showRows(listener) {
@@ -69,20 +69,17 @@ export function showRows(listener) {
 
 function row(tweet) {
   const created = element("tr", { "data-number": tweet.number });
-  let details = null;
+  const details = element("div", { class: "details", hidden: true });
   const button = whyButton(generation, tweet, (open) => {
-    details?.remove();
-    const cell = element("td", { colspan: 5 });
-    details = element("tr", { class: "details" }, cell);
-    if (open) created.after(details);
-    byId("frozen").hidden = !open;
-    return cell;
+    details.hidden = !open;
+    byId("frozen").hidden = !isOpen();
+    return details;
   });
   created.append(
     element("td", { class: tweet.polarity + "-text" }, signed(tweet.compound)),
     element("td", { class: "number" }, signed(tweet.metric)),
     element("td", {}, element("bdi", {}, "@" + tweet.user)),
     element("td", { class: "number" }, followers(tweet.followers)),
-    element("td", { class: "text" }, element("bdi", {}, tweet.text), " ", button));
+    element("td", { class: "text" }, element("bdi", {}, tweet.text), " ", button, details));
   return created;
 }
