@@ -53,8 +53,8 @@ bench-quick: ## compare throughput and scoring only; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
 
-record: setup ## run both notebooks and save their outputs, and the picture of the README
-	@kernel/setup browser
+record: setup ## run both notebooks and save their outputs, and the pictures of the page
+	@kernel/setup record
 	@.venv/bin/python kernel/record.py
 
 lock: ## update both requirements.txt from their requirements.in

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import growth
 import latency
+import listeners
 import notebook
 import page_soak
 import scoring
@@ -71,6 +72,7 @@ def main(quick):
     part("Throughput", throughput.ABOUT + throughput.tables(kinds, TURNS))
     part("Latency to the screen", latency.tables(kinds[-1], TURNS))
     part("Growth", growth.tables(kinds[-1]))
+    part("Several listeners", listeners.tables(kinds[-1], TURNS))
     part("Scoring", scoring.tables(TURNS))
     part("Notebooks", notebook.tables(TURNS))
     if len(kinds) == 1:

@@ -82,19 +82,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let listening = listener.start()?;
     figure.show("audience", &listening)?;
-    // Dropping a listener stops it, so the second one lives as long as the first.
-    let _second = match arguments.compare {
-        true => {
-            let second = Listener::new(&kafka, &arguments.topic)
-                .metric(|_, sentiment| sentiment.compound)
-                .start()?;
-            figure.show("compound", &second)?;
-            Some(second)
+    let mut second = None;
+    if arguments.compare {
+        let mut listener =
+            Listener::new(&kafka, &arguments.topic).metric(|_, sentiment| sentiment.compound);
+        if let Some(count) = arguments.count {
+            listener = listener.count(count);
         }
-        false => None,
-    };
+        let second = second.insert(listener.start()?);
+        figure.show("compound", second)?;
+    }
     listening.print_tweets(arguments.print)?;
     common::show_progress(|limit| listening.wait_for(limit), || listening.status());
+    // Dropping a listener stops it. One with a count first reaches it.
+    if let (Some(second), Some(_)) = (&second, arguments.count) {
+        while !second.wait_for(Duration::from_secs(1)) {}
+    }
     let summary = listening.status();
     if arguments.json {
         println!("{}", summary.to_json());

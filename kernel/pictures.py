@@ -19,7 +19,11 @@ MAX_BYTES = 2_000_000
 
 
 def wait_for(page, condition):
-    page.wait_for_function(condition, timeout=60_000)
+    # Playwright's own wait evaluates a string in the page, which its security policy forbids.
+    end = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < end, f"waited 60 s for: {condition}"
+        page.wait_for_timeout(100)
 
 
 def select(page, start, end, frame=lambda: None):
@@ -42,6 +46,8 @@ def explain(page):
 
 
 def take(page, name):
+    # Without the frame around the element that has the keyboard.
+    page.evaluate("document.activeElement.blur()")
     page.screenshot(path=DOCS / name)
 
 

@@ -204,7 +204,7 @@ export function picture(width, height) {
   template.layout.font = { ...template.layout.font, size: 0.9 * size, color: ink };
   const layout = structuredClone(template.layout);
   const name = Math.max(0, ...series.map((one) => endName(one, width).length));
-  const labels = Math.min(0.55 * size * name + size, (narrow ? 0.24 : 0.2) * width);
+  const labels = Math.min(0.58 * size * name + 1.5 * size, (narrow ? 0.24 : 0.2) * width);
   layout.margin = { l: (narrow ? 3 : 4.2) * size, r: labels + 4 * size * (axes.length - 1), t: 0.6 * size, b: 3.2 * size, autoexpand: false };
   Object.assign(layout, { width, height, showlegend: false, shapes: ends(shift), hovermode: false });
   // To hide labels at the edge, Plotly would measure all of them: two fifths of the drawing time.

@@ -62,7 +62,9 @@ export function showSelection(listener) {
   }, PAUSE_MS);
 }
 
-const moved = (by) => (by === 0 ? "as selected" : `${age(Math.abs(by) / 1000)} ${by > 0 ? "later" : "earlier"}`);
+const AS_SELECTED = "as selected";
+// Less than a tenth of a second is not shown.
+const moved = (by) => (Math.abs(by) < 100 ? AS_SELECTED : `${age(Math.abs(by) / 1000)} ${by > 0 ? "later" : "earlier"}`);
 
 function showStretch({ generation, name }, { from, to, lines, movers, words }, selectedFrom, selectedTo) {
   const rows = lines.filter(({ counted }) => counted > 0).map((line) => element("tr", {},
@@ -77,8 +79,9 @@ function showStretch({ generation, name }, { from, to, lines, movers, words }, s
     return element("li", {}, element("span", { class: "word" }, element("bdi", {}, word)), element("span", { class: `number ${toneOf(total)}` }, signed(total)), element("span", { class: "track" }, bar));
   });
   const total = lines[0];
-  const rounded = from === selectedFrom && to === selectedTo ? "" :
-    ` The history consists of segments, so the selection is rounded to whole ones: it begins ${moved(from - selectedFrom)} and ends ${moved(to - selectedTo)}.`;
+  const [atStart, atEnd] = [moved(from - selectedFrom), moved(to - selectedTo)];
+  const rounded = atStart === AS_SELECTED && atEnd === AS_SELECTED ? "" :
+    ` The history consists of segments, so the selection is rounded to whole ones: it begins ${atStart} and ends ${atEnd}.`;
   show(`Why did ${name} move?`,
     `From ${clock(from)} to ${clock(to)}, ${plural(total.counted, "tweet")} changed the sum by ${signed(total.change)}.${rounded}`,
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)),
