@@ -25,8 +25,13 @@ impl Default for Rate {
 
 impl Rate {
     /// Returns the time since the first event could come.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    fn elapsed(&self) -> Duration {
+        self.elapsed_at(Instant::now())
+    }
+
+    /// Returns the time from when the first event could come until `now`.
+    pub(crate) fn elapsed_at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.started)
     }
 
     /// Counts events that happened now.

@@ -223,6 +223,7 @@ mod tests {
     use super::*;
     use crate::trajectory::scored;
     use proptest::prelude::*;
+    use std::time::Instant;
 
     fn since(progress: &Progress, cursor: &mut ListenerCursor) -> ListenerUpdate {
         ListenerUpdate::since("listener", progress, cursor)
@@ -235,7 +236,9 @@ mod tests {
         for number in 0..1_000_000 {
             let metric = (number as f64 / 999.0).sin();
             let topic = topics[(number % 3) as usize];
-            progress.trajectory.add(&scored(number, metric, &[topic]));
+            progress
+                .trajectory
+                .add(&scored(number, metric, &[topic]), Instant::now());
         }
         let everything = since(&progress, &mut ListenerCursor::default());
         let total = &everything.lines[0];
@@ -290,7 +293,7 @@ mod tests {
                     number += 1;
                     let topics: &[&str] = if number % 2 == 0 { &["even"] } else { &["odd"] };
                     let metric = ((number * 7919) % 13) as f64 - 6.0;
-                    progress.trajectory.add(&scored(number, metric, topics));
+                    progress.trajectory.add(&scored(number, metric, topics), Instant::now());
                 }
                 apply(&mut page, &mut generation, &since(&progress, &mut cursor));
                 let (mut whole, mut fresh) = (Default::default(), 0);

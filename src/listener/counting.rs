@@ -5,6 +5,7 @@ use super::printable::Printable;
 use super::progress::Progress;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::RunId;
+use std::time::Instant;
 
 /// The state of counting.
 #[derive(Default)]
@@ -15,10 +16,12 @@ pub(super) struct Counter {
 
 impl Counter {
     /// Counts a record. A record of an earlier run is skipped; a record of a later run starts the
-    /// count again. A record of another program belongs to no run and counts in the current one.
+    /// count again. A record of another program belongs to no run and counts in the current one. `now`
+    /// is the time of the whole batch.
     pub(super) fn count(
         &mut self,
         record: PendingRecord,
+        now: Instant,
         progress: &mut Progress,
         printable: &mut Printable,
     ) {
@@ -38,7 +41,7 @@ impl Counter {
             Err(skipped) => progress.skip(skipped.reason, skipped.beginning),
             Ok(scored) if !self.ids.insert(&scored.tweet) => progress.uncounted.duplicate += 1,
             Ok(scored) => {
-                progress.trajectory.add(&scored);
+                progress.trajectory.add(&scored, now);
                 printable.add(scored);
             }
         }

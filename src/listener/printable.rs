@@ -84,7 +84,7 @@ mod tests {
             tweet,
             sentiment: Sentiment::default(),
             metric: 0.0,
-            words: Box::default(),
+            words: Default::default(),
         })
     }
 

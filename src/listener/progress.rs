@@ -212,7 +212,9 @@ mod tests {
     #[test]
     fn a_new_run_starts_again_and_counts_the_earlier_tweets() {
         let mut progress = Progress::default();
-        progress.trajectory.add(&scored(1, 0.5, &["a"]));
+        progress
+            .trajectory
+            .add(&scored(1, 0.5, &["a"]), Instant::now());
         progress.uncounted.duplicate = 3;
         let generation = progress.generation;
         progress.start_run();

@@ -330,13 +330,15 @@ impl Reader {
     /// Counts pending records in the order of `next`. Returns whether there was any.
     fn count(&mut self, next: impl Fn(&mut Partitions) -> Option<PendingRecord>) -> bool {
         let mut counted = false;
+        let now = Instant::now();
         let mut progress = locked(&self.shared.progress);
         let mut printable = locked(&self.shared.printable);
         while progress.trajectory.total().counted < self.limits.count
             && let Some(record) = next(&mut self.partitions)
         {
             counted = true;
-            self.counter.count(record, &mut progress, &mut printable);
+            self.counter
+                .count(record, now, &mut progress, &mut printable);
         }
         if counted {
             printable.quiet = Duration::ZERO;

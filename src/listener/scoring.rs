@@ -2,7 +2,7 @@
 
 use super::merge::{Outcome, Skipped};
 use crate::display::shorten;
-use crate::sentiment::{Analyzer, Scored, Sentiment, message};
+use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment, message};
 use crate::tweet::{Skip, Tweet};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::cell::Cell;
@@ -130,7 +130,7 @@ impl Scoring {
             // The words were not looked up here.
             Content::Scores => {
                 let (tweet, sentiment) = message::decode(payload)?;
-                (tweet, sentiment, Box::default())
+                (tweet, sentiment, ScoredWords::new())
             }
         };
         if tweet.has_no_time()

@@ -38,6 +38,7 @@ use crate::display::Card;
 use crate::{Error, Result, Tweet};
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -192,7 +193,7 @@ impl Analyzer {
     }
 
     /// Scores a text, and returns the share of each rated word in the score.
-    pub(crate) fn score_words(&self, text: &str) -> (Sentiment, Box<[WordShare]>) {
+    pub(crate) fn score_words(&self, text: &str) -> (Sentiment, ScoredWords) {
         vader::score_words(&self.0, text)
     }
 
@@ -243,11 +244,14 @@ pub struct Scored {
     /// is finite.
     pub metric: f64,
     /// The rated words of the text.
-    pub(crate) words: Box<[WordShare]>,
+    pub(crate) words: ScoredWords,
 }
 
 /// A word of the lexicon, by its index there.
 pub(crate) type Word = lexicon::Index;
+
+/// The shares of the rated words of a text. Most texts have few, which need no allocation.
+pub(crate) type ScoredWords = SmallVec<[WordShare; 4]>;
 
 /// The share of a rated word in the score of a text. The shares of a text, and the share of its
 /// exclamation and question marks, add up to 1.

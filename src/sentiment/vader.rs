@@ -11,7 +11,7 @@ use super::lexicon::{
     BOOST, Entry, Lexicon, MAX_WORD, Name, Token, Word, is_space, lower, marks, strip_punctuation,
     words,
 };
-use super::{Rule, Sentiment, WordShare};
+use super::{Rule, ScoredWords, Sentiment, WordShare};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -47,11 +47,11 @@ pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
 }
 
 /// Scores a text, and returns the share of each rated word in the score.
-pub(super) fn score_words(lexicon: &Lexicon, text: &str) -> (Sentiment, Box<[WordShare]>) {
+pub(super) fn score_words(lexicon: &Lexicon, text: &str) -> (Sentiment, ScoredWords) {
     with_scratch(|scratch| {
         let (sentiment, sum) = scratch.score(lexicon, text);
         if sentiment.compound == 0.0 {
-            return (sentiment, Box::default());
+            return (sentiment, ScoredWords::new());
         }
         let valences = scratch.tokens.iter().zip(&scratch.valences);
         let rated = valences.filter(|(_, valence)| **valence != 0.0);

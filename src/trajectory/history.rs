@@ -257,12 +257,11 @@ mod tests {
         fn add(&mut self, at: i64, metric: f64) {
             let number = self.tweets.len() as u64 + 1;
             let mut scored = Arc::unwrap_or_clone(scored(at as u64, metric, &[]));
-            scored.words = [(number % 7, 0.75), (number % 3, 0.25)]
-                .map(|(word, share)| WordShare {
-                    word: word as Word,
-                    share,
-                })
-                .into();
+            let words = [(number % 7, 0.75), (number % 3, 0.25)].map(|(word, share)| WordShare {
+                word: word as Word,
+                share,
+            });
+            scored.words = words.into_iter().collect();
             let scored = Arc::new(scored);
             self.sum += metric;
             self.tweets.push(scored.clone());

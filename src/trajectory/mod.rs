@@ -15,6 +15,7 @@ use history::History;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How many points the lines together have at most, unless there are many lines: a segment has two for
 /// each of them.
@@ -95,15 +96,16 @@ impl Default for Trajectory {
 }
 
 impl Trajectory {
-    /// Adds a tweet to the sum of all tweets and to the sum of each of its topics.
-    pub(crate) fn add(&mut self, scored: &Arc<Scored>) {
+    /// Adds a tweet to the sum of all tweets and to the sum of each of its topics. `now` is the time of
+    /// the whole batch: asking the clock for each tweet would cost as much as the sums.
+    pub(crate) fn add(&mut self, scored: &Arc<Scored>, now: Instant) {
         self.history.add(scored);
         self.add_to(0, scored);
         for topic in &scored.tweet.topics {
             let line = self.line_of(topic);
             self.add_to(line, scored);
         }
-        let now = self.rate.elapsed();
+        let now = self.rate.elapsed_at(now);
         self.history.close_segment(now, self.segments());
         self.rate.add_at(1, now);
         let compound = scored.sentiment.compound;
@@ -276,7 +278,7 @@ impl Trajectory {
 /// Creates a scored tweet for tests.
 #[cfg(test)]
 pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
-    use crate::sentiment::Sentiment;
+    use crate::sentiment::{ScoredWords, Sentiment};
     use crate::tweet::Tweet;
 
     let mut tweet =
@@ -291,7 +293,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         tweet,
         sentiment,
         metric,
-        words: Box::default(),
+        words: ScoredWords::new(),
     })
 }
 
@@ -306,9 +308,9 @@ mod tests {
     #[test]
     fn sums_are_exact_and_a_tweet_counts_in_each_of_its_topics() {
         let mut trajectory = Trajectory::default();
-        trajectory.add(&scored(1, 0.5, &["a", "b"]));
-        trajectory.add(&scored(2, -2.0, &["b"]));
-        trajectory.add(&scored(3, 1.0, &[]));
+        trajectory.add(&scored(1, 0.5, &["a", "b"]), Instant::now());
+        trajectory.add(&scored(2, -2.0, &["b"]), Instant::now());
+        trajectory.add(&scored(3, 1.0, &[]), Instant::now());
         assert_eq!(trajectory.total(), sum(3, -0.5));
         let topics: Vec<_> = trajectory.topics().collect();
         assert_eq!(topics, [("a", sum(1, 0.5)), ("b", sum(2, -1.5))]);
@@ -322,7 +324,7 @@ mod tests {
         let long = "x".repeat(60);
         let endless = "y".repeat(MAX_NAME_BYTES + 1);
         for number in 0..100 {
-            trajectory.add(&scored(number, 1.0, &[&long, &endless]));
+            trajectory.add(&scored(number, 1.0, &[&long, &endless]), Instant::now());
         }
         let topics: Vec<_> = trajectory.topics().collect();
         let expected = [
@@ -336,7 +338,10 @@ mod tests {
     fn topics_beyond_the_limit_share_a_line() {
         let mut trajectory = Trajectory::default();
         for number in 0..10_000 {
-            trajectory.add(&scored(number, 1.0, &[&format!("topic {number}")]));
+            trajectory.add(
+                &scored(number, 1.0, &[&format!("topic {number}")]),
+                Instant::now(),
+            );
         }
         assert_eq!(trajectory.topics().count(), MAX_TOPICS + 1);
         let counted = trajectory.topics().map(|(_, sum)| sum.counted);
@@ -349,7 +354,10 @@ mod tests {
         for topic in 0..2 * MAX_TOPICS {
             let name = format!("topic {topic}");
             for number in 0..2_000 {
-                trajectory.add(&scored(number, (number as f64).sin(), &[&name]));
+                trajectory.add(
+                    &scored(number, (number as f64).sin(), &[&name]),
+                    Instant::now(),
+                );
             }
             let lines = trajectory.lines().len();
             let points: usize = (0..lines)
