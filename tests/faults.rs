@@ -182,6 +182,45 @@ fn the_broker_ends_with_its_last_handle() {
 }
 
 #[test]
+fn a_broker_of_ones_own_is_killed_and_started_again() {
+    let kafka = broker();
+    let listening = Listener::new(&kafka, "tweets").start().unwrap();
+    let run = |count| {
+        let demo = Demo::default().as_fast_as_possible().count(count);
+        let streaming = Streamer::new(&create_topic(&kafka)).start(demo).unwrap();
+        streaming.wait().counts.sent
+    };
+    until_counted(&listening, run(500));
+    kafka.kill().unwrap();
+    assert!(Kafka::at(kafka.address()).is_err(), "nobody listens");
+    until("the lost connection to be noticed", || {
+        listening.status().away_since.is_some()
+    });
+    // Killing it again does nothing.
+    kafka.kill().unwrap();
+    kafka.restart().unwrap();
+    let sent = run(300);
+    until("the next run", || listening.status().total.counted == sent);
+    // A running broker is killed first.
+    kafka.restart().unwrap();
+    let sent = run(200);
+    until("the run after that", || {
+        listening.status().total.counted == sent
+    });
+}
+
+#[test]
+fn a_broker_of_another_program_is_not_killed() {
+    let kafka = broker();
+    let other = Kafka::at(kafka.address()).unwrap();
+    for refused in [other.kill(), other.restart()] {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("another program started it"), "{error}");
+    }
+    create_topic(&kafka);
+}
+
+#[test]
 fn a_log_of_many_small_batches_is_read_to_its_end() {
     const TWEETS: u64 = 25_000;
     let (kafka, _topic) = broker_with_topic();

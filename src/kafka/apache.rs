@@ -3,18 +3,28 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::connect::DEFAULT_ADDRESS;
-use crate::Result;
+use crate::{Error, Result};
 use std::path::Path;
 use std::time::Duration;
 
 /// The time limit of the first start, which downloads 44 MB. A later start takes a few seconds.
-pub(super) const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long the broker may take to shut down, in seconds. Its messages are on disk in any case.
 const SHUTDOWN_SECONDS: u8 = 5;
 
 /// Starts the broker. It logs to `target/kafka/server.log`.
 pub(super) fn start() -> Result<Broker> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let script = root.join("kafka/run");
+    if !script.is_file() {
+        return Err(Error::BrokerStart {
+            broker: Engine::Apache.to_string(),
+            reason: "its script kafka/run is in a checkout of the repository, not in the crate"
+                .into(),
+            hint: "use a checkout, or start Apache Kafka yourself and call `Kafka::connect()`"
+                .into(),
+        });
+    }
     tracing::info!(
         address = DEFAULT_ADDRESS,
         "starting Apache Kafka; the first start downloads it"
@@ -22,8 +32,9 @@ pub(super) fn start() -> Result<Broker> {
     Broker::start(Command {
         engine: Engine::Apache,
         address: DEFAULT_ADDRESS.into(),
-        arguments: vec![root.join("kafka/run").display().to_string()],
+        arguments: vec![script.display().to_string()],
         shutdown_seconds: SHUTDOWN_SECONDS,
+        start_limit: START_LIMIT,
         log: Some(root.join("target/kafka/server.log")),
     })
 }

@@ -12,7 +12,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
+use std::time::Duration;
 
 /// `cat` ends when the pipe closes. The broker then has some seconds to shut down. Finally the whole
 /// process group is killed, the shell included, so that nothing of the broker is left.
@@ -47,15 +48,16 @@ impl fmt::Display for Engine {
     }
 }
 
-/// A running broker process. Dropping it stops the process, and waits for its end.
+/// A broker process. Dropping it stops the process, and waits for its end.
 pub(super) struct Broker {
-    engine: Engine,
-    address: String,
-    supervisor: Mutex<Child>,
-    /// The command line, for a person who wants to see why it fails.
-    command: String,
-    log: Option<PathBuf>,
-    exit_reason: OnceLock<String>,
+    command: Command,
+    process: Mutex<Process>,
+}
+
+struct Process {
+    supervisor: Child,
+    /// Why it has exited, once that is known.
+    exit_reason: Option<String>,
 }
 
 /// How to run a broker.
@@ -65,27 +67,25 @@ pub(super) struct Command {
     pub(super) arguments: Vec<String>,
     /// How long the broker may take to shut down, in seconds; 0 for one that has nothing to save.
     pub(super) shutdown_seconds: u8,
+    /// How long it may take until it answers.
+    pub(super) start_limit: Duration,
     /// The file for its output; `None` discards the output.
     pub(super) log: Option<PathBuf>,
 }
 
-impl Broker {
-    /// Starts the process. It does not wait until the broker answers.
-    pub(super) fn start(command: Command) -> Result<Broker> {
-        let Command {
-            engine,
-            address,
-            arguments,
-            shutdown_seconds,
-            log,
-        } = command;
-        let command = arguments.join(" ");
+impl Command {
+    /// Returns the command line, for a person who wants to see why it fails.
+    fn line(&self) -> String {
+        self.arguments.join(" ")
+    }
+
+    fn spawn(&self) -> Result<Process> {
         let failed = |error: std::io::Error| Error::BrokerStart {
-            broker: engine.to_string(),
-            reason: format!("{command}: {error}"),
+            broker: self.engine.to_string(),
+            reason: format!("{}: {error}", self.line()),
             hint: "run `make setup`".into(),
         };
-        let [stdout, stderr] = match &log {
+        let [stdout, stderr] = match &self.log {
             None => [Stdio::null(), Stdio::null()],
             Some(path) => {
                 if let Some(folder) = path.parent() {
@@ -96,8 +96,8 @@ impl Broker {
             }
         };
         let supervisor = std::process::Command::new("sh")
-            .args(["-c", SUPERVISOR, "sh", &shutdown_seconds.to_string()])
-            .args(&arguments)
+            .args(["-c", SUPERVISOR, "sh", &self.shutdown_seconds.to_string()])
+            .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(stdout)
             .stderr(stderr)
@@ -105,34 +105,10 @@ impl Broker {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        Ok(Broker {
-            engine,
-            address,
-            supervisor: Mutex::new(supervisor),
-            command,
-            log,
-            exit_reason: OnceLock::new(),
+        Ok(Process {
+            supervisor,
+            exit_reason: None,
         })
-    }
-
-    pub(super) fn engine(&self) -> Engine {
-        self.engine
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Returns the exit reason if the broker has exited: the last error in its log. The log is read
-    /// once, and without a lock.
-    pub(super) fn exit_reason(&self) -> Option<&str> {
-        if self.exit_reason.get().is_none()
-            // An error means that there is no such process.
-            && let Ok(None) = locked(&self.supervisor).try_wait()
-        {
-            return None;
-        }
-        Some(self.exit_reason.get_or_init(|| self.read_exit_reason()))
     }
 
     fn read_exit_reason(&self) -> String {
@@ -150,16 +126,71 @@ impl Broker {
             _ => format!("{} has exited", self.engine),
         }
     }
+}
+
+impl Broker {
+    /// Starts the process. It does not wait until the broker answers.
+    pub(super) fn start(command: Command) -> Result<Broker> {
+        let process = Mutex::new(command.spawn()?);
+        Ok(Broker { command, process })
+    }
+
+    pub(super) fn engine(&self) -> Engine {
+        self.command.engine
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.command.address
+    }
+
+    pub(super) fn start_limit(&self) -> Duration {
+        self.command.start_limit
+    }
+
+    /// Kills the process at once, as a crash would end it, and waits for its end.
+    pub(super) fn kill(&self) {
+        let mut process = locked(&self.process);
+        if let Ok(None) = process.supervisor.try_wait() {
+            // The supervisor is the leader of the process group. It is not waited for yet, so no other
+            // process has its id.
+            let group = format!("-{}", process.supervisor.id());
+            let _ = std::process::Command::new("sh")
+                .args(["-c", "kill -KILL $0", &group])
+                .status();
+            // This closes the pipe first, so the broker ends in any case.
+            let _ = process.supervisor.wait();
+        }
+        process.exit_reason = Some(format!("{} was killed", self.command.engine));
+    }
+
+    /// Starts the process again. If it still runs, it is killed first.
+    pub(super) fn restart(&self) -> Result<()> {
+        self.kill();
+        *locked(&self.process) = self.command.spawn()?;
+        Ok(())
+    }
+
+    /// Returns the exit reason if the broker has exited: the last error in its log, which is read once.
+    pub(super) fn exit_reason(&self) -> Option<String> {
+        let mut process = locked(&self.process);
+        if process.exit_reason.is_none()
+            // An error means that there is no such process.
+            && !matches!(process.supervisor.try_wait(), Ok(None))
+        {
+            process.exit_reason = Some(self.command.read_exit_reason());
+        }
+        process.exit_reason.clone()
+    }
 
     /// Returns the error for a broker that does not answer after its start.
     pub(super) fn start_error(&self, error: &Error) -> Error {
         Error::BrokerStart {
-            broker: self.engine.to_string(),
+            broker: self.engine().to_string(),
             reason: match self.exit_reason() {
-                Some(reason) => reason.to_owned(),
-                None => format!("it does not answer at {} ({error})", self.address),
+                Some(reason) => reason,
+                None => format!("it does not answer at {} ({error})", self.address()),
             },
-            hint: format!("run `{}` in a terminal to see why", self.command),
+            hint: format!("run `{}` in a terminal to see why", self.command.line()),
         }
     }
 }
@@ -176,8 +207,8 @@ fn log_tail(log: &PathBuf) -> String {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let mut supervisor = locked(&self.supervisor);
-        drop(supervisor.stdin.take());
-        let _ = supervisor.wait();
+        let mut process = locked(&self.process);
+        drop(process.supervisor.stdin.take());
+        let _ = process.supervisor.wait();
     }
 }

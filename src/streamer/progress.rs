@@ -77,7 +77,7 @@ impl Shared {
     /// Returns the status for the owner. `panic` is the message of a panic of the task.
     pub(super) fn status(&self, panic: Option<String>) -> StreamerStatus {
         // Read before any lock is taken: the exit reason of a broker is in a file.
-        let exit_reason = self.client.exit_reason().map(str::to_owned);
+        let exit_reason = self.client.exit_reason();
         let mut status = self.snapshot();
         if panic.is_some() {
             status.ended = Some(EndReason::Failed);
