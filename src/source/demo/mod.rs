@@ -8,6 +8,7 @@
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
 
+mod story;
 mod texts;
 
 use super::{Source, async_trait, stream_prefix};
@@ -16,8 +17,12 @@ use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
+use story::Story;
 use texts::*;
 use tokio::time::Instant;
+
+/// The tweets per second of a story without waits between tweets.
+const STORY_RATE: f64 = 20.0;
 
 /// The demo source. `Demo::default()` generates 20 tweets per second without end.
 ///
@@ -40,6 +45,7 @@ pub struct Demo {
     made: u64,
     count: Option<u64>,
     due: Option<Instant>,
+    story: Story,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +65,7 @@ impl Default for Demo {
             made: 0,
             count: None,
             due: None,
+            story: Story::default(),
         }
     }
 }
@@ -100,6 +107,46 @@ impl Demo {
         self
     }
 
+    /// Sets the mood of topics over time, for a lecture that is planned: each topic has a list of times,
+    /// in seconds of the stream, and its mood then, from -1 (angry) to 1 (happy). Between two times the
+    /// mood changes evenly. A topic that is not named keeps its waves.
+    ///
+    /// The time of a tweet is its number divided by the rate, so the story does not depend on the
+    /// machine. Without waits between tweets, the story has 20 tweets per second.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a topic other than bitcoin, ethereum and dogecoin, for times that
+    /// do not increase from 0 up, and for a mood outside \[-1, 1\].
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::prelude::*;
+    ///
+    /// // Bitcoin rises for two minutes, and crashes within five seconds.
+    /// let crash = [(0.0, 0.0), (120.0, 0.9), (125.0, -0.9)];
+    /// let source = Demo::default().story([("bitcoin", &crash[..])])?;
+    /// # Ok::<(), live_sentiment::Error>(())
+    /// ```
+    pub fn story<'m>(
+        mut self,
+        moods: impl IntoIterator<Item = (&'m str, &'m [(f64, f64)])>,
+    ) -> Result<Self> {
+        for (topic, moods) in moods {
+            let index = TOPICS.iter().position(|known| known.name == topic);
+            self.story.set(index, topic, moods)?;
+        }
+        Ok(self)
+    }
+
+    fn mood(&self, topic: usize, number: u64) -> f64 {
+        let rate = match self.pace {
+            Pace::PerSecond(rate) => rate,
+            Pace::Unlimited => STORY_RATE,
+        };
+        let told = self.story.mood(topic, number as f64 / rate);
+        told.unwrap_or_else(|| TOPICS[topic].mood(number))
+    }
+
     fn make(&mut self) -> Tweet {
         let number = self.made;
         self.made += 1;
@@ -132,9 +179,9 @@ impl Demo {
     }
 
     fn opinion(&mut self, number: u64) -> String {
+        let index = self.tweets.random_range(0..TOPICS.len());
+        let (topic, mood) = (&TOPICS[index], self.mood(index, number));
         let rng = &mut self.tweets;
-        let topic = choose(rng, &TOPICS);
-        let mood = topic.mood(number);
         let joy = rng.random::<f64>() * 2.0 - 1.0;
         let sentences: &[&str] = match joy + mood {
             feeling if feeling > 0.45 => &PRAISE,
@@ -333,6 +380,23 @@ mod tests {
             assert!(moods.iter().any(|m| *m > 0.5) && moods.iter().any(|m| *m < -0.5));
             assert!(moods.iter().all(|m| m.abs() <= 1.0));
         }
+    }
+
+    #[test]
+    fn a_story_is_told_as_planned() {
+        let crash = [(0.0, 0.9), (60.0, 0.9), (61.0, -0.9)];
+        let demo = Demo::default().story([("bitcoin", &crash[..])]).unwrap();
+        let analyzer = crate::sentiment::Analyzer::new();
+        let mut sums = [0.0; 2];
+        for (number, tweet) in tweets(demo.as_fast_as_possible().count(2_400))
+            .iter()
+            .enumerate()
+        {
+            if tweet.text.to_lowercase().contains("bitcoin") {
+                sums[number / 1_220] += analyzer.score(&tweet.text).compound;
+            }
+        }
+        assert!(sums[0] > 100.0 && sums[1] < -100.0, "{sums:?}");
     }
 
     #[test]
