@@ -171,20 +171,13 @@ impl Token {
 /// The name of an emoji, such as "face with tears of joy", already split into words.
 #[derive(Clone)]
 pub(super) struct Name {
-    /// All words except the last.
-    pub(super) words: Box<[Token]>,
+    /// All words except the last, each as a token and as text.
+    pub(super) words: Box<[(Token, &'static str)]>,
     pub(super) last: Token,
-    /// The whole name.
-    pub(super) text: &'static str,
+    /// The last word with its punctuation. The text right after an emoji belongs to it.
+    pub(super) last_text: &'static str,
     /// The number of exclamation and question marks: "ON! arrow" has one.
     pub(super) marks: (usize, usize),
-}
-
-impl Name {
-    /// Returns the last word. The text right after an emoji belongs to it.
-    pub(super) fn last_word(&self) -> &'static str {
-        self.text.rsplit(is_space).next().unwrap_or(self.text)
-    }
 }
 
 /// Words in lower case, and emoji.
@@ -263,12 +256,12 @@ impl Lexicon {
             let (Some(character), None) = (characters.next(), characters.next()) else {
                 continue;
             };
-            let tokens: Vec<Token> = words(name).map(|word| self.token(word)).collect();
-            if let Some((last, rest)) = tokens.split_last() {
+            let tokens: Vec<_> = words(name).map(|word| (self.token(word), word)).collect();
+            if let Some(((last, _), rest)) = tokens.split_last() {
                 let name = Name {
                     words: rest.into(),
                     last: *last,
-                    text: name,
+                    last_text: name.rsplit(is_space).next().unwrap_or(name),
                     marks: marks(name),
                 };
                 names.insert(character, name);

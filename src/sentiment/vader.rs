@@ -147,9 +147,9 @@ fn read_with_emoji<'t>(
         start = at + character.len_utf8();
         if let Some(name) = name {
             let source = &text[at..start];
-            for (token, named) in name.words.iter().zip(words(name.text)) {
+            for &(token, named) in &name.words {
                 let named = Some(named);
-                sink(*token, Origin { source, named });
+                sink(token, Origin { source, named });
             }
             marks.0 += name.marks.0;
             marks.1 += name.marks.1;
@@ -178,7 +178,7 @@ fn word<'t>(
         };
         return (!rest.is_empty()).then(|| (lexicon.token(source), origin));
     };
-    let named = name.last_word();
+    let named = name.last_text;
     let token = match rest.is_empty() {
         true => name.last,
         false => lexicon.token(strip_punctuation(&format!("{named}{rest}"))),
