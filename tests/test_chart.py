@@ -145,6 +145,13 @@ def test_two_listeners_have_their_own_lines_axes_and_numbers(page, browser, star
     ]
     names = page.locator("#names span").all_inner_texts()
     assert sorted(names) == sorted(name for name, _, _ in traces)
+    numbers, starts = page.evaluate("""() => {
+        const edges = (selector, side) => [...document.querySelectorAll(selector)].map((text) => text.getBoundingClientRect()[side]);
+        return [edges("#plot .y2tick text", "right"), edges("#names span", "left")];
+    }""")
+    assert numbers and max(numbers) < min(starts), "the names are beside the numbers of the second axis"
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/axes.png")
     before = shown(page, "sum")
     page.select_option("#listener", "compound")
     assert abs(number(before) / number(shown(page, "sum")) - 20.723) < 0.01

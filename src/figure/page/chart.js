@@ -19,12 +19,14 @@ const DASHES = ["solid", "dash", "dot", "dashdot"];
 const SAME_SCALE = 10;
 // The usual size of the page's letters, in pixels. Lines grow with larger ones.
 const REM = 16;
+// The width of an axis on the right, in letters' sizes.
+const AXIS = 4;
 // The moving window of the mood is this part of the time in view, but at least a second.
 const WINDOW = 1 / 20;
 
-// What was drawn last: the times at both edges, the place of the plot in the figure in pixels, and the
-// lines, each with its points in view.
-export const drawn = { from: 0, to: 1, box: { left: 0, top: 0, width: 1, height: 1 }, series: [] };
+// What was drawn last: the times at both edges, the place of the plot of the lines in the figure and the lower
+// edge of all plots in pixels, and the lines, each with its points in view, with their axes.
+export const drawn = { from: 0, to: 1, box: { left: 0, top: 0, width: 1, height: 1 }, bottom: 1, series: [], axes: [] };
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let template = null;
@@ -182,17 +184,18 @@ const barTrace = ({ listener, look }, from, to, shift) => {
 };
 
 // Returns vertical lines where streamers have ended.
-const ends = (shift) => listeners.filter(({ streamer }) => streamer?.ended && streamer.newest).map(({ streamer }) => ({
+const ends = (shift, { color, size }) => listeners.filter(({ streamer }) => streamer?.ended && streamer.newest).map(({ streamer }) => ({
   type: "line", xref: "x", yref: "paper", y0: 0, y1: 1, x0: Date.parse(streamer.newest) + shift, x1: Date.parse(streamer.newest) + shift,
-  line: { width: 2, dash: "dash", color: template.layout.font.color },
-  label: { text: "end of the stream", textangle: -90, textposition: "middle", font: { size: 0.85 * template.layout.font.size } },
+  line: { width: 2, dash: "dash", color },
+  label: { text: "end of the stream", textangle: -90, textposition: "middle", font: { size: 0.85 * size } },
 }));
 
 const isNarrow = (width) => width < 600;
 // In a narrow chart, the dashes alone tell the listeners apart.
 const endName = ({ short, name }, width) => (isNarrow(width) ? short : name);
 
-// Returns the data and the layout for Plotly.
+// Returns the data and the layout for Plotly; and the times, the lines and the axes, how much room the names of
+// the lines have, and the width of the axes on the right, between the lines and their names.
 export function picture(width, height) {
   const [from, to] = edges();
   const { series, axes } = visible(from, to);
@@ -201,12 +204,14 @@ export function picture(width, height) {
   const ink = root.getPropertyValue("--ink").trim();
   const narrow = isNarrow(width);
   const shift = localShift(to);
-  template.layout.font = { ...template.layout.font, size: 0.9 * size, color: ink };
   const layout = structuredClone(template.layout);
+  Object.assign(layout.font, { size: 0.9 * size, color: ink });
   const name = Math.max(0, ...series.map((one) => endName(one, width).length));
-  const labels = Math.min(0.58 * size * name + 1.5 * size, (narrow ? 0.24 : 0.2) * width);
-  layout.margin = { l: (narrow ? 3 : 4.2) * size, r: labels + 4 * size * (axes.length - 1), t: 0.6 * size, b: 3.2 * size, autoexpand: false };
-  Object.assign(layout, { width, height, showlegend: false, shapes: ends(shift), hovermode: false });
+  const room = Math.min(0.58 * size * name + 1.5 * size, (narrow ? 0.24 : 0.2) * width);
+  const axis = AXIS * size;
+  const rightAxes = axis * (axes.length - 1);
+  layout.margin = { l: (narrow ? 3 : 4.2) * size, r: room + rightAxes, t: 0.6 * size, b: 3.2 * size, autoexpand: false };
+  Object.assign(layout, { width, height, showlegend: false, shapes: ends(shift, layout.font), hovermode: false });
   // To hide labels at the edge, Plotly would measure all of them: two fifths of the drawing time.
   Object.assign(layout.xaxis, { range: [from + shift, to + shift], ticklabeloverflow: "allow", nticks: narrow ? 4 : 8 });
   const title = view.range ? "local time (paused)" : "local time";
@@ -215,13 +220,13 @@ export function picture(width, height) {
   const data = series.map((one) => lineTrace(one, mode, shift, size / REM));
   const yaxis = layout.yaxis;
   axes.forEach(({ bottom, top }, index) => {
-    const axis = { ...yaxis, range: [bottom, top], ticklabeloverflow: "allow" };
-    if (narrow) delete axis.title;
+    const one = { ...yaxis, range: [bottom, top], ticklabeloverflow: "allow" };
+    if (narrow) delete one.title;
     if (index > 0) {
       const title = narrow ? undefined : { text: [...axes[index].listeners].map((listener) => listener.name).join(", ") };
-      Object.assign(axis, { overlaying: "y", side: "right", anchor: "free", position: 1, shift: 4 * size * (index - 1), showgrid: false, zeroline: false, title });
+      Object.assign(one, { overlaying: "y", side: "right", anchor: "free", position: 1, shift: axis * (index - 1), showgrid: false, zeroline: false, title });
     }
-    layout[index > 0 ? `yaxis${index + 1}` : "yaxis"] = axis;
+    layout[index > 0 ? `yaxis${index + 1}` : "yaxis"] = one;
   });
   if (view.chart === "mood") {
     layout.yaxis.domain = [0.32, 1];
@@ -232,7 +237,7 @@ export function picture(width, height) {
     layout.bargap = 0.1;
     data.push(...series.map((one) => barTrace(one, from, to, shift)));
   }
-  return { data, layout, from, to, series, axes };
+  return { data, layout, from, to, series, axes, room, rightAxes };
 }
 
 function draw(now) {
@@ -240,18 +245,18 @@ function draw(now) {
   dirty = false;
   const plot = byId("plot");
   const { clientWidth: width, clientHeight: height } = byId("figure");
-  const { data, layout, from, to, series, axes } = picture(width, height);
+  const { data, layout, from, to, series, axes, room, rightAxes } = picture(width, height);
   layout.datarevision = now;
   Plotly.react(plot, data, layout, { staticPlot: true, displayModeBar: false });
   const { l, r, t, b } = layout.margin;
   const upper = view.chart === "mood" ? 0.68 : 1;
   Object.assign(drawn, { from, to, series, axes, box: { left: l, top: t, width: width - l - r, height: upper * (height - t - b) }, bottom: height - b });
-  nameLines(width, layout.margin.r - 4 * (axes.length - 1) * parseFloat(getComputedStyle(document.documentElement).fontSize));
+  nameLines(width, l + drawn.box.width + rightAxes + 6, room - 8);
   for (const observer of afterDraw) observer();
 }
 
-// Writes the name of each line at its end. Names that would cover each other move apart.
-function nameLines(width, room) {
+// Writes the name of each line at its end, from `left` on. Names that would cover each other move apart.
+function nameLines(width, left, room) {
   const place = byId("names");
   const height = 1.15 * parseFloat(getComputedStyle(place).fontSize);
   const { box, axes, series } = drawn;
@@ -273,8 +278,8 @@ function nameLines(width, room) {
   names.forEach(({ one, at }, index) => {
     const label = place.children[index] ?? place.appendChild(element("span"));
     setText(label, endName(one, width));
-    label.style.transform = `translate(${box.left + box.width + 6}px, ${at.toFixed(1)}px)`;
-    label.style.maxWidth = `${room - 8}px`;
+    label.style.transform = `translate(${left}px, ${at.toFixed(1)}px)`;
+    label.style.maxWidth = `${room}px`;
     label.style.borderColor = one.look.line.color;
   });
 }

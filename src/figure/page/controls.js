@@ -3,7 +3,7 @@
 import { allSeries } from "./chart.js";
 import { saveNumbers, savePicture } from "./download.js";
 import { byId, element, setText } from "./format.js";
-import { togglePause, unselect, zoom, zoomTo } from "./gestures.js";
+import { ZOOM, togglePause, unselect, zoom, zoomTo } from "./gestures.js";
 import { listeners } from "./model.js";
 import { closePanel } from "./panel.js";
 import { change, view } from "./view.js";
@@ -43,8 +43,8 @@ const actions = {
   "follow-5": () => change({ follow: "5", range: null }),
   "follow-1": () => change({ follow: "1", range: null }),
   pause: togglePause,
-  "zoom-in": () => zoom(1 / 1.5),
-  "zoom-out": () => zoom(1.5),
+  "zoom-in": () => zoom(1 / ZOOM),
+  "zoom-out": () => zoom(ZOOM),
   png: () => picture("png"),
   svg: () => picture("svg"),
   csv: saveNumbers,

@@ -11,7 +11,7 @@ import { change, view } from "./view.js";
 const CLICK_PX = 5;
 // The arrow keys move the cursor by this part of the time in view.
 const STEP = 1 / 100;
-const ZOOM = 1.5;
+export const ZOOM = 1.5;
 const MIN_SPAN = 1000;
 
 const utc = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23", timeZone: "UTC" });
