@@ -38,8 +38,22 @@ pub(super) struct Scoring {
     analyzer: Analyzer,
     metric: Arc<Metric>,
     cores: usize,
-    /// How many messages of each partition a batch may have.
-    limit: usize,
+    limit: BatchLimit,
+}
+
+/// How many messages of each partition a batch may have.
+struct BatchLimit(usize);
+
+impl BatchLimit {
+    /// Learns how long a batch of this many messages of all partitions took. The next one may be larger if
+    /// it took little time, and must be smaller if it took too long.
+    fn learn(&mut self, messages: usize, elapsed: Duration) {
+        if elapsed > BATCH_TIME {
+            self.0 = (messages.min(self.0) / 2).max(1);
+        } else if elapsed < BATCH_TIME / 4 && messages >= self.0 {
+            self.0 *= 2;
+        }
+    }
 }
 
 impl Scoring {
@@ -50,34 +64,28 @@ impl Scoring {
             analyzer,
             metric,
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-            limit: FIRST_LIMIT,
+            limit: BatchLimit(FIRST_LIMIT),
         }
     }
 
     /// Returns how many messages of each partition the next batch may have.
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.limit.0
     }
 
     /// Returns whether scoring is slower than the messages come, after a batch of this many messages.
     pub(super) fn is_behind(&self, received: usize) -> bool {
-        received >= self.limit
+        received >= self.limit.0
     }
 
-    /// Scores a batch and keeps its order. The next one may be larger if this one took little time, and
-    /// must be smaller if it took too long.
+    /// Scores a batch and keeps its order.
     ///
     /// # Panics
     /// If scoring panics in any thread. A panic of the metric is a [`Skip`] instead.
     pub(super) fn score(&mut self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
         let start = Instant::now();
         let outcomes = self.score_all(batch);
-        let elapsed = start.elapsed();
-        if elapsed > BATCH_TIME {
-            self.limit = (batch.len() / 2).max(1);
-        } else if elapsed < BATCH_TIME / 4 && batch.len() >= self.limit {
-            self.limit *= 2;
-        }
+        self.limit.learn(batch.len(), start.elapsed());
         outcomes
     }
 
@@ -88,7 +96,7 @@ impl Scoring {
             let messages = part.iter().map(|(_, message)| message);
             messages.map(|message| self.outcome(message)).collect()
         };
-        let is_small = batch.len() < PARALLEL_BATCH.min(self.limit.max(2));
+        let is_small = batch.len() < PARALLEL_BATCH.min(self.limit.0.max(2));
         if is_small || self.cores == 1 {
             return score_part(batch);
         }
@@ -171,4 +179,27 @@ fn silence_metric_panics() {
             }
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_metric_gets_small_batches_whatever_the_number_of_partitions() {
+        for partitions in [1, 2, 8] {
+            let mut limit = BatchLimit(FIRST_LIMIT);
+            for _ in 0..20 {
+                limit.learn(partitions * limit.0, 2 * BATCH_TIME);
+            }
+            assert_eq!(limit.0, 1, "{partitions} partitions");
+            for _ in 0..6 {
+                limit.learn(partitions * limit.0, BATCH_TIME / 10);
+            }
+            assert_eq!(limit.0, 64);
+            // A batch that was not full says nothing about a larger one.
+            limit.learn(3, BATCH_TIME / 10);
+            assert_eq!(limit.0, 64);
+        }
+    }
 }
