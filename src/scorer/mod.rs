@@ -82,7 +82,7 @@ pub struct ScorerStatus {
     /// The number of partitions that the scorer has at the moment.
     pub partitions: usize,
     /// How far the group is behind the end of each of these partitions. The position is the committed
-    /// one. A partition from which nothing was committed yet is missing.
+    /// one, or the first message if nothing was committed yet.
     pub lag: Vec<PartitionLag>,
     /// The number of committed transactions.
     pub transactions: u64,
