@@ -52,6 +52,16 @@ def open_page(page, address, counted):
     until("the lines", lambda: len(drawn_points(page)) > 1)
 
 
+def in_view(page):
+    """Returns the times at both edges of the chart."""
+    return page.evaluate("document.getElementById('plot').layout.xaxis.range")
+
+
+def span(page):
+    start, end = in_view(page)
+    return end - start
+
+
 def panel(page):
     until("the panel", lambda: page.locator("#panel").is_visible() and page.locator("#panel-summary").inner_text())
     return page.locator("#panel").inner_text()
@@ -223,21 +233,19 @@ def test_the_mood_the_time_in_view_and_a_pause(page, start, broker):
     page.keyboard.press("m")
     page.keyboard.press("1")
     until("a minute", lambda: "follow=1" in page.url)
-    until("the last minute in view", lambda: page.evaluate("(([a, b]) => b - a)(document.getElementById('plot').layout.xaxis.range)") == 60_000)
+    until("the last minute in view", lambda: span(page) == 60_000)
     # A pause holds what is in view. The data goes on.
     page.keyboard.press("p")
     until("the pause", lambda: shown(page, "pause") == "Back to live")
     until("the frozen axis", lambda: page.evaluate("document.getElementById('plot').layout.xaxis.title.text") == "local time (paused)")
-    frozen = page.evaluate("document.getElementById('plot').layout.xaxis.range")
+    frozen = in_view(page)
     before = number(shown(page, "counted"))
     until("more tweets", lambda: number(shown(page, "counted")) > before + 100)
-    assert page.evaluate("document.getElementById('plot').layout.xaxis.range") == frozen
+    assert in_view(page) == frozen
     page.keyboard.press("+")
-    until("the zoom", lambda: page.evaluate("(([a, b]) => b - a)(document.getElementById('plot').layout.xaxis.range)") < 41_000)
+    until("the zoom", lambda: span(page) < 41_000)
     page.locator("#pause").click()
-    until("the newest tweets", lambda: page.evaluate("document.getElementById('plot').layout.xaxis.range[1]") > frozen[1])
-    # A line where the stream has ended.
-    page.keyboard.press("a")
+    until("the newest tweets", lambda: in_view(page)[1] > frozen[1])
 
 
 def test_the_end_of_the_stream_is_a_line(page, start, broker):
@@ -318,7 +326,7 @@ def test_skipped_messages_open_to_an_example(page, start, broker, tmp_path):
     # A listener of scores skips tweets without one.
     _, address = listen(start, broker, "--scored")
     page.goto(address)
-    replay(start, broker, tmp_path, [(0, "bitcoin", "u", 5, HOSTILE["markup"])] * 1)
+    replay(start, broker, tmp_path, [(0, "bitcoin", "u", 5, HOSTILE["markup"])])
     until("the message", lambda: shown(page, "skipped-title").startswith("1 message skipped"))
     page.locator("#skipped-title").click()
     until("the example", lambda: "document.title='stolen'" in shown(page, "skipped-reasons"))
