@@ -68,6 +68,12 @@ impl<T> Sender<T> {
             })
     }
 
+    /// Returns whether an item of `size` bytes has room now. It stays so until this sender sends.
+    pub(crate) fn has_room(&self, size: usize) -> bool {
+        let bytes = self.room.available_permits();
+        self.items.capacity() > 0 && bytes >= self.permits(size) as usize
+    }
+
     /// Returns how many permits of the semaphore an item of `size` bytes takes.
     fn permits(&self, size: usize) -> u32 {
         u32::try_from(size.min(self.bytes)).unwrap_or(u32::MAX)

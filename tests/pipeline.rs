@@ -28,6 +28,8 @@ on_both_brokers! {
     a_second_streamer_of_the_process_replaces_the_first,
     duplicates_and_invalid_lines_are_counted,
     partitions_are_merged_by_time,
+    tweets_wait_for_a_slow_reader,
+    tweets_have_their_place_in_the_topic,
     a_repeated_tweet_is_counted_once,
     a_time_span_ends_a_stream_without_loss,
     invalid_arguments_are_rejected,
@@ -104,6 +106,66 @@ fn streamed_tweets_are_counted_with_the_right_sums(kafka: &Kafka, topic: &str) {
         );
         assert_eq!(total.counted, status.topics[&name]);
     }
+}
+
+fn tweets_wait_for_a_slow_reader(kafka: &Kafka, topic: &str) {
+    const SENT: u64 = 5_000;
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let demo = Demo::default().as_fast_as_possible().count(SENT);
+    assert_eq!(
+        Streamer::new(&target)
+            .start(demo)
+            .unwrap()
+            .wait()
+            .counts
+            .sent,
+        SENT
+    );
+    let mut tweets = Listener::new(kafka, topic).count(SENT).tweets().unwrap();
+    until("the queue to be full", || {
+        tweets.listening().status().total.counted == 1_000
+    });
+    assert!(!tweets.listening().wait_for(Duration::from_millis(500)));
+    assert_eq!(tweets.listening().status().total.counted, 1_000);
+    let taken: Vec<_> = tweets.by_ref().collect();
+    let offsets: Vec<_> = taken.iter().map(|scored| scored.offset).collect();
+    assert_eq!(offsets, (0..SENT as i64).collect::<Vec<_>>());
+    let sum: f64 = taken.iter().map(|scored| scored.metric).sum();
+    assert!(close(sum, tweets.listening().status().total.sum));
+    assert!(tweets.next().is_none(), "the listener has ended");
+
+    // Three of eight mebibytes of text are not taken, so the listener waits.
+    let large = format!(r#"{{"text":"{}","user":"u"}}"#, "x".repeat(1_000_000));
+    let topic = format!("{topic}-large");
+    kafka.create_topic(&topic, TopicConfig::default()).unwrap();
+    write(kafka, &topic, &vec![large.as_bytes(); 20]);
+    let mut tweets = Listener::new(kafka, &topic).count(20).tweets().unwrap();
+    until("the queue to be full", || {
+        tweets.listening().status().total.counted >= 7
+    });
+    assert!(!tweets.listening().wait_for(Duration::from_millis(500)));
+    assert!(tweets.listening().status().total.counted <= 8);
+    assert_eq!(tweets.by_ref().count(), 20);
+}
+
+fn tweets_have_their_place_in_the_topic(kafka: &Kafka, topic: &str) {
+    let config = TopicConfig {
+        partitions: 3,
+        ..TopicConfig::default()
+    };
+    let target = kafka.create_topic(topic, config).unwrap();
+    let demo = Demo::default().as_fast_as_possible().count(600);
+    Streamer::new(&target).start(demo).unwrap().wait();
+    let mut next = BTreeMap::new();
+    let mut partition_of = BTreeMap::new();
+    for scored in Listener::new(kafka, topic).count(600).tweets().unwrap() {
+        let offset = next.entry(scored.partition).or_insert(0);
+        assert_eq!(scored.offset, *offset);
+        *offset += 1;
+        let author = partition_of.entry(scored.tweet.user.clone());
+        assert_eq!(*author.or_insert(scored.partition), scored.partition);
+    }
+    assert_eq!(next.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
 }
 
 fn real_tweets_have_the_sum_computed_without_a_broker(kafka: &Kafka, topic: &str) {

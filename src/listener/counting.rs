@@ -3,6 +3,7 @@
 use super::merge::PendingRecord;
 use super::printable::Printable;
 use super::progress::Progress;
+use super::tweets::Output;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::RunId;
 use std::time::Instant;
@@ -12,9 +13,22 @@ use std::time::Instant;
 pub(super) struct Counter {
     ids: Deduplicator,
     run: Option<RunId>,
+    output: Output,
 }
 
 impl Counter {
+    pub(super) fn new(output: Output) -> Counter {
+        Counter {
+            output,
+            ..Counter::default()
+        }
+    }
+
+    /// Returns whether whoever takes the counted tweets has room for one more.
+    pub(super) fn has_room(&self) -> bool {
+        self.output.has_room()
+    }
+
     /// Counts a record. A record of an earlier run is skipped; a record of a later run starts the
     /// count again. A record of another program belongs to no run and counts in the current one. `now`
     /// is the time of the whole batch.
@@ -42,6 +56,7 @@ impl Counter {
             Ok(scored) if !self.ids.insert(&scored.tweet) => progress.uncounted.duplicate += 1,
             Ok(scored) => {
                 progress.trajectory.add(&scored, now);
+                self.output.add(&scored);
                 printable.add(scored);
             }
         }

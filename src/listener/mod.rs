@@ -4,7 +4,8 @@
 //! single reader needs none, and reading again from the earliest message *is* its recovery. A large
 //! batch is decoded and scored on all cores (`scoring.rs`). Tweets are counted in the order of the
 //! topic (`counting.rs`); several partitions are merged by the time at which their messages were
-//! written (`merge.rs`). A tweet that is in the topic twice is counted once.
+//! written (`merge.rs`). A tweet that is in the topic twice is counted once. A program that wants the
+//! tweets themselves takes them from an iterator (`tweets.rs`).
 
 mod consumer;
 mod counting;
@@ -15,14 +16,16 @@ mod progress;
 mod reader;
 mod scoring;
 mod status;
+mod tweets;
 
 pub use crate::trajectory::Sum;
 pub(crate) use progress::{Progress, Subscription};
 pub use progress::{State, Uncounted};
 pub use status::ListenerStatus;
+pub use tweets::Tweets;
 
 use crate::background::Background;
-use crate::display::progress_interval;
+use crate::display::{progress_interval, shorten};
 use crate::interrupt::{Wait, Waited};
 use crate::kafka::{Client, Kafka};
 use crate::runtime::locked;
@@ -31,17 +34,20 @@ use crate::time_span::TimeSpan;
 use crate::{Result, Tweet};
 use consumer::{FetchWait, ReadConfig};
 use liveness::StreamerLiveness;
-use printable::{Printable, line};
+use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
 use reader::{Limits, Reader};
 use scoring::{Content, Metric, Scoring};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use tweets::Output;
 
 /// How long the outcome of the thread may follow its last message.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(5);
 /// What a wait prints after an interrupt.
 const INTERRUPTED: &str = "interrupted; the listener is still running: `listener.stop()` ends it";
+/// The length of a listener's name, in characters.
+const MAX_NAME: usize = 40;
 /// After how long `print_tweets` says that it waits.
 const SILENT_WAIT: Duration = Duration::from_secs(2);
 
@@ -63,6 +69,7 @@ pub struct Listener {
     from: StartFrom,
     analyzer: Analyzer,
     metric: Arc<Metric>,
+    name: Option<String>,
     time_span: Option<Duration>,
     count: Option<u64>,
 }
@@ -97,6 +104,7 @@ impl Listener {
             from: StartFrom::Earliest,
             analyzer: Analyzer::new(),
             metric: Arc::new(weighted),
+            name: None,
             time_span: None,
             count: None,
         }
@@ -139,6 +147,14 @@ impl Listener {
         self
     }
 
+    /// Sets the name of the listener. Each line that it prints and its status card begin with it, to tell
+    /// several listeners of one notebook apart. Its name in a figure is an argument of
+    /// [`LiveFigure::show`](crate::figure::LiveFigure::show).
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(shorten(name, MAX_NAME));
+        self
+    }
+
     /// Ends the listener after this time.
     pub fn time_span(mut self, time_span: Duration) -> Self {
         self.time_span = Some(time_span);
@@ -158,8 +174,35 @@ impl Listener {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero,
     /// [`Error::Thread`](crate::Error::Thread) if the operating system refuses a thread.
     pub fn start(self) -> Result<Listening> {
+        self.start_with(Output::default())
+    }
+
+    /// Starts the listener, and returns its tweets as an iterator. The listener waits for those who
+    /// take the tweets, see [`Tweets`].
+    ///
+    /// # Errors
+    /// Those of [`start`](Listener::start).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use live_sentiment::prelude::*;
+    ///
+    /// # fn main() -> Result<()> {
+    /// let kafka = Kafka::connect()?;
+    /// for scored in Listener::new(&kafka, "tweets").count(1_000).tweets()? {
+    ///     println!("{:+.2} {}", scored.sentiment.compound, scored.tweet.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tweets(self) -> Result<Tweets> {
+        let (output, queue) = Output::queue();
+        Ok(Tweets::new(self.start_with(output)?, queue))
+    }
+
+    fn start_with(self, output: Output) -> Result<Listening> {
         let time_span = self.time_span.map(TimeSpan::new).transpose()?;
-        let shared = Arc::new(Shared::new(self.analyzer.clone()));
+        let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
         let config = ReadConfig {
             client: self.client,
             topic: self.topic,
@@ -174,7 +217,7 @@ impl Listener {
         let task_shared = shared.clone();
         let thread = Background::spawn_thread("listener", move |shutdown| {
             let end = EndGuard(task_shared.clone());
-            Reader::new(config, limits, scoring, task_shared, shutdown).run();
+            Reader::new(config, limits, scoring, task_shared, output, shutdown).run();
             drop(end);
         })?;
         Ok(Listening { shared, thread })
@@ -199,6 +242,7 @@ impl Listening {
     /// Returns the numbers so far.
     pub fn status(&self) -> ListenerStatus {
         let mut status = ListenerStatus::of(&locked(&self.shared.progress));
+        status.name = self.shared.name.clone();
         if let Some(panic) = self.thread.panic() {
             status.state = State::Failed(panic.to_string());
         }
@@ -217,20 +261,41 @@ impl Listening {
     /// # Errors
     /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
+        self.print_next(count, tweet_line)
+    }
+
+    /// Prints where the next `count` tweets are in the topic: partition, offset, author and text. The
+    /// author is the key of a message, which decides its partition. Otherwise it works as
+    /// [`print_tweets`](Listening::print_tweets) does, and each tweet is printed by one of the two.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
+    pub fn print_messages(&self, count: usize) -> Result<()> {
+        self.print_next(count, message_line)
+    }
+
+    fn print_next(&self, count: usize, line: impl Fn(&Scored) -> String) -> Result<()> {
         let wait = Wait::begin();
         for _ in 0..count {
             let Some(scored) = self.next_printable(&wait) else {
                 if wait.is_interrupted() {
-                    println!("{INTERRUPTED}");
+                    self.print(INTERRUPTED);
                     return Ok(());
                 }
                 // The outcome of the thread follows its last message at once.
                 self.thread.wait_timeout(OUTCOME_LIMIT);
                 return self.thread.panic().map_or(Ok(()), Err);
             };
-            println!("{}", line(&scored));
+            self.print(&line(&scored));
         }
         Ok(())
+    }
+
+    fn print(&self, line: &str) {
+        match &self.shared.name {
+            Some(name) => println!("{name}: {line}"),
+            None => println!("{line}"),
+        }
     }
 
     fn next_printable(&self, wait: &Wait) -> Option<Arc<Scored>> {
@@ -305,7 +370,7 @@ impl Listening {
         if ended {
             self.thread.wait_timeout(OUTCOME_LIMIT);
         } else if wait.is_interrupted() {
-            println!("{INTERRUPTED}");
+            self.print(INTERRUPTED);
         }
         self.status()
     }

@@ -56,7 +56,7 @@ impl Printable {
 }
 
 /// Formats a tweet as a line of [`print_tweets`](super::Listening::print_tweets).
-pub(super) fn line(scored: &Scored) -> String {
+pub(super) fn tweet_line(scored: &Scored) -> String {
     let Scored {
         tweet,
         sentiment,
@@ -72,6 +72,17 @@ pub(super) fn line(scored: &Scored) -> String {
     )
 }
 
+/// Formats a tweet as a line of [`print_messages`](super::Listening::print_messages).
+pub(super) fn message_line(scored: &Scored) -> String {
+    format!(
+        "partition {}, offset {:>6}  @{:<18}  {}",
+        scored.partition,
+        thousands(scored.offset.unsigned_abs()),
+        shorten(&scored.tweet.user, 18),
+        shorten(&scored.tweet.text, 90)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +95,8 @@ mod tests {
             tweet,
             sentiment: Sentiment::default(),
             metric: 0.0,
+            partition: 0,
+            offset: 0,
             words: Default::default(),
         })
     }

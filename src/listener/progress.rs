@@ -11,7 +11,8 @@ use crate::tweet::{Skip, SkipCounts};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -134,12 +135,17 @@ pub(super) struct Shared {
     changes: watch::Sender<()>,
     /// What the listener scores with.
     analyzer: Analyzer,
+    pub(super) name: Option<String>,
+    /// The reading thread, once it runs.
+    pub(super) reader: OnceLock<Thread>,
 }
 
 impl Shared {
-    pub(super) fn new(analyzer: Analyzer) -> Shared {
+    pub(super) fn new(analyzer: Analyzer, name: Option<String>) -> Shared {
         Shared {
             analyzer,
+            name,
+            reader: OnceLock::new(),
             progress: Mutex::default(),
             printable: Mutex::default(),
             news: Condvar::new(),

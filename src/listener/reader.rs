@@ -6,6 +6,7 @@ use super::counting::Counter;
 use super::merge::{Partitions, PendingRecord, Position, Resume};
 use super::progress::{Shared, State};
 use super::scoring::Scoring;
+use super::tweets::Output;
 use crate::Result;
 use crate::background::Shutdown;
 use crate::kafka::RunId;
@@ -72,6 +73,7 @@ impl Reader {
         limits: Limits,
         scoring: Scoring,
         shared: Arc<Shared>,
+        output: Output,
         shutdown: Shutdown,
     ) -> Reader {
         Reader {
@@ -81,7 +83,7 @@ impl Reader {
             shared,
             shutdown,
             partitions: Partitions::default(),
-            counter: Counter::default(),
+            counter: Counter::new(output),
             interval: Interval::new(),
             lag_check: None,
         }
@@ -89,6 +91,8 @@ impl Reader {
 
     /// Runs until the shutdown is requested or a limit is reached.
     pub(super) fn run(mut self) {
+        // Nobody else sets it.
+        let _ = self.shared.reader.set(std::thread::current());
         while !self.is_over() {
             let start = Instant::now();
             match self.connect() {
@@ -247,7 +251,7 @@ impl Reader {
         }
         let received = batch.len();
         self.interval.messages += received;
-        self.interval.is_behind |= self.scoring.is_behind(received);
+        self.interval.is_behind |= self.scoring.is_behind(received) || !self.counter.has_room();
         if received > 0 {
             self.add_pending(&batch)?;
         }
@@ -257,7 +261,10 @@ impl Reader {
             consumer.check(error)?;
         } else if received == 0 && !counted {
             std::thread::park_timeout(POLL);
-            self.add_quiet(POLL);
+            // Silence of those who take the tweets is not silence of the topic.
+            if self.counter.has_room() {
+                self.add_quiet(POLL);
+            }
         }
         self.check_lag(consumer, received)
     }
@@ -334,6 +341,7 @@ impl Reader {
         let mut progress = locked(&self.shared.progress);
         let mut printable = locked(&self.shared.printable);
         while progress.trajectory.total().counted < self.limits.count
+            && self.counter.has_room()
             && let Some(record) = next(&mut self.partitions)
         {
             counted = true;

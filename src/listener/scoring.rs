@@ -156,6 +156,8 @@ impl Scoring {
                 tweet,
                 sentiment,
                 metric,
+                partition: message.partition(),
+                offset: message.offset(),
                 words,
             })),
             Ok(_) => Err(Skip::MetricNotFinite),

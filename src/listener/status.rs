@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 /// The status of a listener: its state, and the numbers so far.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerStatus {
+    /// The name of the listener, if it has one.
+    pub name: Option<String>,
     /// The sum of all tweets.
     pub total: Sum,
     /// The sum of each topic, in the order in which the topics appeared.
@@ -36,6 +38,7 @@ impl ListenerStatus {
         let trajectory = &progress.trajectory;
         let extremes = trajectory.extremes();
         ListenerStatus {
+            name: None,
             total: trajectory.total(),
             topics: trajectory
                 .topics()
@@ -76,7 +79,11 @@ impl ListenerStatus {
             State::Ended => "ended".into(),
             State::Failed(error) => format!("failed: {error}"),
         };
-        let mut card = Card::new("Listener").row("state", &state);
+        let title = match &self.name {
+            Some(name) => format!("Listener: {name}"),
+            None => "Listener".into(),
+        };
+        let mut card = Card::new(&title).row("state", &state);
         if let Some(since) = self.away_since {
             card = card.row("broker away since", &format!("{since:.0}"));
         }
@@ -116,6 +123,9 @@ impl ListenerStatus {
 
 impl std::fmt::Display for ListenerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}: ")?;
+        }
         match &self.state {
             State::Waiting(reason) => return write!(f, "waiting: {}", shorten(reason, 120)),
             State::Reconnecting(reason) => write!(f, "reconnecting ({}): ", shorten(reason, 60))?,

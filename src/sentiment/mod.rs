@@ -243,6 +243,10 @@ pub struct Scored {
     /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
     /// is finite.
     pub metric: f64,
+    /// The partition of the topic that the message is in, from 0.
+    pub partition: i32,
+    /// The offset of the message: its number in the partition, from 0.
+    pub offset: i64,
     /// The rated words of the text.
     pub(crate) words: ScoredWords,
 }

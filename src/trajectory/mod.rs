@@ -293,6 +293,8 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         tweet,
         sentiment,
         metric,
+        partition: 0,
+        offset: number as i64,
         words: ScoredWords::new(),
     })
 }

@@ -1,0 +1,62 @@
+//! Writes scored tweets to a CSV file: `cargo run --release --example export -- --help`. Other programs
+//! read such a file, for example pandas, DuckDB and Polars, which also convert it to Parquet.
+
+mod common;
+
+use clap::Parser;
+use live_sentiment::prelude::*;
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Score the tweets of a Kafka topic, and write them to a CSV file
+#[derive(Parser)]
+struct Arguments {
+    /// File to write; an existing one is replaced
+    #[arg(long, default_value = "scored.csv")]
+    to: PathBuf,
+    /// End after this many tweets
+    #[arg(long)]
+    count: Option<u64>,
+    /// Seconds to listen [default: until --count or Ctrl-C]
+    #[arg(long)]
+    time_span: Option<f64>,
+    /// Address of the broker, as host:port [default: KAFKA_BOOTSTRAP_SERVERS or 127.0.0.1:9092]
+    #[arg(long)]
+    bootstrap: Option<String>,
+    /// Topic to read; if it does not exist, wait for it
+    #[arg(long, default_value = "tweets")]
+    topic: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    common::log_to_stderr();
+    let arguments = Arguments::parse();
+    let kafka = common::connect(arguments.bootstrap.as_deref())?;
+    let mut listener = Listener::new(&kafka, &arguments.topic);
+    if let Some(count) = arguments.count {
+        listener = listener.count(count);
+    }
+    if let Some(seconds) = arguments.time_span {
+        listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
+    }
+    let mut tweets = listener.tweets()?;
+    let mut file = csv::Writer::from_path(&arguments.to)?;
+    file.write_record(["time", "author", "followers", "compound", "metric", "text"])?;
+    for scored in &mut tweets {
+        let tweet = &scored.tweet;
+        file.write_record([
+            &tweet.created_at.to_string(),
+            &tweet.user,
+            &tweet
+                .followers
+                .map_or(String::new(), |count| count.to_string()),
+            &scored.sentiment.compound.to_string(),
+            &scored.metric.to_string(),
+            &tweet.text,
+        ])?;
+        // Ctrl-C ends the program at any time, and each line counts.
+        file.flush()?;
+    }
+    println!("{}", tweets.listening().status());
+    Ok(())
+}

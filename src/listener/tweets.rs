@@ -1,0 +1,102 @@
+//! The counted tweets as an iterator, for programs that do more with them than add up.
+//!
+//! The listener puts each tweet that it counts into a queue of at most 1,000 tweets and 8 MiB. While
+//! the queue is full, the listener waits, and counts nothing: its lag grows, and the tweets stay in the
+//! topic. So a slow reader loses nothing, and its memory is bounded.
+
+use super::Listening;
+use super::progress::Shared;
+use crate::interrupt::Wait;
+use crate::queue::{self, Receiver, Sender};
+use crate::runtime::block_on;
+use crate::sentiment::Scored;
+use crate::tweet::MAX_MESSAGE_BYTES;
+use std::sync::Arc;
+use std::time::Duration;
+
+const QUEUE_TWEETS: usize = 1_000;
+const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
+
+/// An iterator over the tweets that a listener counts, in the order of the topic. Dropping it stops the
+/// listener.
+///
+/// It ends when the listener has ended, by its time span, its count, [`stop`](Listening::stop) or a
+/// panic, and all its tweets are taken. Until then [`next`](Iterator::next) blocks. An interrupt in a
+/// notebook ends the wait with `None`; the next call waits again.
+///
+/// The listener waits while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
+/// into the queue in one step, so its sum is the sum of what the iterator returns. A new run in the
+/// topic resets that sum; the iterator continues with the tweets of the new run.
+pub struct Tweets {
+    listening: Listening,
+    queue: Receiver<Arc<Scored>>,
+}
+
+impl Tweets {
+    pub(super) fn new(listening: Listening, queue: Receiver<Arc<Scored>>) -> Tweets {
+        Tweets { listening, queue }
+    }
+
+    /// Returns the listener, for its status and for a figure. Its calls that wait for tweets also wait
+    /// for those who take them.
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+}
+
+impl Iterator for Tweets {
+    type Item = Arc<Scored>;
+
+    fn next(&mut self) -> Option<Arc<Scored>> {
+        let wait = Wait::begin();
+        let next = self.queue.try_recv().or_else(|| {
+            while !wait.is_interrupted() {
+                let limit = Wait::slice(Duration::MAX);
+                let queue = &mut self.queue;
+                // The time-out belongs to a runtime, so it is created in its context.
+                let received = async { tokio::time::timeout(limit, queue.recv()).await };
+                if let Ok(next) = block_on(received) {
+                    return next;
+                }
+            }
+            None
+        });
+        self.listening.shared.wake_reader();
+        next
+    }
+}
+
+/// The listener's end of the queue, or none if nobody takes the tweets.
+#[derive(Default)]
+pub(super) struct Output(Option<Sender<Arc<Scored>>>);
+
+impl Output {
+    /// Creates the queue.
+    pub(super) fn queue() -> (Output, Receiver<Arc<Scored>>) {
+        let (sender, receiver) = queue::bounded(QUEUE_TWEETS, QUEUE_BYTES);
+        (Output(Some(sender)), receiver)
+    }
+
+    /// Returns whether the queue has room for one more tweet.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.0.as_ref();
+        queue.is_none_or(|queue| queue.has_room(MAX_MESSAGE_BYTES))
+    }
+
+    /// Adds a tweet. The queue must have room.
+    pub(super) fn add(&self, scored: &Arc<Scored>) {
+        if let Some(queue) = &self.0 {
+            // An error means that the iterator was dropped, which stops the listener.
+            let _ = queue.try_send(scored.clone(), scored.tweet.text.len());
+        }
+    }
+}
+
+impl Shared {
+    /// Lets the reading thread look again whether the queue has room.
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.get() {
+            reader.unpark();
+        }
+    }
+}
