@@ -5,6 +5,8 @@
 //! - Each topic has a mood that changes like a slow wave, so that the figure has a shape.
 //! - Follower counts have a long tail, as real ones have: half of the authors have less than a
 //!   hundred, one in a thousand has more than a million.
+//! - One tweet in five is of one of a dozen authors, so that an author can be seen again.
+//! - Some texts have words and tones that VADER gets wrong: words of the trade, and sarcasm.
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
 
@@ -151,13 +153,14 @@ impl Demo {
         let number = self.made;
         self.made += 1;
         let rng = &mut self.tweets;
-        let followers = followers(rng);
-        let user = format!(
-            "{}{}{}",
-            pick(rng, &FIRST),
-            pick(rng, &LAST),
-            rng.random_range(0..1000)
-        );
+        let (user, followers) = if rng.random_ratio(1, 5) {
+            let (user, followers) = *choose(rng, &REGULARS);
+            (user.to_owned(), followers)
+        } else {
+            let (first, last) = (pick(rng, &FIRST), pick(rng, &LAST));
+            let user = format!("{first}{last}{}", rng.random_range(0..1000));
+            (user, followers(rng))
+        };
         let (text, lang) = match rng.random_range(0..100) {
             0..6 => (pick(rng, &OFF_TOPIC).to_owned(), "en"),
             6..13 => {
@@ -396,7 +399,7 @@ mod tests {
                 sums[number / 1_220] += analyzer.score(&tweet.text).compound;
             }
         }
-        assert!(sums[0] > 100.0 && sums[1] < -100.0, "{sums:?}");
+        assert!(sums[0] > 100.0 && sums[1] < -60.0, "{sums:?}");
     }
 
     #[test]

@@ -8,7 +8,22 @@ pub(super) const LAST: [&str; 16] = [
     "fox", "whale", "ada", "trader", "shiba", "miner", "coder", "bear", "bull", "panda", "nomad",
     "chartist", "granny", "otter", "dev", "pilot",
 ];
-pub(super) const PRAISE: [&str; 16] = [
+/// Authors who tweet often, with their followers.
+pub(super) const REGULARS: [(&str, u64); 12] = [
+    ("satoshifan", 61),
+    ("chartgranny", 840),
+    ("coinpanda", 97),
+    ("dogewhisperer", 12_400),
+    ("nightminer", 18),
+    ("ledgerlena", 233),
+    ("gasfeesam", 45),
+    ("blockbuster7", 1_900),
+    ("moonmath", 76),
+    ("hodlhank", 410),
+    ("etherella", 58_000),
+    ("quietshiba", 7),
+];
+pub(super) const PRAISE: [&str; 20] = [
     "I love {}, best decision I ever made",
     "{} is looking great today!",
     "Wow, {} just made my day. So happy right now!!",
@@ -25,8 +40,13 @@ pub(super) const PRAISE: [&str; 16] = [
     "not gonna lie, {} is awesome",
     "YES!!! {} is the BEST",
     "So grateful that I trusted {} when nobody else did",
+    // Words of the trade, which VADER does not know.
+    "HODL! I'm not selling my {}",
+    "{} looks bullish on every time frame",
+    "bullish on {}, hodl and relax",
+    "{} goes to the moon this year",
 ];
-pub(super) const ANGER: [&str; 12] = [
+pub(super) const ANGER: [&str; 17] = [
     "{} is a scam and I hate it",
     "Lost half of my savings on {}. This is a disaster.",
     "terrible day for {}, absolutely TERRIBLE!!",
@@ -39,6 +59,13 @@ pub(super) const ANGER: [&str; 12] = [
     "Panic everywhere, {} is failing badly",
     "They stole my {} and support doesn't care. Horrible!",
     "WTF is wrong with {}?! This is painful",
+    // Words of the trade, which VADER does not know.
+    "got rekt by {} again",
+    "{} turns bearish, rekt in one night",
+    // Sarcasm, which VADER takes at its word.
+    "Oh great, {} lost ten percent over breakfast. Love it",
+    "Wonderful, the {} app is frozen again. Best support ever",
+    "Congratulations to everyone who bought {} at the top",
 ];
 pub(super) const DOUBT: [&str; 12] = [
     "Not sure about {}, looks weak to me",
