@@ -60,6 +60,7 @@ pub mod kafka;
 pub mod listener;
 mod log;
 mod permissions;
+mod process;
 mod queue;
 mod random;
 mod rate;
