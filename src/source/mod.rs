@@ -20,7 +20,7 @@ pub use replay::Replay;
 pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
 
 use crate::random::random_number;
-use crate::{Filter, Result, Tweet};
+use crate::{Error, Filter, Result, Tweet};
 
 /// A stream of tweets that may or may not end.
 ///
@@ -80,6 +80,38 @@ pub trait Source: Send + 'static {
     /// The streamer may drop the future before it is done, for example when it is stopped. An
     /// implementation must not lose a tweet by that.
     async fn next(&mut self) -> Option<Result<Tweet>>;
+}
+
+/// A source that is chosen while the program runs.
+#[async_trait]
+impl Source for Box<dyn Source> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+        (**self).begin(filter).await
+    }
+
+    fn connection(&self) -> Option<ConnectionWatch> {
+        (**self).connection()
+    }
+
+    async fn next(&mut self) -> Option<Result<Tweet>> {
+        (**self).next().await
+    }
+}
+
+/// Checks a number of tweets per second.
+fn check_rate(per_second: f64) -> Result<()> {
+    if per_second.is_finite() && per_second >= 0.1 {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument {
+        argument: format!("rate {per_second}"),
+        reason: "a rate is at least 0.1 tweets per second",
+        hint: "give a rate such as 20.0, or `.as_fast_as_possible()`",
+    })
 }
 
 /// Returns a random prefix for the ids of one stream, for a source that has no ids of its own. With

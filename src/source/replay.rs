@@ -5,7 +5,7 @@
 //! so any file may be given, and a named pipe as well.
 
 use super::lines::LineBuffer;
-use super::{Source, async_trait, stream_prefix};
+use super::{Source, async_trait, check_rate, stream_prefix};
 use crate::runtime::runtime;
 use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
@@ -38,14 +38,20 @@ pub struct Replay {
     prefix: String,
     /// The time of the file's first tweet, and when it was replayed.
     start: Option<(Timestamp, Instant)>,
+    /// When the last tweet was due.
+    last: Option<Instant>,
     /// A tweet that was read and is not due yet.
     waiting: Option<Tweet>,
     ended: bool,
+    /// How many times the file was replayed before; `None` if it is replayed once only.
+    repeats: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Pace {
     Times(f64),
+    /// The time between two tweets.
+    Every(Duration),
     Unlimited,
 }
 
@@ -56,26 +62,7 @@ impl Replay {
     /// [`Error::File`] if it does not exist or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let failed = |source| Error::File {
-            action: "open the replay file",
-            path: path.clone(),
-            source,
-        };
-        let metadata = std::fs::metadata(&path).map_err(failed)?;
-        if metadata.is_dir() {
-            return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        let is_pipe = metadata.file_type().is_fifo();
-        let file: Box<dyn AsyncRead + Send + Unpin> = if is_pipe {
-            // Opening and reading a pipe as a file would block until a program writes to it.
-            let _context = runtime().enter();
-            let pipe = pipe::OpenOptions::new().open_receiver(&path);
-            Box::new(pipe.map_err(failed)?)
-        } else {
-            Box::new(tokio::fs::File::from_std(
-                File::open(&path).map_err(failed)?,
-            ))
-        };
+        let (file, is_pipe) = open(&path)?;
         Ok(Replay {
             path,
             file,
@@ -85,9 +72,28 @@ impl Replay {
             pace: Pace::Times(1.0),
             prefix: stream_prefix(),
             start: None,
+            last: None,
             waiting: None,
             ended: false,
+            repeats: None,
         })
+    }
+
+    /// Sets the number of tweets per second, 0.1 or more, whatever the tweets' own pace was.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
+    pub fn rate(mut self, per_second: f64) -> Result<Self> {
+        check_rate(per_second)?;
+        self.pace = Pace::Every(Duration::from_secs_f64(1.0 / per_second));
+        Ok(self)
+    }
+
+    /// Starts again at the end of the file, without end. Each tweet gets a new id, so that it counts each
+    /// time, and the time of its replay. A file without tweets, and a named pipe, are replayed once.
+    pub fn repeat(mut self) -> Self {
+        self.repeats = Some(0);
+        self
     }
 
     /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast.
@@ -149,6 +155,8 @@ impl Replay {
             Ok(_) => self.awaits_writer = false,
             Err(source) => {
                 self.ended = true;
+                // Reading again would fail again, without an end.
+                self.repeats = None;
                 return Err(Error::File {
                     action: "read the replay file",
                     path: self.path.clone(),
@@ -159,10 +167,29 @@ impl Replay {
         Ok(())
     }
 
+    /// Prepares to read the file once more. Returns whether it does.
+    fn start_again(&mut self) -> Result<bool> {
+        let Some(repeats) = self.repeats else {
+            return Ok(false);
+        };
+        let (file, is_pipe) = open(&self.path)?;
+        // A file without tweets would be read again and again without a pause.
+        if is_pipe || self.last.is_none() {
+            return Ok(false);
+        }
+        self.file = file;
+        self.lines = LineBuffer::new();
+        (self.line, self.start, self.ended) = (0, None, false);
+        self.repeats = Some(repeats + 1);
+        Ok(true)
+    }
+
     /// Returns when the waiting tweet is due; `None` means at once.
     fn due(&mut self) -> Option<Instant> {
-        let Pace::Times(times) = self.pace else {
-            return None;
+        let times = match self.pace {
+            Pace::Times(times) => times,
+            Pace::Every(gap) => return self.last.map(|last| last + gap),
+            Pace::Unlimited => return None,
         };
         let sent = self
             .waiting
@@ -177,6 +204,27 @@ impl Replay {
     }
 }
 
+/// Opens a file or a named pipe. Returns whether it is a pipe.
+fn open(path: &Path) -> Result<(Box<dyn AsyncRead + Send + Unpin>, bool)> {
+    let failed = |source| Error::File {
+        action: "open the replay file",
+        path: path.to_path_buf(),
+        source,
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    if metadata.file_type().is_fifo() {
+        // Opening and reading a pipe as a file would block until a program writes to it.
+        let _context = runtime().enter();
+        let pipe = pipe::OpenOptions::new().open_receiver(path);
+        return Ok((Box::new(pipe.map_err(failed)?), true));
+    }
+    let file = tokio::fs::File::from_std(File::open(path).map_err(failed)?);
+    Ok((Box::new(file), false))
+}
+
 #[async_trait]
 impl Source for Replay {
     fn name(&self) -> String {
@@ -189,20 +237,33 @@ impl Source for Replay {
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
-        if self.waiting.is_none() {
-            match self.read().await? {
-                Ok(tweet) => self.waiting = Some(tweet),
-                Err(error) => return Some(Err(error)),
+        while self.waiting.is_none() {
+            match self.read().await {
+                Some(Ok(tweet)) => self.waiting = Some(tweet),
+                Some(Err(error)) => return Some(Err(error)),
+                None => match self.start_again() {
+                    Ok(true) => {}
+                    Ok(false) => return None,
+                    Err(error) => return Some(Err(error)),
+                },
             }
         }
-        if let Some(due) = self.due() {
+        let due = self.due();
+        if let Some(due) = due {
             tokio::time::sleep_until(due).await;
         }
         let mut tweet = self.waiting.take()?;
-        if tweet.id.is_empty() {
-            tweet.id = format!("{}-line-{}", self.prefix, self.line);
+        self.last = Some(due.unwrap_or_else(Instant::now));
+        match self.repeats {
+            None if tweet.id.is_empty() => {
+                tweet.id = format!("{}-line-{}", self.prefix, self.line);
+            }
+            None => {}
+            Some(repeats) => {
+                tweet.id = format!("{}-{repeats}-line-{}", self.prefix, self.line);
+            }
         }
-        if tweet.has_no_time() {
+        if tweet.has_no_time() || self.repeats.is_some() {
             tweet.created_at = Timestamp::now();
         }
         if tweet.source.is_empty() {
@@ -328,6 +389,36 @@ mod tests {
             }
             assert_eq!(at, [0.0, 6.0, 6.0, 60.0]);
         });
+    }
+
+    #[test]
+    fn a_file_is_repeated_with_new_ids_at_a_rate() {
+        let file =
+            file(b"{\"text\":\"a\",\"id\":\"1\"}\nno tweet\n{\"text\":\"b\",\"id\":\"2\"}\n");
+        with_paused_clock(async {
+            let replay = Replay::open(file.path()).unwrap().rate(2.0).unwrap();
+            let mut replay = replay.repeat();
+            let start = Instant::now();
+            let mut read: Vec<Result<Tweet>> = Vec::new();
+            while read.len() < 9 {
+                read.push(replay.next().await.unwrap());
+            }
+            // The first of six tweets is due at once.
+            assert_eq!(start.elapsed(), Duration::from_millis(2_500));
+            let tweets: Vec<&Tweet> = read.iter().flatten().collect();
+            assert_eq!(tweets.len(), 6);
+            assert!(
+                tweets
+                    .iter()
+                    .map(|tweet| &tweet.text)
+                    .eq(["a", "b", "a", "b", "a", "b"])
+            );
+            let ids: BTreeSet<&String> = tweets.iter().map(|tweet| &tweet.id).collect();
+            assert_eq!(ids.len(), 6);
+        });
+        let empty = self::file(b"no tweet\n");
+        let repeated = Replay::open(empty.path()).unwrap().repeat();
+        assert_eq!(all(repeated).len(), 1, "it would never end otherwise");
     }
 
     #[test]

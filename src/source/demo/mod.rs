@@ -13,8 +13,8 @@
 mod story;
 mod texts;
 
-use super::{Source, async_trait, stream_prefix};
-use crate::{Error, Filter, Result, Tweet};
+use super::{Source, async_trait, check_rate, stream_prefix};
+use crate::{Filter, Result, Tweet};
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -78,13 +78,7 @@ impl Demo {
     /// # Errors
     /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
-        if !per_second.is_finite() || per_second < 0.1 {
-            return Err(Error::InvalidArgument {
-                argument: format!("rate {per_second}"),
-                reason: "a rate is at least 0.1 tweets per second",
-                hint: "give a rate such as 20.0, or `.as_fast_as_possible()`",
-            });
-        }
+        check_rate(per_second)?;
         self.pace = Pace::PerSecond(per_second);
         Ok(self)
     }
