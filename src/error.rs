@@ -61,6 +61,16 @@ pub enum Error {
         /// What to do next.
         hint: String,
     },
+    /// A program of this project could not be started.
+    #[error("failed to start {program}: {reason}\nhint: {hint}", program = program.display())]
+    ProgramStart {
+        /// The program.
+        program: PathBuf,
+        /// The cause.
+        reason: String,
+        /// What to do next.
+        hint: &'static str,
+    },
     /// A request to the broker failed.
     #[error("failed to {action}: {reason}\nhint: {hint}")]
     Kafka {

@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// Returns which broker program this process started, if it started one.
-    pub(super) fn engine(&self) -> Option<Engine> {
+    pub(crate) fn engine(&self) -> Option<Engine> {
         self.broker.as_ref().map(Broker::engine)
     }
 

@@ -1,0 +1,309 @@
+//! The exercises of the Lesson. Each check knows the usual mistakes, and its hint is about the mistake.
+
+use super::{Check, Checks};
+use crate::listener::{ListenerStatus, Uncounted};
+use crate::scorer::SESSION_LIMIT;
+use crate::sentiment::{Analyzer, Polarity, Sentiment};
+use crate::streamer::StreamerStatus;
+use crate::tweet::Tweet;
+
+/// How far a number that was computed by hand may be from the exact one.
+const ROUNDING: f64 = 0.01;
+
+/// Checks the order in which a tweet passes the five parts of the pipeline.
+///
+/// # Examples
+/// ```
+/// use live_sentiment::lesson::check_order;
+///
+/// let check = check_order(["topic", "source", "streamer", "listener", "figure"]);
+/// assert!(!check.is_right);
+/// assert!(check.message.contains("topic"));
+/// ```
+pub fn check_order(order: [&str; 5]) -> Check {
+    const PARTS: [&str; 5] = ["source", "streamer", "topic", "listener", "figure"];
+    if let Some(unknown) = order.iter().find(|part| !PARTS.contains(part)) {
+        return Check::hint(format!(
+            "{unknown:?} is not a part: the parts are figure, listener, source, streamer and topic"
+        ));
+    }
+    match order.iter().zip(PARTS).find(|(given, part)| *given != part) {
+        None => Check::right(
+            "each part talks to its neighbours only; the streamer and the listener do not know each other",
+        ),
+        Some((given, _)) => Check::hint(format!(
+            "follow one tweet through the boxes at the top of the figure: where was it just before the {given}?"
+        )),
+    }
+}
+
+/// Checks what a tweet with this many followers and this compound adds to the running sum.
+pub fn check_metric(followers: u64, compound: f64, answer: f64) -> Check {
+    let audience = followers as f64 + 1.0;
+    let truth = audience.ln() * compound;
+    let is = |value: f64| (answer - value).abs() <= ROUNDING;
+    if is(truth) {
+        Check::right(format!("ln({followers} + 1) × {compound} = {truth:.2}"))
+    } else if is(audience.log10() * compound) {
+        Check::hint("this is the logarithm to the base 10; `.ln()` is the natural one")
+    } else if is((followers as f64).ln() * compound) {
+        Check::hint(
+            "add 1 to the followers first, so that an author without followers has a logarithm",
+        )
+    } else if is(audience.ln() + compound) {
+        Check::hint("the compound multiplies the logarithm")
+    } else if is(-truth) {
+        Check::hint("look at the sign of the compound")
+    } else {
+        Check::hint("the metric is `(followers + 1.0).ln() * compound`; Rust computes it in a cell")
+    }
+}
+
+/// Checks which offset the next tweet of a partition will have. The stream must have ended.
+pub fn check_next_offset(status: &ListenerStatus, partition: i32, answer: i64) -> Check {
+    let Some(lag) = status.lag.iter().find(|lag| lag.partition == partition) else {
+        return Check::hint(format!(
+            "the listener knows no partition {partition}; partitions count from 0"
+        ));
+    };
+    match answer {
+        answer if answer == lag.end => Check::right(format!(
+            "partition {partition} has the offsets 0 to {}, so the next one is {}",
+            lag.end - 1,
+            lag.end
+        )),
+        answer if answer == lag.end - 1 => Check::hint("the last tweet already has this offset"),
+        answer if answer as u64 == status.total.counted => Check::hint(
+            "this is the count of all partitions together; each partition counts its own offsets",
+        ),
+        _ => Check::hint("run the cell `listener` again: its card shows the end of each partition"),
+    }
+}
+
+/// Checks how many tweets a listener counts that starts after the tweets were sent, and after another
+/// listener has read them.
+pub fn check_late_listener(first: &ListenerStatus, late: &ListenerStatus, answer: u64) -> Check {
+    let (first, late) = (first.total, late.total);
+    if late.counted != first.counted {
+        return Check::hint(format!(
+            "the late listener has counted {} of {} tweets: wait for it, and run the cell again",
+            late.counted, first.counted
+        ));
+    }
+    match answer {
+        answer if answer == late.counted => Check::right(format!(
+            "both have counted {} tweets, and both have the sum {:+.2}: reading leaves the log as it is",
+            late.counted, late.sum
+        )),
+        0 => Check::hint(
+            "a queue would be empty now. Is a topic a queue? Look at the late listener's card",
+        ),
+        _ => Check::hint(
+            "compare the two cards: what has the first listener taken away from the second?",
+        ),
+    }
+}
+
+/// Checks a metric in which followers do not matter, and the sentiment does.
+pub fn check_metric_without_followers(metric: impl Fn(&Tweet, &Sentiment) -> f64) -> Check {
+    let analyzer = Analyzer::new();
+    let value = |followers: Option<u64>, text: &str| {
+        let tweet = Tweet {
+            id: String::new(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            user: "student".into(),
+            followers,
+            text: text.into(),
+            lang: "en".into(),
+            topics: Vec::new(),
+            source: String::new(),
+        };
+        metric(&tweet, &analyzer.score(text))
+    };
+    let (few, many) = (
+        value(Some(9), "I love it"),
+        value(Some(1_000_000), "I love it"),
+    );
+    if few != many {
+        return Check::hint(format!(
+            "the same text adds {few:.2} with 9 followers and {many:.2} with a million; leave the followers out"
+        ));
+    }
+    match (value(None, "I love it"), value(None, "I hate it")) {
+        (love, hate) if love > 0.0 && hate < 0.0 => {
+            Check::right("every author counts the same, and the sentiment decides the sign")
+        }
+        (love, hate) => Check::hint(format!(
+            "\"I love it\" adds {love:.2} and \"I hate it\" {hate:.2}; one should be above zero, the other below"
+        )),
+    }
+}
+
+/// Checks an analyzer that knows the words of the trade.
+pub fn check_words(analyzer: &Analyzer) -> Check {
+    let texts = [
+        (
+            "bitcoin goes to the moon",
+            Polarity::Positive,
+            "rate \"moon\" above zero",
+        ),
+        (
+            "got rekt by bitcoin again",
+            Polarity::Negative,
+            "rate \"rekt\" below zero",
+        ),
+        (
+            "not bullish on bitcoin",
+            Polarity::Negative,
+            "rate \"bullish\" above zero: \"not\" negates it by itself",
+        ),
+        (
+            "bitcoin is a chair",
+            Polarity::Neutral,
+            "rate words with an opinion only",
+        ),
+    ];
+    for (text, expected, hint) in texts {
+        let sentiment = analyzer.score(text);
+        if sentiment.polarity() != expected {
+            let compound = sentiment.compound;
+            return Check::hint(format!("{text:?} has the compound {compound:+.2}; {hint}"));
+        }
+    }
+    Check::right(
+        "the lexicon decides what VADER understands, and its rules apply to your words too",
+    )
+}
+
+/// Checks how many tweets were lost while the broker was away. The stream must have ended.
+pub fn check_lost(sent: &StreamerStatus, counted: &ListenerStatus, answer: u64) -> Check {
+    let Uncounted { duplicate, .. } = counted.uncounted;
+    let (sent, counted) = (sent.counts.sent + sent.counts.failed, counted.total.counted);
+    let lost = sent.saturating_sub(counted);
+    if lost > 0 && answer != lost {
+        return Check::hint(format!(
+            "{sent} were sent and {counted} counted: wait until the lag is zero, and run the cell again"
+        ));
+    }
+    match answer == lost {
+        true => Check::right(format!(
+            "{sent} were sent, {counted} counted, {duplicate} came twice and counted once: the streamer \
+             waited with its tweets, and the listener went on where it had stopped"
+        )),
+        false => {
+            Check::hint("subtract what the listener has counted from what the streamer has sent")
+        }
+    }
+}
+
+/// Checks after how many seconds at most the group notices a killed scorer.
+pub fn check_takeover(seconds: u64) -> Check {
+    let limit = SESSION_LIMIT.as_secs();
+    match seconds {
+        seconds if seconds == limit => Check::right(format!(
+            "a scorer that sends no heartbeat for {limit} s is out of the group, and the others get its partitions"
+        )),
+        0 => {
+            Check::hint("a killed process says nothing. How can the group tell it from a slow one?")
+        }
+        _ => Check::hint(
+            "look at the lines above: between the kill and the third partition there are …",
+        ),
+    }
+}
+
+/// Checks the answers to the last questions of the Lesson.
+pub fn check_answers(answers: [f64; 6]) -> Checks {
+    let truth = [
+        (
+            500.0,
+            "reading leaves the topic as it is",
+            "who would remove a tweet that was read?",
+        ),
+        (
+            499.0,
+            "offsets count from 0",
+            "which offset does the first tweet have?",
+        ),
+        (
+            0.0,
+            "ln(0 + 1) is 0",
+            "compute `(0.0_f64 + 1.0).ln() * 0.5`",
+        ),
+        (
+            0.0,
+            "the streamer waits, and sends when the broker is back",
+            "what did the streamer do while the broker was away?",
+        ),
+        (
+            3.0,
+            "a partition belongs to one member of the group, so the fourth scorer waits",
+            "how many scorers can share one partition?",
+        ),
+        (
+            Analyzer::new().score("not good").compound,
+            "\"not\" reverses the sign of \"good\" and reduces it",
+            "run `analyzer.score(\"not good\").compound`, and round to two digits",
+        ),
+    ];
+    let check = |(answer, (truth, reason, hint)): (f64, (f64, &str, &str))| match (answer - truth)
+        .abs()
+        <= ROUNDING
+    {
+        true => Check::right(reason),
+        false => Check::hint(hint),
+    };
+    Checks(answers.into_iter().zip(truth).map(check).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_about_the_mistake() {
+        assert!(check_metric(999, 0.5, 3.45).is_right);
+        for (answer, hint) in [
+            (1.5, "base 10"),
+            (-3.45, "sign"),
+            (7.41, "multiplies"),
+            (0.0, "computes it"),
+            (f64::NAN, "computes it"),
+        ] {
+            let check = check_metric(999, 0.5, answer);
+            assert!(!check.is_right && check.message.contains(hint), "{check}");
+        }
+        let few = check_metric(1, 1.0, 0.0);
+        assert!(few.message.contains("add 1"), "{few}");
+    }
+
+    #[test]
+    fn a_metric_and_words_are_tried_on_texts() {
+        assert!(check_metric_without_followers(|_, sentiment| sentiment.compound).is_right);
+        let weighted = crate::sentiment::weighted;
+        let check = check_metric_without_followers(weighted);
+        assert!(check.message.contains("followers out"), "{check}");
+        let check = check_metric_without_followers(|_, _| 1.0);
+        assert!(check.message.contains("hate"), "{check}");
+
+        let check = check_words(&Analyzer::new());
+        assert!(check.message.contains("moon"), "{check}");
+        let words = [("moon", 2.0), ("rekt", -2.5), ("bullish", 2.0)];
+        assert!(check_words(&Analyzer::with_words(words).unwrap()).is_right);
+    }
+
+    #[test]
+    fn the_parts_have_one_order() {
+        assert!(check_order(["source", "streamer", "topic", "listener", "figure"]).is_right);
+        let check = check_order(["source", "kafka", "topic", "listener", "figure"]);
+        assert!(check.message.contains("\"kafka\" is not a part"), "{check}");
+    }
+
+    #[test]
+    fn each_question_has_one_answer() {
+        let wrong = check_answers([1.0; 6]);
+        assert!(wrong.0.iter().all(|check| !check.is_right));
+        let right = check_answers([500.0, 499.0, 0.0, 0.0, 3.0, -0.34]);
+        assert!(right.0.iter().all(|check| check.is_right), "{right}");
+    }
+}

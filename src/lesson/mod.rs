@@ -1,0 +1,87 @@
+//! What the Lesson notebook needs beyond the pipeline: exercises that check themselves, and what its
+//! steps run on.
+//!
+//! A check compares an answer with the truth. It shows a tick and the reason, or a hint that leads to
+//! the answer without giving it. `docs/lesson.md` is the teacher's sheet. Other notebooks and programs
+//! need nothing of this module, so the prelude does not contain it.
+
+mod checks;
+mod stage;
+
+pub use checks::{
+    check_answers, check_late_listener, check_lost, check_metric, check_metric_without_followers,
+    check_next_offset, check_order, check_takeover, check_words,
+};
+pub use stage::{ScorerProcess, can_kill, can_scale, source, start_broker, start_scorer};
+
+use crate::display::{escape, show};
+use std::fmt;
+
+/// The outcome of an exercise. It displays as a tick with the reason, or as a hint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// Whether the answer is right.
+    pub is_right: bool,
+    /// Why the answer is right, or what to think about.
+    pub message: String,
+}
+
+impl Check {
+    fn right(reason: impl Into<String>) -> Check {
+        Check {
+            is_right: true,
+            message: reason.into(),
+        }
+    }
+
+    fn hint(hint: impl Into<String>) -> Check {
+        Check {
+            is_right: false,
+            message: hint.into(),
+        }
+    }
+
+    fn html(&self) -> String {
+        let (colour, mark) = match self.is_right {
+            true => ("#1a7f4b", "✔"),
+            false => ("#9a6700", "hint:"),
+        };
+        let message = escape(&self.message);
+        format!("<div><b style=\"color:{colour}\">{mark}</b> {message}</div>")
+    }
+
+    /// Displays the outcome in a notebook.
+    pub fn evcxr_display(&self) {
+        show("text/html", &self.html());
+        show("text/plain", &self.to_string());
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.is_right { "✔" } else { "hint:" };
+        write!(f, "{mark} {}", self.message)
+    }
+}
+
+/// The outcomes of several questions, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checks(pub Vec<Check>);
+
+impl Checks {
+    /// Displays a line for each question in a notebook.
+    pub fn evcxr_display(&self) {
+        let lines: Vec<String> = self.0.iter().map(Check::html).collect();
+        show("text/html", &lines.concat());
+        show("text/plain", &self.to_string());
+    }
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, check) in (1..).zip(&self.0) {
+            writeln!(f, "{number}. {check}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! What the steps of the Lesson run on: a broker, a source, and a scorer in a process of its own.
+
+use crate::kafka::{Engine, Kafka};
+use crate::process::Process;
+use crate::source::{Demo, Replay, Source};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The environment variable with the source of the lesson: `demo`, or `replay:FILE`.
+const SOURCE_VARIABLE: &str = "SOURCE";
+/// The environment variable with the broker of the lesson: `apache`, or `embedded`.
+const ENGINE_VARIABLE: &str = "KAFKA";
+
+/// Starts the broker of the lesson: Apache Kafka, or the embedded broker if Apache Kafka cannot start
+/// here or the variable `KAFKA` is `embedded`. It prints which one, and what is missing. A broker that
+/// already runs is used.
+///
+/// # Errors
+/// Those of [`Kafka::start`].
+pub fn start_broker() -> Result<Kafka> {
+    if std::env::var(ENGINE_VARIABLE).is_ok_and(|engine| engine == "embedded") {
+        return Kafka::start();
+    }
+    match Kafka::start_with(Engine::Apache) {
+        Err(error @ Error::BrokerStart { .. }) => {
+            println!(
+                "{error}\nThe lesson continues with the embedded broker. It says so where a step needs \
+                 Apache Kafka."
+            );
+            Kafka::start()
+        }
+        started => started,
+    }
+}
+
+/// Returns a source of this many tweets per second: generated tweets, or the tweets of a file if the
+/// variable `SOURCE` is `replay:FILE`. A file is repeated without end.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a rate below 0.1 and for another value of the variable,
+/// [`Error::File`] if the file cannot be read.
+pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
+    let choice = std::env::var(SOURCE_VARIABLE).unwrap_or_default();
+    match choice.split_once(':') {
+        Some(("replay", file)) if !file.is_empty() => {
+            Ok(Box::new(Replay::open(file)?.rate(per_second)?.repeat()))
+        }
+        None if choice.is_empty() || choice == "demo" => {
+            Ok(Box::new(Demo::default().rate(per_second)?))
+        }
+        _ => Err(Error::InvalidArgument {
+            argument: format!("{SOURCE_VARIABLE}={choice:?}"),
+            reason: "the lesson has two sources",
+            hint: "set it to `demo`, or to `replay:` and the path of a file",
+        }),
+    }
+}
+
+/// Returns whether the step that kills the broker works here, and prints why not: it needs an Apache
+/// Kafka that this notebook has started.
+pub fn can_kill(kafka: &Kafka) -> bool {
+    let reason = match kafka.client().engine() {
+        Some(Engine::Apache) => return true,
+        Some(Engine::Embedded) => {
+            "the embedded broker keeps its topics in memory, so a crash loses them. Apache Kafka keeps \
+             them on disk; it needs Java 17 and Maven"
+        }
+        None => "another program started this broker, so it is not killed from here",
+    };
+    println!("This step does not run here: {reason}. Read on; the step after it does not need it.");
+    false
+}
+
+/// Returns whether the step with two scorers works here, and prints why not: it needs Apache Kafka, for
+/// its transactions, and the program `scorer`.
+pub fn can_scale(kafka: &Kafka) -> bool {
+    let reason = if kafka.client().engine() == Some(Engine::Embedded) {
+        "the embedded broker has no transactions, which a scorer needs".to_owned()
+    } else if !scorer_program().is_file() {
+        format!(
+            "the program {} does not exist; `make lesson` builds it",
+            scorer_program().display()
+        )
+    } else {
+        return true;
+    };
+    println!("This step does not run here: {reason}. Read on; the step after it does not need it.");
+    false
+}
+
+/// A scorer in a process of its own, so that it can be killed. Dropping it ends the process.
+pub struct ScorerProcess(Process);
+
+fn scorer_program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/examples/scorer")
+}
+
+/// Starts the program `examples/scorer.rs` from the topic `from` to the topic `to`, in the consumer group
+/// of [`Scorer`](crate::scorer::Scorer). It returns before the scorer has joined the group.
+///
+/// # Errors
+/// [`Error::ProgramStart`] if the program does not exist or does not start.
+pub fn start_scorer(kafka: &Kafka, from: &str, to: &str) -> Result<ScorerProcess> {
+    let program = scorer_program();
+    let failed = |reason| Error::ProgramStart {
+        program: program.clone(),
+        reason,
+        hint: "run `make lesson`, or `cargo build --release --example scorer`",
+    };
+    if !program.is_file() {
+        return Err(failed("it does not exist".into()));
+    }
+    let program_path = program.display().to_string();
+    let arguments = [
+        &program_path,
+        "--bootstrap",
+        kafka.address(),
+        "--topic",
+        from,
+        "--to",
+        to,
+    ];
+    let arguments: Vec<String> = arguments.map(String::from).to_vec();
+    let started = Process::start(&arguments, 0, None);
+    Ok(ScorerProcess(
+        started.map_err(|error| failed(error.to_string()))?,
+    ))
+}
+
+impl ScorerProcess {
+    /// Kills the process at once, as a crash would end it. Its consumer group notices that after the
+    /// session timeout.
+    pub fn kill(&mut self) {
+        self.0.kill();
+    }
+}
