@@ -1,7 +1,7 @@
 # The commands of the project. They create files only in .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab kernel kernel-remove test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
+.PHONY: help setup demo lab lesson kernel kernel-remove test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
 # The cargo of a kernel; the kernel itself has no code of ours.
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
@@ -19,6 +19,11 @@ demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo
 
 lab: setup ## open JupyterLab with both notebooks side by side; PORT=8888 IP=127.0.0.1
 	@.venv/bin/python kernel/lab.py --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
+
+lesson: setup ## open JupyterLab with the lesson; SOURCE=demo|replay:FILE KAFKA=apache|embedded PORT=8888 IP=127.0.0.1
+	@cargo build --quiet --release --example scorer
+	@kafka/prepare || echo "lesson: without Apache Kafka, steps 7 and 8 say what is missing"
+	@.venv/bin/python kernel/lab.py lesson --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
 
 kernel: setup ## add the kernel to your own Jupyter and VS Code
 	@kernel/install

@@ -1,4 +1,6 @@
-"""Opens JupyterLab with both notebooks side by side. `make lab` calls it, with options for JupyterLab."""
+"""Opens JupyterLab with both notebooks side by side, or with the Lesson if the first argument is `lesson`.
+`make lab` and `make lesson` call it, with options for JupyterLab.
+"""
 
 import json
 import os
@@ -12,29 +14,33 @@ from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ("notebooks/Streamer.ipynb", "notebooks/Listener.ipynb")
+LESSON = ("notebooks/Lesson.ipynb",)
 WORKSPACES = ROOT / "target" / "lab" / "workspaces"
-WORKSPACE = "side-by-side"
+ADVICE = {
+    "side-by-side": "run the cells of both notebooks (in each: Run > Run All Cells)",
+    "lesson": "docs/lesson.md is the teacher's sheet",
+}
 # How long JupyterLab may take to start, in seconds.
 START_LIMIT = 60
 
 
-def workspace():
+def workspace(name, notebooks):
     """Returns the layout of JupyterLab's window."""
-    areas = [{"type": "tab-area", "currentIndex": 0, "widgets": [f"notebook:{path}"]} for path in NOTEBOOKS]
-    dock = {"type": "split-area", "orientation": "horizontal", "sizes": [0.5, 0.5], "children": areas}
+    areas = [{"type": "tab-area", "currentIndex": 0, "widgets": [f"notebook:{path}"]} for path in notebooks]
+    dock = {"type": "split-area", "orientation": "horizontal", "sizes": [1 / len(areas)] * len(areas), "children": areas}
     sidebar = {"collapsed": True, "visible": True, "current": None, "widgets": []}
     layout = {
-        "main": {"dock": dock, "current": f"notebook:{NOTEBOOKS[0]}"},
+        "main": {"dock": dock, "current": f"notebook:{notebooks[0]}"},
         "down": {"size": 0, "widgets": []}, "left": sidebar, "right": sidebar,
         "relativeSizes": [0, 1, 0],
     }  # fmt: skip
     data = {"layout-restorer:data": layout}
-    for path in NOTEBOOKS:
+    for path in notebooks:
         data[f"notebook:{path}"] = {"data": {"path": path, "factory": "Notebook"}}
-    return {"data": data, "metadata": {"id": WORKSPACE}}
+    return {"data": data, "metadata": {"id": name}}
 
 
-def announce(lab):
+def announce(lab, name):
     """Says what to do next, once JupyterLab listens."""
     file = Path(jupyter_runtime_dir()) / f"jpserver-{lab}.json"
     end = time.monotonic() + START_LIMIT
@@ -44,21 +50,23 @@ def announce(lab):
         except (OSError, ValueError):
             time.sleep(0.1)
             continue
-        print(f"lab: JupyterLab is at {server['url']}lab/workspaces/{WORKSPACE}?token={server['token']}")
-        print("lab: run the cells of both notebooks (in each: Run > Run All Cells); Ctrl-C ends JupyterLab", flush=True)
+        print(f"lab: JupyterLab is at {server['url']}lab/workspaces/{name}?token={server['token']}")
+        print(f"lab: {ADVICE[name]}; Ctrl-C ends JupyterLab", flush=True)
         return
 
 
 def main(options):
+    name, notebooks = ("lesson", LESSON) if options[:1] == ["lesson"] else ("side-by-side", NOTEBOOKS)
+    options = options[1:] if name == "lesson" else options
     # The layout of the last time may have been changed beyond use.
     WORKSPACES.mkdir(parents=True, exist_ok=True)
-    WorkspacesManager(str(WORKSPACES)).save(WORKSPACE, json.dumps(workspace()))
-    subprocess.Popen([sys.executable, __file__, "--announce", str(os.getpid())])
+    WorkspacesManager(str(WORKSPACES)).save(name, json.dumps(workspace(name, notebooks)))
+    subprocess.Popen([sys.executable, __file__, "--announce", str(os.getpid()), name])
     jupyter = Path(sys.executable).with_name("jupyter")
     settings = [
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.workspaces_dir={WORKSPACES}",
-        f"--LabApp.default_url=/lab/workspaces/{WORKSPACE}",
+        f"--LabApp.default_url=/lab/workspaces/{name}",
     ]
     # What a reader needs is printed by `announce`.
     if not any(option.startswith("--log-level") for option in options):
@@ -69,6 +77,6 @@ def main(options):
 
 
 if sys.argv[1:2] == ["--announce"]:
-    announce(sys.argv[2])
+    announce(sys.argv[2], sys.argv[3])
 else:
     main(sys.argv[1:])

@@ -101,6 +101,22 @@ class Kernel:
         reply = self.client.execute_interactive(cell, timeout=300, output_hook=hook)
         return reply["content"]["status"], "".join(output)
 
+    def run_to_the_last_line(self, cell):
+        """Runs a cell. Returns everything that it printed or displayed, and what it wrote to standard error,
+        such as an error that has left it through `?`. evcxr may pass lines on after the end of a cell, but in
+        their order, so the line of a second cell is the last."""
+        mark = "the last line"
+        requests = [self.client.execute(cell), self.client.execute(f'println!("{mark}");')]
+        output, errors = [], []
+        while f"{mark}\n" not in output:
+            content = self.client.get_iopub_msg(timeout=300)["content"]
+            text = content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or ""
+            (errors if content.get("name") == "stderr" or "evalue" in content else output).append(text)
+        # The next cell must not take these replies for its own.
+        while self.client.get_shell_msg(timeout=300)["parent_header"]["msg_id"] != requests[1]:
+            pass
+        return "".join(output).replace(f"{mark}\n", ""), "".join(errors)
+
     def stop(self):
         self.client.stop_channels()
         if self.manager.has_kernel:

@@ -30,6 +30,7 @@ on_both_brokers! {
     partitions_are_merged_by_time,
     tweets_wait_for_a_slow_reader,
     tweets_have_their_place_in_the_topic,
+    a_listener_of_a_run_counts_no_earlier_run,
     a_repeated_tweet_is_counted_once,
     a_time_span_ends_a_stream_without_loss,
     invalid_arguments_are_rejected,
@@ -146,6 +147,31 @@ fn tweets_wait_for_a_slow_reader(kafka: &Kafka, topic: &str) {
     assert!(!tweets.listening().wait_for(Duration::from_millis(500)));
     assert!(tweets.listening().status().total.counted <= 8);
     assert_eq!(tweets.by_ref().count(), 20);
+}
+
+fn a_listener_of_a_run_counts_no_earlier_run(kafka: &Kafka, topic: &str) {
+    let stream = |count| {
+        let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+        let demo = Demo::default().as_fast_as_possible().count(count);
+        Streamer::new(&target).start(demo).unwrap().wait();
+        target
+    };
+    stream(300);
+    let second = stream(100);
+    // The iterator shows each counted tweet: those of the first run would come first.
+    let mut tweets = Listener::of(&second).count(100).tweets().unwrap();
+    let offsets: Vec<_> = tweets.by_ref().map(|scored| scored.offset).collect();
+    assert_eq!(offsets, (300..400).collect::<Vec<_>>());
+    let status = tweets.listening().status();
+    assert_eq!(
+        (status.total.counted, status.uncounted.earlier_runs),
+        (100, 300)
+    );
+    let third = stream(50);
+    let both = Listener::of(&second).start().unwrap();
+    until("the newest run", || both.status().total.counted == 50);
+    let newest = Listener::of(&third).start().unwrap();
+    until_counted(&newest, 50);
 }
 
 fn tweets_have_their_place_in_the_topic(kafka: &Kafka, topic: &str) {

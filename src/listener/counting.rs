@@ -17,8 +17,10 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    pub(super) fn new(output: Output) -> Counter {
+    /// Counts the tweets of `run` and of later runs; of the newest run that it meets, if it is `None`.
+    pub(super) fn new(run: Option<RunId>, output: Output) -> Counter {
         Counter {
+            run,
             output,
             ..Counter::default()
         }

@@ -27,12 +27,13 @@ pub use tweets::Tweets;
 use crate::background::Background;
 use crate::display::{progress_interval, shorten};
 use crate::interrupt::{Wait, Waited};
-use crate::kafka::{Client, Kafka};
+use crate::kafka::{Client, Kafka, RunId, Topic};
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::time_span::TimeSpan;
 use crate::{Result, Tweet};
 use consumer::{FetchWait, ReadConfig};
+use counting::Counter;
 use liveness::StreamerLiveness;
 use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
@@ -70,6 +71,7 @@ pub struct Listener {
     analyzer: Analyzer,
     metric: Arc<Metric>,
     name: Option<String>,
+    run: Option<RunId>,
     time_span: Option<Duration>,
     count: Option<u64>,
 }
@@ -96,15 +98,28 @@ impl Listener {
         Listener::with_content(kafka, topic, Content::Scores)
     }
 
+    /// Creates a listener to the tweets of the run that `topic` has begun or joined: tweets of earlier
+    /// runs are not counted, also not until a tweet of this run has come. Otherwise it is as
+    /// [`new`](Listener::new).
+    pub fn of(topic: &Topic) -> Listener {
+        let listener = Listener::with_client(topic.client(), topic.name(), Content::Tweets);
+        listener.run_of(topic)
+    }
+
     fn with_content(kafka: &Kafka, topic: &str, content: Content) -> Listener {
+        Listener::with_client(kafka.client(), topic, content)
+    }
+
+    fn with_client(client: &Arc<Client>, topic: &str, content: Content) -> Listener {
         Listener {
-            client: kafka.client().clone(),
+            client: client.clone(),
             topic: topic.into(),
             content,
             from: StartFrom::Earliest,
             analyzer: Analyzer::new(),
             metric: Arc::new(weighted),
             name: None,
+            run: None,
             time_span: None,
             count: None,
         }
@@ -144,6 +159,13 @@ impl Listener {
     /// Sets where in the topic the listener starts.
     pub fn from(mut self, from: StartFrom) -> Self {
         self.from = from;
+        self
+    }
+
+    /// Sets the earliest run to count: that of `topic`. It is for a topic of scores, whose tweets carry the
+    /// runs of the topic of tweets.
+    pub fn run_of(mut self, topic: &Topic) -> Self {
+        self.run = Some(topic.run());
         self
     }
 
@@ -214,10 +236,11 @@ impl Listener {
             count: self.count.unwrap_or(u64::MAX),
         };
         let scoring = Scoring::new(self.content, self.analyzer, self.metric);
+        let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let thread = Background::spawn_thread("listener", move |shutdown| {
             let end = EndGuard(task_shared.clone());
-            Reader::new(config, limits, scoring, task_shared, output, shutdown).run();
+            Reader::new(config, limits, scoring, task_shared, counter, shutdown).run();
             drop(end);
         })?;
         Ok(Listening { shared, thread })

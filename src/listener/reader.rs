@@ -6,7 +6,6 @@ use super::counting::Counter;
 use super::merge::{Partitions, PendingRecord, Position, Resume};
 use super::progress::{Shared, State};
 use super::scoring::Scoring;
-use super::tweets::Output;
 use crate::Result;
 use crate::background::Shutdown;
 use crate::kafka::RunId;
@@ -73,7 +72,7 @@ impl Reader {
         limits: Limits,
         scoring: Scoring,
         shared: Arc<Shared>,
-        output: Output,
+        counter: Counter,
         shutdown: Shutdown,
     ) -> Reader {
         Reader {
@@ -83,7 +82,7 @@ impl Reader {
             shared,
             shutdown,
             partitions: Partitions::default(),
-            counter: Counter::new(output),
+            counter,
             interval: Interval::new(),
             lag_check: None,
         }
