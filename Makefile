@@ -58,8 +58,9 @@ bench-quick: ## compare throughput and scoring only; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
 
-record: setup ## run both notebooks and save their outputs, and the pictures of the page
+record: setup ## run all notebooks and save their outputs, and the pictures of the page
 	@kernel/setup record
+	@cargo build --quiet --release --example scorer
 	@.venv/bin/python kernel/record.py
 
 lock: ## update both requirements.txt from their requirements.in

@@ -100,8 +100,8 @@ class Run(threading.Thread):
         for cell in self.notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = []
-        index = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
         if parameters:
+            index = next(i for i, cell in enumerate(self.notebook.cells) if "parameters" in cell.metadata.get("tags", []))
             injected = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["injected-parameters"]})
             self.notebook.cells.insert(index + 1, injected)
         self.timeout = timeout

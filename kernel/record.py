@@ -1,4 +1,4 @@
-"""`make record`: runs both notebooks and saves their outputs in notebooks/.
+"""`make record`: runs all notebooks and saves their outputs in notebooks/.
 
 Code hosts show no Plotly figure, so each figure is also saved as a picture, drawn by the same plotly.js
 in a real browser. The pictures of the README and of docs/figure.md are screenshots of the live page.
@@ -74,7 +74,12 @@ def main():
                 sys.exit(f"record: {run.path.name}: {run.error}")
             keep(run, lambda figure: picture(page, figure))
         browser.close()
-    print(f"record: updated both notebooks and the pictures in docs; the animation has {size:,} bytes")
+    lesson = Recorded("Lesson", "", 1200, threading.Barrier(1))
+    lesson.run()
+    if lesson.error:
+        sys.exit(f"record: Lesson.ipynb: {lesson.error}")
+    keep(lesson, None)
+    print(f"record: updated the notebooks and the pictures in docs; the animation has {size:,} bytes")
 
 
 def keep(run, draw):

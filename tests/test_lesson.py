@@ -126,7 +126,7 @@ def test_the_lesson_on_apache_kafka(apache, start_kernel):
     assert "[0, 0, 0]" in lag
 
     _, shared, taken, sums = lesson.step(8)
-    partitions = [int(count) for count in re.findall(r"(\d) partitions", shared + taken)]
+    partitions = [int(count) for count in re.findall(r"(\d) partition", shared + taken)]
     assert partitions[-1] == 3 and {1, 2} & set(partitions), shared + taken
     one, both = re.findall(r"^(?:one listener|the scorers): +(counted .*?), tweets of earlier", sums, re.M)
     assert one.split(", ")[:2] == both.split(", ")[:2], sums

@@ -209,7 +209,11 @@ impl ScorerStatus {
 impl std::fmt::Display for ScorerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scored = thousands(self.scored);
-        write!(f, "scored {scored}, {} partitions", self.partitions)?;
+        let partitions = match self.partitions {
+            1 => "1 partition".to_owned(),
+            count => format!("{count} partitions"),
+        };
+        write!(f, "scored {scored}, {partitions}")?;
         match &self.last_error {
             Some(error) => write!(f, ", {}", shorten(error, 160)),
             None => Ok(()),
