@@ -1,10 +1,11 @@
 # The commands of the project. They create files only in .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab lesson kernel kernel-remove test check bench bench-quick record lock kafka-start kafka-stop kafka-status stop clean
+.PHONY: help setup demo lab lesson kernel kernel-remove test check bench bench-quick robustness fuzz deny record lock kafka-start kafka-stop kafka-status stop clean
 # The cargo of a kernel; the kernel itself has no code of ours.
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
+SECONDS ?= 60
 PORT ?= 8888
 IP ?= 127.0.0.1
 
@@ -43,6 +44,8 @@ test: ## run all tests, as CI does; installs Chromium, Java and Maven if they ar
 	cargo build --release --examples
 	cargo test --all-features
 	.venv/bin/python -m pytest tests
+	cargo bench --bench robustness -- quick
+	fuzz/run 60
 	@! sort -u target/not-run.txt 2>/dev/null || echo "make test: all executed tests passed; NOT RUN: the tests listed above"
 
 check: ## run the fast checks: format, clippy, unit tests
@@ -57,6 +60,17 @@ bench: ## compare with the alternatives and write docs/benchmarks.md; takes 15 m
 bench-quick: ## compare throughput and scoring only; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
+
+robustness: ## measure what the project endures, and write docs/robustness.md; takes 20 minutes
+	@kernel/setup tests
+	cargo build --release --examples
+	cargo bench --bench robustness -- all
+
+fuzz: ## look for inputs that fail, for SECONDS=60
+	fuzz/run $(SECONDS)
+
+deny: ## check licences, duplicates and sources of all crates; needs cargo-deny (cargo install cargo-deny --locked)
+	cargo deny --offline check licenses bans sources
 
 record: setup ## run all notebooks and save their outputs, and the pictures of the page
 	@kernel/setup record

@@ -56,6 +56,8 @@ mod display;
 mod error;
 pub mod figure;
 mod filter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod interrupt;
 pub mod kafka;
 pub mod lesson;

@@ -289,3 +289,17 @@ fn bind(port: u16) -> Result<TcpListener> {
         }
     }
 }
+
+/// Asks every question without a listener, for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(query: &str) {
+    let question = answer::Question::new(query);
+    for ask in [
+        answer::stretch,
+        answer::point,
+        answer::explain,
+        answer::skipped,
+    ] {
+        let _ = ask(&question, &[]);
+    }
+}

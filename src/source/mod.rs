@@ -102,6 +102,13 @@ impl Source for Box<dyn Source> {
     }
 }
 
+/// The parsers, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) mod fuzz {
+    pub(crate) use super::bluesky::fuzz as jetstream;
+    pub(crate) use super::x::fuzz as x;
+}
+
 /// Checks a number of tweets per second.
 fn check_rate(per_second: f64) -> Result<()> {
     if per_second.is_finite() && per_second >= 0.1 {

@@ -183,7 +183,7 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
     }
 }
 
-fn frame(speaks: Speaks, index: usize, event: &Event) -> String {
+pub fn frame(speaks: Speaks, index: usize, event: &Event) -> String {
     let (author, text) = match event {
         Event::Raw(frame) => return frame.clone(),
         Event::Post(author, text) => (author, text),

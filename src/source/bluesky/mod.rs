@@ -154,3 +154,13 @@ async fn feed(reader: Reader, profiles: Profiles, outlet: Outlet) {
     let (sender, items) = mpsc::channel(QUEUE);
     tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));
 }
+
+/// Decodes a frame in both versions, and makes a tweet of a post, for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(frame: &[u8]) {
+    for version in [event::Version::V1, event::Version::V2] {
+        if let Ok(event::Frame::Post(post)) = event::decode(version, frame) {
+            let _ = post.tweet(&mut crate::Filter::default());
+        }
+    }
+}

@@ -112,3 +112,9 @@ impl Source for X {
         Some(self.connection.clone())
     }
 }
+
+/// Decodes a line, for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(line: &str) {
+    let _ = decode::decode(line);
+}

@@ -1,0 +1,97 @@
+//! A source that knows what must be counted: the number of its tweets, and their sum.
+
+use live_sentiment::prelude::*;
+use live_sentiment::sentiment::weighted;
+use live_sentiment::source::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::time::Instant;
+
+const TEXTS: [&str; 6] = [
+    "I love #bitcoin",
+    "what a disaster, I hate it",
+    "bitcoin is a chair",
+    "so happy!!!",
+    "this is not good at all :(",
+    "to the moon 🚀",
+];
+/// The time of the first tweet, in milliseconds since 1970.
+const BEGIN: i64 = 1_767_225_600_000;
+
+/// The simulated time between two tweets, in milliseconds.
+const STEP: i64 = 5;
+
+/// What was streamed so far.
+#[derive(Default)]
+pub struct Truth {
+    pub stop: AtomicBool,
+    pub count: AtomicU64,
+    /// The bits of the sum.
+    sum: AtomicU64,
+}
+
+impl Truth {
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    pub fn sum(&self) -> f64 {
+        f64::from_bits(self.sum.load(Ordering::SeqCst))
+    }
+}
+
+/// Tweets without end, until it is stopped or the count is reached.
+pub struct Load {
+    pub truth: Arc<Truth>,
+    /// The real time between two tweets; `None` for no pause.
+    pub pause: Option<Duration>,
+    pub most: u64,
+    pub scores: Vec<Sentiment>,
+    pub next: Instant,
+}
+
+impl Load {
+    pub fn new(truth: &Arc<Truth>) -> Load {
+        let analyzer = Analyzer::new();
+        Load {
+            truth: truth.clone(),
+            pause: None,
+            most: u64::MAX,
+            scores: TEXTS.iter().map(|text| analyzer.score(text)).collect(),
+            next: Instant::now(),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Load {
+    fn name(&self) -> String {
+        "load".into()
+    }
+
+    async fn next(&mut self) -> Option<Result<Tweet>> {
+        if let Some(pause) = self.pause {
+            tokio::time::sleep_until(self.next).await;
+            self.next += pause;
+        }
+        let number = self.truth.count();
+        if number >= self.most || self.truth.stop.load(Ordering::SeqCst) {
+            return None;
+        }
+        let kind = number as usize % TEXTS.len();
+        let tweet = Tweet {
+            id: format!("load-{number}"),
+            created_at: jiff::Timestamp::from_millisecond(BEGIN + STEP * number as i64).unwrap(),
+            user: format!("author {}", number % 997),
+            followers: Some(number * 37 % 100_003),
+            text: TEXTS[kind].into(),
+            lang: "en".into(),
+            topics: Vec::new(),
+            source: "load".into(),
+        };
+        let sum = self.truth.sum() + weighted(&tweet, &self.scores[kind]);
+        self.truth.sum.store(sum.to_bits(), Ordering::SeqCst);
+        self.truth.count.store(number + 1, Ordering::SeqCst);
+        Some(Ok(tweet))
+    }
+}

@@ -1,0 +1,59 @@
+//! What the fuzz targets in `fuzz/` call: each function gives bytes to a parser of what the network sends,
+//! and checks what must hold for every input. It exists only with `--cfg fuzzing`.
+
+use crate::Tweet;
+use crate::sentiment::{Analyzer, message};
+use crate::source::fuzz;
+use std::str;
+
+/// A message of a topic of tweets. A decoded tweet survives encoding and decoding.
+pub fn tweet(bytes: &[u8]) {
+    if let Ok(tweet) = Tweet::decode(bytes) {
+        let mut buffer = Vec::new();
+        tweet.encode_into(&mut buffer);
+        assert_eq!(Tweet::decode(&buffer), Ok(tweet));
+    }
+}
+
+/// A message of a topic of scores.
+pub fn score(bytes: &[u8]) {
+    if let Ok((tweet, sentiment)) = message::decode(bytes) {
+        let mut buffer = Vec::new();
+        message::encode_into(&tweet, &sentiment, &mut buffer);
+        assert_eq!(message::decode(&buffer), Ok((tweet, sentiment)));
+    }
+}
+
+/// A line of X's filtered stream.
+pub fn x(bytes: &[u8]) {
+    if let Ok(line) = str::from_utf8(bytes) {
+        fuzz::x(line);
+    }
+}
+
+/// A frame of a Jetstream, as both versions of the protocol read it.
+pub fn jetstream(bytes: &[u8]) {
+    fuzz::jetstream(bytes);
+}
+
+/// A question of the page.
+pub fn question(bytes: &[u8]) {
+    if let Ok(query) = str::from_utf8(bytes) {
+        crate::figure::fuzz(query);
+    }
+}
+
+/// A text. Its score is in range, and the parts of the explanation add up to it.
+pub fn text(text: &str) {
+    let analyzer = Analyzer::new();
+    let score = analyzer.score(text);
+    assert!((-1.0..=1.0).contains(&score.compound));
+    for share in [score.pos, score.neu, score.neg] {
+        assert!((0.0..=1.0).contains(&share));
+    }
+    let explanation = analyzer.explain(text);
+    assert_eq!(explanation.sentiment, score);
+    let words: f64 = explanation.words.iter().map(|word| word.contribution).sum();
+    let parts = words + explanation.exclamation + explanation.question;
+    assert!((parts - explanation.sum).abs() < 1e-6 * explanation.sum.abs().max(1.0));
+}
