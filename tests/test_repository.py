@@ -61,6 +61,23 @@ def test_the_version_is_the_same_everywhere():
     assert f'live_sentiment = "{VERSION.rsplit(".", 1)[0]}"' in (ROOT / "README.md").read_text()
 
 
+def test_each_crate_has_an_allowed_licence_that_is_listed_and_comes_from_the_registry():
+    """`cargo deny` checks the same and more; this needs no other program."""
+    command = ["cargo", "metadata", "--format-version=1", "--offline", "--locked", "--all-features", "--filter-platform=x86_64-unknown-linux-gnu"]
+    code, output = run(*command, cwd=ROOT)
+    packages = json.loads(output[output.index('{"packages"') :].splitlines()[0])["packages"]
+    crates = [package for package in packages if package["name"] != "live_sentiment"]
+    assert code == 0 and len(crates) > 100
+    allowed = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
+    for crate in crates:
+        alternatives = [part.strip("() ") for part in re.split(r" OR |/", re.sub(r"\) AND .*", "", crate["license"]))]
+        needed = [set(re.split(r" AND ", alternative)) for alternative in alternatives]
+        assert any(parts <= allowed for parts in needed), crate["license"]
+        assert crate["source"].startswith("registry+"), crate["name"]
+    listed = set(re.findall(r"^\| `(.+?)` \|", (ROOT / "docs" / "licenses.md").read_text(), re.M))
+    assert listed == {crate["license"] for crate in crates}
+
+
 def test_the_workflow_and_the_containers_call_what_exists():
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     steps = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
