@@ -45,7 +45,10 @@ pub fn run(size: Size) -> Vec<Finding> {
     assert_eq!((sent.sent, status.total.counted), (count, count));
     let (sum, expected) = (status.total.sum, truth.sum());
     // Both add the same numbers in the same order, but not with the same rounding.
-    assert!((sum - expected).abs() < 1e-9 * expected.abs(), "{sum} is not {expected}");
+    assert!(
+        (sum - expected).abs() < 1e-9 * expected.abs(),
+        "{sum} is not {expected}"
+    );
     let (first, last) = (at_hour[1], at_hour[7]);
     assert!(last < first * 1.1 + 10.0, "memory: {at_hour:?}");
     vec![Finding {

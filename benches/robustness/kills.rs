@@ -149,7 +149,7 @@ fn streamer(kills: usize) -> Finding {
     story.until_counted(&listening);
     drop(last);
     finding(
-        "the streamer, which starts its file again",
+        "the streamer (which starts its file again)",
         kills,
         story.count,
     )

@@ -2,7 +2,8 @@
 //! Each part checks its claim and fails if it does not hold.
 //!
 //! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes half an
-//! hour and writes docs/robustness.md. `-- messages` or another name runs one part.
+//! hour and writes docs/robustness.md. `-- messages` or another name runs one part, and `-- report` writes
+//! the file from the last run of each.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -67,7 +68,7 @@ const REPORT: &str = "docs/robustness.md";
 const INTRODUCTION: &str = "# Robustness
 
 `make robustness` measures this page and fails if a claim does not hold. Each line is a run on a machine with \
-{cores} cores, on {date}. `make test` runs smaller ones of the first parts, and the fuzz targets for a minute: \
+{cores} cores, in {date}. `make test` runs smaller ones of the first parts, and the fuzz targets for a minute: \
 see [Contributing](../CONTRIBUTING.md#fuzzing).
 
 | what | outcome |
@@ -87,12 +88,18 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench");
     match arguments.next().as_deref() {
-        None => println!("robustness: skipped; give `quick`, `all` or a part, such as `-- messages`"),
+        None => {
+            println!("robustness: skipped; give `quick`, `all` or a part, such as `-- messages`")
+        }
         Some("all") => all(),
+        Some("report") => report(),
         Some("quick") => PARTS.iter().for_each(|part| run(part, QUICK)),
         Some(name) => {
             let part = PARTS.iter().find(|(known, _)| *known == name);
-            run(part.expect("a part: messages, requests, texts, day or kills"), FULL);
+            run(
+                part.expect("a part: messages, requests, texts, day or kills"),
+                FULL,
+            );
         }
     }
 }
@@ -113,15 +120,24 @@ fn run((name, run): &Part, size: Size) {
     std::fs::write(row_file(name), rows).unwrap();
 }
 
-/// Runs each part in a process of its own, so that its memory is its own, and writes the report.
+/// Runs each part in a process of its own, so that its memory is its own.
 fn all() {
-    let cores = std::thread::available_parallelism().unwrap();
-    let date = jiff::Timestamp::now().strftime("%B %Y").to_string();
-    let mut report = INTRODUCTION.replace("{cores}", &cores.to_string()).replace("{date}", &date);
     for (name, _) in PARTS {
         let program = std::env::current_exe().unwrap();
-        let ended = std::process::Command::new(program).arg(name).status().unwrap();
-        assert!(ended.success(), "{name} has failed");
+        let ended = std::process::Command::new(program).arg(name).status();
+        assert!(ended.unwrap().success(), "{name} has failed");
+    }
+    report();
+}
+
+/// Writes the report from the last run of each part.
+fn report() {
+    let cores = std::thread::available_parallelism().unwrap();
+    let date = jiff::Timestamp::now().strftime("%B %Y").to_string();
+    let mut report = INTRODUCTION
+        .replace("{cores}", &cores.to_string())
+        .replace("{date}", &date);
+    for (name, _) in PARTS {
         report += &std::fs::read_to_string(row_file(name)).unwrap();
     }
     report += MEANING;
