@@ -5,6 +5,7 @@ use crate::process::Process;
 use crate::source::{Demo, Replay, Source};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The environment variable with the source of the lesson: `demo`, or `replay:FILE`.
 const SOURCE_VARIABLE: &str = "SOURCE";
@@ -34,7 +35,7 @@ pub fn start_broker() -> Result<Kafka> {
 }
 
 /// Returns a source of this many tweets per second: generated tweets, or the tweets of a file if the
-/// variable `SOURCE` is `replay:FILE`. A file is repeated without end.
+/// variable `SOURCE` is `replay:FILE`. Each call generates other tweets; a file is repeated without end.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a rate below 0.1 and for another value of the variable,
@@ -46,7 +47,9 @@ pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
             Ok(Box::new(Replay::open(file)?.rate(per_second)?.repeat()))
         }
         None if choice.is_empty() || choice == "demo" => {
-            Ok(Box::new(Demo::default().rate(per_second)?))
+            static CALLS: AtomicU64 = AtomicU64::new(1);
+            let seed = CALLS.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(Demo::default().seed(seed).rate(per_second)?))
         }
         _ => Err(Error::InvalidArgument {
             argument: format!("{SOURCE_VARIABLE}={choice:?}"),
