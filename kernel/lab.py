@@ -55,9 +55,22 @@ def announce(lab, name):
         return
 
 
+def with_whole_path(source):
+    """Returns the source of the lesson with the whole path of its file: a kernel has a folder of its own."""
+    kind, _, file = source.partition(":")
+    if kind != "replay":
+        return source
+    path = Path(file).resolve()
+    if not path.is_file():
+        sys.exit(f"lab: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
+    return f"replay:{path}"
+
+
 def main(options):
     name, notebooks = ("lesson", LESSON) if options[:1] == ["lesson"] else ("side-by-side", NOTEBOOKS)
-    options = options[1:] if name == "lesson" else options
+    if name == "lesson":
+        options = options[1:]
+        os.environ["SOURCE"] = with_whole_path(os.environ.get("SOURCE", ""))
     # The layout of the last time may have been changed beyond use.
     WORKSPACES.mkdir(parents=True, exist_ok=True)
     WorkspacesManager(str(WORKSPACES)).save(name, json.dumps(workspace(name, notebooks)))

@@ -2,8 +2,11 @@
 
 import http.client
 import itertools
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from conftest import LIMIT, ROOT, no_kernel_is_left, until
@@ -39,9 +42,9 @@ def jupyter(no_leftovers, start, free_port):
             lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_(),
         )
 
-        def serve(base="/", flags=""):
+        def serve(base="/", flags="", goal="lab", **variables):
             fixed = f"--no-browser --IdentityProvider.token={TOKEN} --log-level=CRITICAL --ServerApp.base_url={base}"
-            server = start("make", "lab", f"PORT={port}", f"FLAGS={fixed} {flags}")
+            server = start("make", goal, f"PORT={port}", f"FLAGS={fixed} {flags}", *(f"{name}={value}" for name, value in variables.items()))
 
             def open_page(path, host="127.0.0.1"):
                 page = context.new_page()
@@ -149,6 +152,28 @@ def test_make_lab_shows_both_notebooks_and_says_what_to_do(jupyter):
     lines = []
     until("what to do next", lambda: lines.append(open_page.server.stdout.readline()) or "Run All" in lines[-1])
     assert "lab: JupyterLab is at http://127.0.0.1:" in lines[-2]
+
+
+def test_make_lesson_opens_the_lesson_with_tweets_of_ones_own(jupyter, tmp_path):
+    file = tmp_path / "tweets.jsonl"
+    file.write_text('{"user":"ada","followers":9,"text":"I love bitcoin","lang":"en"}\n')
+    path = os.path.relpath(file, ROOT)
+    page = jupyter(goal="lesson", SOURCE=f"replay:{path}", KAFKA="embedded")("lab/workspaces/lesson")
+    page.locator(".jp-Notebook h1", has_text="Lesson").first.wait_for()
+    page.get_by_text("Rust | Idle").wait_for()
+    # To the third code cell, which stops a stream.
+    page.locator(".jp-CodeCell", has_text="streaming.stop()").first.locator(".cm-content").click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.locator("li[data-command='notebook:run-all-above']").click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text(f"replay of {file}").first.wait_for()
+
+
+def test_make_lesson_refuses_a_file_that_does_not_exist():
+    lab = [sys.executable, ROOT / "kernel" / "lab.py", "lesson"]
+    done = subprocess.run(lab, env={**os.environ, "SOURCE": "replay:gone.jsonl"}, capture_output=True, text=True)
+    assert done.returncode != 0 and "gone.jsonl: it does not exist\nhint:" in done.stderr
 
 
 def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):

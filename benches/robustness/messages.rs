@@ -13,18 +13,31 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 
+/// Real tweets, which are not part of the project.
+const REAL: &str = "../shared/data/tweets_icwsm2014.tsv";
 /// One message in this many is intact.
 const INTACT: usize = 100;
 const MARK: &str = "an intact bitcoin message";
 
 pub fn run(size: Size) -> Vec<Finding> {
     let share = size.messages / 10;
+    let texts = texts();
     vec![
-        from_topic("tweets", 5 * share, false),
-        from_topic("scores", 2 * share, true),
+        from_topic("tweets", 5 * share, false, &texts),
+        from_topic("scores", 2 * share, true, &texts),
         from_x(share),
         from_jetstream(2 * share),
     ]
+}
+
+/// Returns the texts of real tweets, or of generated ones if the file is absent.
+fn texts() -> Vec<String> {
+    if let Ok(file) = std::fs::read_to_string(REAL) {
+        let texts = file.lines().filter_map(|line| line.split('\t').nth(2));
+        return texts.map(String::from).collect();
+    }
+    println!("robustness: {REAL} is absent: the mutated tweets have generated texts");
+    vec!["I love #bitcoin".into(), "what a disaster".into()]
 }
 
 fn tweet() -> Value {
@@ -48,7 +61,7 @@ fn seeds(scored: bool) -> Vec<Value> {
     }
 }
 
-fn from_topic(topic: &str, count: usize, scored: bool) -> Finding {
+fn from_topic(topic: &str, count: usize, scored: bool, texts: &[String]) -> Finding {
     let kafka = broker();
     kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let listening = match scored {
@@ -61,6 +74,7 @@ fn from_topic(topic: &str, count: usize, scored: bool) -> Finding {
         .map(|number| {
             let mut message = seeds[number % seeds.len()].clone();
             message["id"] = json!(format!("id-{number}"));
+            message["text"] = json!(texts[number % texts.len()]);
             match number % INTACT {
                 0 => serde_json::to_vec(&message).unwrap(),
                 _ => mutator.message(&message),
