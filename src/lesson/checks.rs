@@ -76,7 +76,7 @@ pub fn check_next_offset(status: &ListenerStatus, partition: i32, answer: i64) -
         answer if answer as u64 == status.total.counted => Check::hint(
             "this is the count of all partitions together; each partition counts its own offsets",
         ),
-        _ => Check::hint("run the cell `listener` again: its card shows the end of each partition"),
+        _ => Check::hint("the card above shows the end of each partition"),
     }
 }
 
@@ -206,9 +206,7 @@ pub fn check_takeover(seconds: u64) -> Check {
         0 => {
             Check::hint("a killed process says nothing. How can the group tell it from a slow one?")
         }
-        _ => Check::hint(
-            "look at the lines above: between the kill and the third partition there are …",
-        ),
+        _ => Check::hint("count the lines above from the kill to the third partition"),
     }
 }
 
