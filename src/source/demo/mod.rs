@@ -76,7 +76,7 @@ impl Demo {
     /// Sets the average number of tweets per second, 0.1 or more.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
         self.pace = Pace::PerSecond(per_second);
@@ -111,7 +111,7 @@ impl Demo {
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a topic other than bitcoin, ethereum and dogecoin, for times that
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a topic other than bitcoin, ethereum and dogecoin, for times that
     /// do not increase from 0 up, and for a mood outside \[-1, 1\].
     ///
     /// # Examples
