@@ -130,7 +130,10 @@ def test_the_lesson_on_apache_kafka(apache, start_kernel):
 
     _, shared, taken, sums = lesson.step(8)
     partitions = [int(count) for count in re.findall(r"(\d) partition", shared + taken)]
-    assert partitions[-1] == 3 and {1, 2} & set(partitions), shared + taken
+    assert {1, 2} & set(partitions), shared + taken
+    # On a slow machine, the group notices the killed scorer after the cell that watches for it has ended.
+    own = 'println!("has {} partitions", mine.as_ref().map_or(0, |mine| mine.status().partitions));'
+    until("the first scorer to have all partitions", lambda: "has 3 partitions" in lesson.run(own))
     one, both = re.findall(r"^(?:one listener|the scorers): +(counted .*?), tweets of earlier", sums, re.M)
     assert one.split(", ")[:2] == both.split(", ")[:2], sums
     lesson.step(9)
