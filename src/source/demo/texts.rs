@@ -46,7 +46,7 @@ pub(super) const PRAISE: [&str; 20] = [
     "bullish on {}, hodl and relax",
     "{} goes to the moon this year",
 ];
-pub(super) const ANGER: [&str; 17] = [
+pub(super) const ANGER: [&str; 16] = [
     "{} is a scam and I hate it",
     "Lost half of my savings on {}. This is a disaster.",
     "terrible day for {}, absolutely TERRIBLE!!",
@@ -65,7 +65,6 @@ pub(super) const ANGER: [&str; 17] = [
     // Sarcasm, which VADER takes at its word.
     "Oh great, {} lost ten percent over breakfast. Love it",
     "Wonderful, the {} app is frozen again. Best support ever",
-    "Congratulations to everyone who bought {} at the top",
 ];
 pub(super) const DOUBT: [&str; 12] = [
     "Not sure about {}, looks weak to me",
