@@ -7,6 +7,9 @@
 //! - `takeover`: one of three scorers is killed; how long until the others have its work;
 //! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, during the run and at its end.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use live_sentiment::prelude::*;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -159,10 +162,7 @@ impl Program {
     }
 
     fn megabytes(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) / 1024
+        common::memory(self.0.id())
     }
 }
 

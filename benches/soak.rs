@@ -3,11 +3,14 @@
 //!
 //! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the duration in seconds.
 
+#[path = "../tests/common/mod.rs"]
+mod common;
 #[path = "../tests/common/jetstream.rs"]
 mod jetstream;
 #[path = "../tests/common/x_api.rs"]
 mod x_api;
 
+use common::memory;
 use jetstream::{Event, Jetstream};
 use live_sentiment::prelude::*;
 use serde_json::Value;
@@ -80,13 +83,13 @@ fn main() {
             cuts += 1;
         }
         if before.is_none() && start.elapsed() >= WARM_UP {
-            before = Some((memory(&streamer), memory(&listener)));
+            before = Some((memory(streamer.id()), memory(listener.id())));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     // The last posts must arrive before the end.
     std::thread::sleep(Duration::from_secs(DRAIN / 2));
-    let after = (memory(&streamer), memory(&listener));
+    let after = (memory(streamer.id()), memory(listener.id()));
     let (streamed, counted) = (result(streamer), result(listener));
     let number = |result: &Value, name: &str| result[name].as_u64().unwrap();
     let (sent, counted) = (number(&streamed, "sent"), number(&counted, "counted"));
@@ -178,15 +181,6 @@ fn program(name: &str, kafka: &Kafka, arguments: &[&str], base: &str) -> Child {
         .stderr(Stdio::inherit())
         .spawn()
         .expect("the example programs are missing: cargo build --release --examples")
-}
-
-/// Returns the resident memory, in MB.
-fn memory(process: &Child) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) / 1024
 }
 
 fn result(process: Child) -> Value {

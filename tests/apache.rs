@@ -10,7 +10,7 @@ use live_sentiment::prelude::*;
 use live_sentiment::streamer::Streaming;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
@@ -248,44 +248,6 @@ fn lines_of(file: &std::path::Path) -> u64 {
     let text = std::fs::read_to_string(file).unwrap();
     std::fs::remove_file(file).unwrap();
     text.lines().count() as u64
-}
-
-/// A program that ends with its test.
-struct Program(Child);
-
-impl Program {
-    fn start(name: &str, kafka: &Kafka, arguments: &[&str]) -> Program {
-        let mut command = example(name);
-        command
-            .args(["--bootstrap", kafka.address(), "--json"])
-            .args(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        Program(command.spawn().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn result(mut self) -> serde_json::Value {
-        use std::io::Read;
-        let mut said = String::new();
-        self.0
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
-        serde_json::from_str(said.lines().last().unwrap()).unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn messages(kafka: &Kafka, topic: &str) -> i64 {

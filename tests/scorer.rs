@@ -9,27 +9,7 @@ use live_sentiment::tweet::Skip;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A scorer in a process of its own. It ends with its test.
-struct Process(Child);
-
-impl Process {
-    fn start(kafka: &Kafka) -> Process {
-        let mut command = example("scorer");
-        command.args(["--bootstrap", kafka.address()]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Process(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn each_tweet_is_scored_once_although_one_of_three_scorers_is_killed() {
@@ -38,13 +18,14 @@ fn each_tweet_is_scored_once_although_one_of_three_scorers_is_killed() {
     };
     let kafka = apache.kafka();
     let topic = create_topic_with(&kafka, 6);
-    let mut scorers: Vec<_> = (0..3).map(|_| Process::start(&kafka)).collect();
+    let mut scorers: Vec<_> = (0..3)
+        .map(|_| Program::start("scorer", &kafka, &[]))
+        .collect();
     let listening = Listener::scored(&kafka, "scores").start().unwrap();
     let story = Story::of(40_000, Duration::from_secs(20));
     let streaming = Streamer::new(&topic).start(story.replay()).unwrap();
     until("some scores", || listening.status().total.counted > 5_000);
-    // This kills the process.
-    drop(scorers.pop());
+    scorers.pop().unwrap().kill();
     assert!(streaming.wait_for(LIMIT));
     story.until_counted(&listening);
     assert_eq!(listening.status().uncounted.duplicate, 0);

@@ -1,40 +1,18 @@
 //! Processes that are killed at random times under load: the broker, the streamer, the listener, a scorer.
 
 use crate::common::apache::Apache;
-use crate::common::{LIMIT, Story, create_topic_with, example, until};
+use crate::common::{LIMIT, Program, Story, create_topic_with, until};
 use crate::load::{Load, Truth};
 use crate::mutate::Mutator;
 use crate::{Finding, Size, thousands};
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
-use std::process::{Child, Command, Stdio};
+use live_sentiment::streamer::Streaming;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The real time between two tweets.
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// A program that ends with its owner.
-struct Program(Child);
-
-impl Program {
-    fn start(command: &mut Command) -> Program {
-        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
-        Program(quiet.spawn().unwrap())
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 pub fn run(size: Size) -> Vec<Finding> {
     if size.kills == 0 || !crate::common::apache::is_there() {
@@ -53,18 +31,23 @@ fn random_pause(mutator: &mut Mutator, least: u64, most: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
+/// Starts a broker of its own with an empty topic.
+fn broker_with_topic(partitions: i32) -> (Apache, Kafka, Topic) {
+    let apache = Apache::start(&[]).unwrap();
+    let kafka = apache.kafka();
+    let topic = create_topic_with(&kafka, partitions);
+    (apache, kafka, topic)
+}
+
 /// Starts a stream of `Load`. Returns what it must lead to.
-fn start_load(topic: &Topic) -> (live_sentiment::streamer::Streaming, Arc<Truth>) {
+fn start_load(topic: &Topic) -> (Streaming, Arc<Truth>) {
     let truth = Arc::new(Truth::default());
-    let load = Load {
-        pause: Some(PAUSE),
-        ..Load::new(&truth)
-    };
+    let load = Load::new(&truth).pause(PAUSE);
     (Streamer::new(topic).start(load).unwrap(), truth)
 }
 
 /// Ends the load, and waits for the exact count and sum.
-fn end(streaming: &live_sentiment::streamer::Streaming, truth: &Truth, listening: &Listening) {
+fn end(streaming: &Streaming, truth: &Truth, listening: &Listening) {
     truth.stop.store(true, Ordering::SeqCst);
     assert!(streaming.wait_for(LIMIT));
     let counts = streaming.status().counts;
@@ -97,9 +80,7 @@ fn finding(what: &str, kills: usize, tweets: u64) -> Finding {
 }
 
 fn broker(kills: usize) -> Finding {
-    let apache = Apache::start(&[]).unwrap();
-    let kafka = apache.kafka();
-    let topic = create_topic_with(&kafka, 2);
+    let (apache, _kafka, topic) = broker_with_topic(2);
     let listening = Listener::of(&topic).start().unwrap();
     let (streaming, truth) = start_load(&topic);
     let mut mutator = Mutator::new(7);
@@ -118,30 +99,16 @@ fn broker(kills: usize) -> Finding {
 }
 
 fn streamer(kills: usize) -> Finding {
-    let apache = Apache::start(&[]).unwrap();
-    let kafka = apache.kafka();
-    let topic = create_topic_with(&kafka, 2);
+    let (_apache, kafka, topic) = broker_with_topic(2);
     let listening = Listener::of(&topic).start().unwrap();
     let story = Story::of(60_000, Duration::from_secs(30));
-    let start = || {
-        let mut command = example("streamer");
-        command.args([
-            "--bootstrap",
-            kafka.address(),
-            "--join",
-            "--source",
-            "replay",
-        ]);
-        // The file's own pace: each streamer is killed in the middle.
-        Program::start(
-            command
-                .args(["--rate", "10", "--file"])
-                .arg(story.file.path()),
-        )
-    };
+    // The file's own pace: each streamer is killed in the middle.
+    let replay = ["--join", "--source", "replay", "--rate", "10", "--file"];
+    let replay = [&replay[..], &[story.file.path().to_str().unwrap()]].concat();
+    let start = || Program::start("streamer", &kafka, &replay);
     let mut mutator = Mutator::new(8);
     for _ in 0..kills {
-        let mut streamer = start();
+        let streamer = start();
         random_pause(&mut mutator, 100, 1_500);
         streamer.kill();
     }
@@ -156,15 +123,11 @@ fn streamer(kills: usize) -> Finding {
 }
 
 fn listener(kills: usize) -> Finding {
-    let apache = Apache::start(&[]).unwrap();
-    let kafka = apache.kafka();
-    let topic = create_topic_with(&kafka, 2);
+    let (_apache, kafka, topic) = broker_with_topic(2);
     let (streaming, truth) = start_load(&topic);
     let mut mutator = Mutator::new(9);
     for _ in 0..kills {
-        let mut command = example("listener");
-        let mut listener =
-            Program::start(command.args(["--bootstrap", kafka.address(), "--figure-port", "0"]));
+        let listener = Program::start("listener", &kafka, &["--figure-port", "0"]);
         random_pause(&mut mutator, 50, 1_000);
         listener.kill();
     }
@@ -174,11 +137,9 @@ fn listener(kills: usize) -> Finding {
 }
 
 fn scorer(kills: usize) -> Finding {
-    let apache = Apache::start(&[]).unwrap();
-    let kafka = apache.kafka();
-    let topic = create_topic_with(&kafka, 3);
-    let start = || Program::start(example("scorer").args(["--bootstrap", kafka.address()]));
-    let mut scorers = [start(), start()];
+    let (_apache, kafka, topic) = broker_with_topic(3);
+    let start = || Program::start("scorer", &kafka, &[]);
+    let mut scorers = vec![start(), start()];
     let listening = Listener::scored(&kafka, "scores")
         .run_of(&topic)
         .start()
@@ -187,9 +148,8 @@ fn scorer(kills: usize) -> Finding {
     let mut mutator = Mutator::new(10);
     for _ in 0..kills {
         random_pause(&mut mutator, 200, 3_000);
-        let killed = &mut scorers[mutator.below(2)];
-        killed.kill();
-        *killed = start();
+        scorers.swap_remove(mutator.below(2)).kill();
+        scorers.push(start());
     }
     end(&streaming, &truth, &listening);
     assert_eq!(listening.status().uncounted.duplicate, 0);

@@ -25,7 +25,7 @@ const STEP: i64 = 5;
 #[derive(Default)]
 pub struct Truth {
     pub stop: AtomicBool,
-    pub count: AtomicU64,
+    count: AtomicU64,
     /// The bits of the sum.
     sum: AtomicU64,
 }
@@ -42,12 +42,12 @@ impl Truth {
 
 /// Tweets without end, until it is stopped or the count is reached.
 pub struct Load {
-    pub truth: Arc<Truth>,
+    truth: Arc<Truth>,
     /// The real time between two tweets; `None` for no pause.
-    pub pause: Option<Duration>,
-    pub most: u64,
-    pub scores: Vec<Sentiment>,
-    pub next: Instant,
+    pause: Option<Duration>,
+    most: u64,
+    scores: Vec<Sentiment>,
+    next: Instant,
 }
 
 impl Load {
@@ -60,6 +60,16 @@ impl Load {
             scores: TEXTS.iter().map(|text| analyzer.score(text)).collect(),
             next: Instant::now(),
         }
+    }
+
+    pub fn pause(mut self, pause: Duration) -> Load {
+        self.pause = Some(pause);
+        self
+    }
+
+    pub fn count(mut self, most: u64) -> Load {
+        self.most = most;
+        self
     }
 }
 

@@ -145,18 +145,9 @@ fn report() {
     println!("robustness: wrote {REPORT}");
 }
 
-/// Returns the resident memory of this process, in megabytes.
-pub fn memory() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes: f64 = line
-        .unwrap()
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
-    kilobytes / 1e3
+/// Returns the resident memory of this process, in MB.
+pub fn memory() -> u64 {
+    common::memory(std::process::id())
 }
 
 /// Formats a number with thousands separators.

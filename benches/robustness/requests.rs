@@ -56,10 +56,7 @@ pub fn run(size: Size) -> Vec<Finding> {
     send(&address, size.requests, 6, &answered);
     until("the figure", || is_well(&address));
     let after = memory();
-    assert!(
-        after < before + 30.0,
-        "memory: {before} and then {after} MB"
-    );
+    assert!(after < before + 30, "memory: {before} and then {after} MB");
     vec![Finding {
         what: format!(
             "{} mutated HTTP requests to the figure's server",
@@ -67,7 +64,7 @@ pub fn run(size: Size) -> Vec<Finding> {
         ),
         outcome: format!(
             "{} got a response, the other connections were closed; afterwards the figure answers, and the process \
-             has {after:.0} MB (before: {before:.0} MB)",
+             has {after} MB (before: {before} MB)",
             thousands(answered.into_inner())
         ),
     }]

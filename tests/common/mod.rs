@@ -9,7 +9,7 @@ use live_sentiment::prelude::*;
 use rdkafka::ClientConfig;
 use rdkafka::message::ToBytes;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -249,4 +249,51 @@ pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().nth(2).unwrap().join("examples");
     Command::new(folder.join(name))
+}
+
+/// An example program that ends with its owner.
+pub struct Program(Child);
+
+impl Program {
+    /// Starts a program. It prints its result at its end, see [`result`](Program::result).
+    pub fn start(name: &str, kafka: &Kafka, arguments: &[&str]) -> Program {
+        let mut command = example(name);
+        command
+            .args(["--bootstrap", kafka.address(), "--json"])
+            .args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        Program(command.spawn().unwrap())
+    }
+
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub fn result(mut self) -> serde_json::Value {
+        use std::io::Read;
+        let mut said = String::new();
+        self.0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        serde_json::from_str(said.lines().last().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Returns the resident memory of a process, in MB; 0 if it has ended.
+pub fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
 }
