@@ -28,6 +28,7 @@ pub struct Replay {
     path: PathBuf,
     /// A regular file is read on tokio's threads for blocking calls.
     file: Box<dyn AsyncRead + Send + Unpin>,
+    is_pipe: bool,
     lines: LineBuffer,
     /// The number of the last line that was read.
     line: u64,
@@ -66,6 +67,7 @@ impl Replay {
         Ok(Replay {
             path,
             file,
+            is_pipe,
             lines: LineBuffer::new(),
             line: 0,
             awaits_writer: is_pipe,
@@ -172,12 +174,11 @@ impl Replay {
         let Some(repeats) = self.repeats else {
             return Ok(false);
         };
-        let (file, is_pipe) = open(&self.path)?;
         // A file without tweets would be read again and again without a pause.
-        if is_pipe || self.last.is_none() {
+        if self.is_pipe || self.last.is_none() {
             return Ok(false);
         }
-        self.file = file;
+        (self.file, self.is_pipe) = open(&self.path)?;
         self.lines = LineBuffer::new();
         (self.line, self.start, self.ended) = (0, None, false);
         self.repeats = Some(repeats + 1);
