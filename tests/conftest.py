@@ -77,6 +77,11 @@ def apache():
         pytest.skip(prepared.stdout.strip())
 
 
+def text_of(content):
+    """Returns what a message of a kernel prints or displays, as text."""
+    return content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or ""
+
+
 class Kernel:
     """A real Rust kernel, as JupyterLab starts it."""
 
@@ -96,7 +101,7 @@ class Kernel:
 
         def hook(message):
             content = message["content"]
-            output.append(content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or "")
+            output.append(text_of(content))
 
         reply = self.client.execute_interactive(cell, timeout=300, output_hook=hook)
         return reply["content"]["status"], "".join(output)
@@ -110,8 +115,7 @@ class Kernel:
         output, errors = [], []
         while f"{mark}\n" not in output:
             content = self.client.get_iopub_msg(timeout=300)["content"]
-            text = content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or ""
-            (errors if content.get("name") == "stderr" or "evalue" in content else output).append(text)
+            (errors if content.get("name") == "stderr" or "evalue" in content else output).append(text_of(content))
         # The next cell must not take these replies for its own.
         while self.client.get_shell_msg(timeout=300)["parent_header"]["msg_id"] != requests[1]:
             pass

@@ -165,5 +165,3 @@ def test_the_sheet_has_an_answer_to_each_exercise():
     exercises = [cell for step in steps() for cell in step if "exercise" in cell["metadata"].get("tags", [])]
     names = [re.match(r"lesson::\w+", "".join(cell["source"]))[0] for cell in exercises]
     assert [re.match(r"lesson::\w+", answer)[0] for answer in answers()] == names and len(names) == 9
-
-
