@@ -22,6 +22,8 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from replay import whole_path
+
 ROOT = Path(__file__).resolve().parent.parent
 DATA = "application/vnd.live-sentiment+json"
 QUIET = 5.0
@@ -46,9 +48,7 @@ def source(text, rate):
         pace = f".rate({rate})?" if rate else ".as_fast_as_possible()"
         return f"Demo::default(){pace}"
     if kind == "replay" and file:
-        path = Path(file).resolve()
-        if not path.is_file():
-            sys.exit(f"demo: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
+        path = whole_path(file, "demo")
         pace = f".speed({rate})?" if rate else ".as_fast_as_possible()"
         quoted = str(path).replace("\\", "\\\\").replace('"', '\\"')
         return f'Replay::open("{quoted}")?{pace}'

@@ -12,6 +12,8 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
+from replay import whole_path
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ("notebooks/Streamer.ipynb", "notebooks/Listener.ipynb")
 LESSON = ("notebooks/Lesson.ipynb",)
@@ -55,22 +57,13 @@ def announce(lab, name):
         return
 
 
-def with_whole_path(source):
-    """Returns the source of the lesson with the whole path of its file: a kernel has a folder of its own."""
-    kind, _, file = source.partition(":")
-    if kind != "replay":
-        return source
-    path = Path(file).resolve()
-    if not path.is_file():
-        sys.exit(f"lab: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
-    return f"replay:{path}"
-
-
 def main(options):
     name, notebooks = ("lesson", LESSON) if options[:1] == ["lesson"] else ("side-by-side", NOTEBOOKS)
     if name == "lesson":
         options = options[1:]
-        os.environ["SOURCE"] = with_whole_path(os.environ.get("SOURCE", ""))
+        kind, _, file = os.environ.get("SOURCE", "").partition(":")
+        if kind == "replay":
+            os.environ["SOURCE"] = f"replay:{whole_path(file, 'lab')}"
     # The layout of the last time may have been changed beyond use.
     WORKSPACES.mkdir(parents=True, exist_ok=True)
     WorkspacesManager(str(WORKSPACES)).save(name, json.dumps(workspace(name, notebooks)))
