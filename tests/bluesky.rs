@@ -215,7 +215,7 @@ fn missing_profiles_do_not_delay_posts() {
 }
 
 #[test]
-fn other_events_are_ignored_and_invalid_frames_are_counted() {
+fn every_frame_is_counted_as_a_post_as_invalid_or_as_another_event() {
     let raw = |text: &str| Event::Raw(text.to_owned());
     let commit = |more: &str| {
         raw(&format!(
@@ -270,6 +270,7 @@ fn other_events_are_ignored_and_invalid_frames_are_counted() {
         ),
         (1, 0, 4)
     );
+    assert_eq!(status.connection.unwrap().other_events, 6);
     assert_eq!(
         status.newest.unwrap().to_string(),
         "2026-01-01T00:00:00Z",

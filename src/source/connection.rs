@@ -24,6 +24,9 @@ pub struct Connection {
     /// The number of tweets that were passed on without the follower count of their author, because
     /// it was not available in time.
     pub without_followers: u64,
+    /// The number of messages from the server that are valid and contain no tweet, such as the
+    /// deletion of a post or a notice. Keep-alives are not counted.
+    pub other_events: u64,
 }
 
 /// A shared [`Connection`]: the source updates it, and the streamer reads it. Clones share the same
@@ -78,6 +81,11 @@ impl ConnectionWatch {
     /// Counts tweets that were passed on without a follower count.
     pub fn add_without_followers(&self, tweets: u64) {
         locked(&self.0).connection.without_followers += tweets;
+    }
+
+    /// Counts a valid message that contains no tweet.
+    pub fn add_other_event(&self) {
+        locked(&self.0).connection.other_events += 1;
     }
 }
 

@@ -175,6 +175,9 @@ fn connection_rows(mut card: Card, connection: &Connection) -> Card {
         let count = thousands(connection.without_followers);
         card = card.row("unknown follower counts", &count);
     }
+    if connection.other_events > 0 {
+        card = card.row("other events", &thousands(connection.other_events));
+    }
     card
 }
 

@@ -98,6 +98,7 @@ function showStatus(streamer) {
     if (count !== "failed" || streamer.failed > 0) parts.push(`${name} ${whole(streamer[count])}`);
   }
   if (connection?.without_followers > 0) parts.push(`unknown follower counts ${whole(connection.without_followers)}`);
+  if (connection?.other_events > 0) parts.push(`other events ${whole(connection.other_events)}`);
   if (streamer.newest && !ended) parts.push(`newest tweet ${age((Date.now() - Date.parse(streamer.newest)) / 1000)} old`);
   setText(byId("streamer"), parts.join(" · "));
 }

@@ -243,12 +243,19 @@ impl Reader {
                     items.send(item).await.ok()?;
                     Some(post.cursor)
                 }
-                Ok(Frame::Other(cursor)) => cursor,
+                Ok(Frame::Other(cursor)) => {
+                    self.watch.add_other_event();
+                    cursor
+                }
                 Ok(Frame::Info(notice)) => {
+                    self.watch.add_other_event();
                     tracing::warn!(notice = shorten(&notice, 200), "notice from Bluesky");
                     None
                 }
-                Ok(Frame::Error(error)) => break format!("the server ended the stream: {error}"),
+                Ok(Frame::Error(error)) => {
+                    self.watch.add_other_event();
+                    break format!("the server ended the stream: {error}");
+                }
                 Err(reason) => {
                     let error = Error::InvalidMessage {
                         source_name: "Bluesky".into(),
