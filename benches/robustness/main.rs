@@ -77,7 +77,8 @@ see [Contributing](../CONTRIBUTING.md#fuzzing).
 const MEANING: &str = "
 *Mutated* means: values of a valid message, frame or request are replaced, moved, removed, repeated or made \
 extreme, and bytes are changed. One message in a hundred is intact, and each of these must arrive. *Accounted for* \
-means: the counts of counted, skipped and duplicate messages add up to what was sent. *Exact count and sum* means: \
+means: the counts of counted, skipped and duplicate messages, and of a Jetstream's events that are not new posts, \
+add up to what was sent. *Exact count and sum* means: \
 those that the source has computed itself. The processes are real ones, killed with SIGKILL at random times while \
 500 tweets per second are streamed (the replay of the killed streamer: up to 20,000). Not covered: a scorer and the \
 only broker killed in the same second, see [Kafka](kafka.md#several-machines).

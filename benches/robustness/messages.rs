@@ -8,7 +8,7 @@ use crate::x_api::{self, End, Plan};
 use crate::{Finding, Size, thousands};
 use live_sentiment::listener::ListenerStatus;
 use live_sentiment::prelude::*;
-use live_sentiment::streamer::{Counts, EndReason, StreamerStatus};
+use live_sentiment::streamer::{EndReason, StreamerStatus};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -22,12 +22,13 @@ const MARK: &str = "an intact bitcoin message";
 pub fn run(size: Size) -> Vec<Finding> {
     let share = size.messages / 10;
     let texts = texts();
-    vec![
+    let mut findings = vec![
         from_topic("tweets", 5 * share, false, &texts),
         from_topic("scores", 2 * share, true, &texts),
         from_x(share),
-        from_jetstream(2 * share),
-    ]
+    ];
+    findings.extend(from_jetstream(2 * share));
+    findings
 }
 
 /// Returns the texts of real tweets, or of generated ones if the file is absent.
@@ -142,21 +143,20 @@ fn from_x(count: usize) -> Finding {
     api.lock().unwrap().plans.push_back(plan);
     let base = runtime.block_on(x_api::serve(api));
     let source = X::at(&base, Credentials::bearer("AAAA-token-AAAA").unwrap()).unwrap();
-    let status = stream(source, count / INTACT, |counts| {
-        counts.read + counts.skipped == count as u64
+    let status = stream(source, count / INTACT, |status| {
+        status.counts.read + status.counts.skipped == count as u64
     });
     Finding {
         what: format!("{} mutated frames of X", thousands(count)),
-        outcome: outcome(&status, "every one accounted for"),
+        outcome: outcome(&status),
     }
 }
 
-fn from_jetstream(count: usize) -> Finding {
+/// Streams half of the frames from a server of each version.
+fn from_jetstream(count: usize) -> Vec<Finding> {
     let runtime = Runtime::new().unwrap();
-    let mut findings = 0;
-    let mut intact = 0;
-    let mut last = None;
-    for speaks in [Speaks::V2, Speaks::V1] {
+    let versions = [(Speaks::V2, "version 2"), (Speaks::V1, "version 1")];
+    let finding = |(speaks, version)| {
         let mut mutator = Mutator::new(3);
         let events = (0..count / 2).map(|number| match number % INTACT {
             0 => Event::Post(7, MARK.into()),
@@ -175,25 +175,26 @@ fn from_jetstream(count: usize) -> Finding {
         };
         let base = runtime.block_on(jetstream::serve(Arc::new(Mutex::new(jetstream))));
         let source = Bluesky::at(&base).profiles_at(&base);
-        last = Some(stream(source, count / 2 / INTACT, |_| true));
-        findings += count / 2;
-        intact += count / 2 / INTACT;
-    }
-    Finding {
-        what: format!(
-            "{} mutated frames of a Jetstream, both versions",
-            thousands(findings)
-        ),
-        outcome: format!(
-            "{} intact posts among them arrived, each once; the last stream: {}",
-            thousands(intact),
-            outcome(&last.unwrap(), "posts only, other events are not for us")
-        ),
-    }
+        let status = stream(source, count / 2 / INTACT, |status| {
+            status.counts.read + status.counts.skipped + other_events(status) == count as u64 / 2
+        });
+        Finding {
+            what: format!(
+                "{} mutated frames of a Jetstream, {version}",
+                thousands(count / 2)
+            ),
+            outcome: outcome(&status),
+        }
+    };
+    versions.map(finding).into()
 }
 
 /// Streams from a source until each intact message has arrived once, and the counts are as expected.
-fn stream(source: impl Source, intact: usize, is_done: impl Fn(Counts) -> bool) -> StreamerStatus {
+fn stream(
+    source: impl Source,
+    intact: usize,
+    is_done: impl Fn(&StreamerStatus) -> bool,
+) -> StreamerStatus {
     let kafka = broker();
     let topic = kafka
         .create_topic("tweets", TopicConfig::default())
@@ -204,16 +205,26 @@ fn stream(source: impl Source, intact: usize, is_done: impl Fn(Counts) -> bool) 
     let arrived = tweets.filter(|one| one.tweet.text == MARK).take(intact);
     let ids: std::collections::BTreeSet<String> = arrived.map(|one| one.tweet.id.clone()).collect();
     assert_eq!(ids.len(), intact, "{}", streaming.status());
-    until("the counts", || is_done(streaming.status().counts));
+    until("the counts", || is_done(&streaming.status()));
     let status = streaming.stop();
     assert_eq!(status.ended, Some(EndReason::Stopped), "{status:?}");
     status
 }
 
-fn outcome(status: &StreamerStatus, claim: &str) -> String {
+/// Returns the number of valid frames without a post.
+fn other_events(status: &StreamerStatus) -> u64 {
+    let connection = status.connection.as_ref();
+    connection.map_or(0, |connection| connection.other_events)
+}
+
+fn outcome(status: &StreamerStatus) -> String {
     let counts = status.counts;
+    let others = match other_events(status) {
+        0 => String::new(),
+        others => format!(", {} other events", thousands(others as usize)),
+    };
     format!(
-        "{} read, of which {} filtered out and {} duplicates, {} skipped by reason: {claim}, no panic",
+        "{} read, of which {} filtered out and {} duplicates, {} skipped by reason{others}: every one accounted for, no panic",
         thousands(counts.read as usize),
         thousands(counts.filtered as usize),
         thousands(counts.duplicate as usize),
