@@ -24,6 +24,7 @@ on_both_brokers! {
     invalid_messages_are_skipped_by_reason,
     a_failing_metric_skips_the_tweet,
     the_lag_of_a_slow_listener_is_reported_and_falls_to_zero,
+    an_empty_partition_has_a_lag_of_zero,
     a_listener_may_start_first_and_counts_a_new_run_from_zero,
     a_second_streamer_of_the_process_replaces_the_first,
     duplicates_and_invalid_lines_are_counted,
@@ -305,6 +306,25 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     assert_eq!(summary.total.sum, 3.0);
     let skipped = [(Skip::MetricNotFinite, 2), (Skip::MetricPanicked, 1)];
     assert_eq!(summary.uncounted.skipped, BTreeMap::from(skipped));
+}
+
+fn an_empty_partition_has_a_lag_of_zero(kafka: &Kafka, topic: &str) {
+    let partitions = TopicConfig {
+        partitions: 3,
+        ..TopicConfig::default()
+    };
+    kafka.create_topic(topic, partitions).unwrap();
+    write(kafka, topic, &[b"{\"text\":\"good\",\"user\":\"ada\"}"]);
+    let listening = Listener::new(kafka, topic).start().unwrap();
+    until("the lag of each partition", || {
+        let lag = listening.status().lag;
+        let mut ends: Vec<i64> = lag.iter().map(|one| one.end).collect();
+        ends.sort_unstable();
+        ends == [0, 0, 1]
+            && lag
+                .iter()
+                .all(|one| one.lag == 0 && one.position == one.end)
+    });
 }
 
 fn the_lag_of_a_slow_listener_is_reported_and_falls_to_zero(kafka: &Kafka, topic: &str) {

@@ -67,6 +67,9 @@ pub fn check_next_offset(status: &ListenerStatus, partition: i32, answer: i64) -
         ));
     };
     match answer {
+        0 if lag.end == 0 => Check::right(format!(
+            "partition {partition} is empty, so the next tweet has the first offset, 0"
+        )),
         answer if answer == lag.end => Check::right(format!(
             "partition {partition} has the offsets 0 to {}, so the next one is {}",
             lag.end - 1,

@@ -272,12 +272,12 @@ impl Reader {
     fn measure_lag(&self, consumer: &Consumer) {
         let mut progress = locked(&self.shared.progress);
         for (number, partition) in (0..).zip(self.partitions.iter()) {
-            if let Some(position) = partition.resume.position() {
+            let (is_done, end) = (partition.is_done(), consumer.end(number));
+            // Where nothing was read, the position is known only at the end, as in an empty partition.
+            let start = end.filter(|_| is_done);
+            if let Some(position) = partition.resume.position().or(start) {
                 // The embedded broker may report an end that is one too large.
-                let end = match partition.is_done() {
-                    true => Some(position),
-                    false => consumer.end(number),
-                };
+                let end = if is_done { Some(position) } else { end };
                 progress
                     .lag
                     .record(number, position, end, partition.resume.written());
