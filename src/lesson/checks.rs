@@ -142,7 +142,7 @@ pub fn check_metric_without_followers(metric: impl Fn(&Tweet, &Sentiment) -> f64
     }
 }
 
-/// Checks an analyzer that knows the words of the trade.
+/// Checks an analyzer that knows trading slang.
 pub fn check_words(analyzer: &Analyzer) -> Check {
     let texts = [
         (

@@ -23,9 +23,8 @@
 //!
 //! Know where VADER fails when you look at the figure. *Sarcasm* is scored by its words: "great,
 //! another crash" is positive. *Languages* other than English have no words in the lexicon and score
-//! 0, or share a word by accident: German "die" means "the". *Words of a trade* have other meanings
-//! there: "moon", "hodl" and "rekt" mean nothing to VADER. For these there is
-//! [`Analyzer::with_words`].
+//! 0, or share a word by accident: German "die" means "the". *Slang* has meanings of its own: "moon",
+//! "hodl" and "rekt" mean nothing to VADER. [`Analyzer::with_words`] adds them.
 
 mod explain;
 mod lexicon;

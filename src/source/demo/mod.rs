@@ -6,7 +6,7 @@
 //! - Follower counts have a long tail, as real ones have: half of the authors have less than a
 //!   hundred, one in a thousand has more than a million.
 //! - One tweet in five is of one of a dozen authors, so that an author can be seen again.
-//! - Some texts have words and tones that VADER gets wrong: words of the trade, and sarcasm.
+//! - Some texts have words and tones that VADER gets wrong: trading slang and sarcasm.
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
 

@@ -40,7 +40,7 @@ pub(super) const PRAISE: [&str; 20] = [
     "not gonna lie, {} is awesome",
     "YES!!! {} is the BEST",
     "So grateful that I trusted {} when nobody else did",
-    // Words of the trade, which VADER does not know.
+    // Trading slang, which VADER does not know.
     "HODL! I'm not selling my {}",
     "{} looks bullish on every time frame",
     "bullish on {}, hodl and relax",
@@ -59,7 +59,7 @@ pub(super) const ANGER: [&str; 16] = [
     "Panic everywhere, {} is failing badly",
     "They stole my {} and support doesn't care. Horrible!",
     "WTF is wrong with {}?! This is painful",
-    // Words of the trade, which VADER does not know.
+    // Trading slang, which VADER does not know.
     "got rekt by {} again",
     "{} turns bearish, rekt in one night",
     // Sarcasm, which VADER takes at its word.
