@@ -81,8 +81,6 @@ impl Client {
         broker: Option<Broker>,
     ) -> Result<Client> {
         let admin = config(&address, &settings)
-            // A restarted broker is found again within half a second.
-            .set("reconnect.backoff.max.ms", "500")
             .create()
             .map_err(|error| invalid_config(&address, &error))?;
         Ok(Client {
@@ -228,6 +226,9 @@ fn config(address: &str, settings: &Settings) -> ClientConfig {
         .set("broker.address.family", "v4")
         // Connect to each broker when it becomes known, and not up to a second later.
         .set("enable.sparse.connections", "false")
+        // Find a restarted broker within half a second. By default, a client whose broker was away for
+        // some seconds tries again after up to ten.
+        .set("reconnect.backoff.max.ms", "500")
         .set("log_level", "0");
     config
 }

@@ -242,6 +242,7 @@ fn create(
         // The consumer must be closed before it reconnects, see the module documentation. The reader
         // notices a lost connection within this time.
         config.set("reconnect.backoff.ms", "10000");
+        config.set("reconnect.backoff.max.ms", "10000");
     }
     config.create_with_context(Context(EndOffsets::new(&read.topic)))
 }
