@@ -1,7 +1,7 @@
 //! What the project endures: mutated messages, requests and texts, a day of tweets, and killed processes.
 //! Each part checks its claim and fails if it does not hold.
 //!
-//! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes 20 minutes
+//! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes 10 minutes
 //! and writes docs/robustness.md. `-- messages` or another name runs one part, and `-- report` writes the
 //! file from the last run of each.
 
