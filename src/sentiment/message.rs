@@ -49,6 +49,7 @@ pub(crate) fn decode(message: &[u8]) -> Result<(Tweet, Sentiment), Skip> {
 mod tests {
     use super::super::Analyzer;
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_score_survives_encoding_and_decoding_and_an_invalid_one_is_rejected() {
@@ -60,5 +61,20 @@ mod tests {
         assert_eq!(decode(br#"{"text":"x"}"#), Err(Skip::NoScore));
         let absurd = br#"{"text":"x","score":{"compound":9.0,"pos":0,"neu":0,"neg":0}}"#;
         assert_eq!(decode(absurd), Err(Skip::WrongType));
+    }
+
+    proptest! {
+        // A scorer of someone else may write numbers with any digits.
+        #[test]
+        fn every_digit_of_a_score_survives(
+            compound in -1.0..=1.0_f64,
+            [pos, neu, neg] in prop::array::uniform3(0.0..=1.0_f64),
+        ) {
+            let tweet = Tweet::decode(br#"{"id":"1","text":"I love it"}"#).unwrap();
+            let sentiment = Sentiment { compound, pos, neu, neg };
+            let mut message = Vec::new();
+            encode_into(&tweet, &sentiment, &mut message);
+            prop_assert_eq!(decode(&message), Ok((tweet, sentiment)));
+        }
     }
 }
