@@ -272,12 +272,15 @@ impl Reader {
     fn measure_lag(&self, consumer: &Consumer) {
         let mut progress = locked(&self.shared.progress);
         for (number, partition) in (0..).zip(self.partitions.iter()) {
-            let (is_done, end) = (partition.is_done(), consumer.end(number));
+            let is_done = partition.is_done();
             // Where nothing was read, the position is known only at the end, as in an empty partition.
-            let start = end.filter(|_| is_done);
-            if let Some(position) = partition.resume.position().or(start) {
+            let start = || consumer.end(number).filter(|_| is_done);
+            if let Some(position) = partition.resume.position().or_else(start) {
                 // The embedded broker may report an end that is one too large.
-                let end = if is_done { Some(position) } else { end };
+                let end = match is_done {
+                    true => Some(position),
+                    false => consumer.end(number),
+                };
                 progress
                     .lag
                     .record(number, position, end, partition.resume.written());
