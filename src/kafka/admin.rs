@@ -9,6 +9,10 @@ use rdkafka::types::RDKafkaErrorCode;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+/// What a compacted topic means for its tweets.
+pub(crate) const COMPACTED: &str = "the topic is compacted: Kafka removes all but the newest tweet of \
+     each author; set its cleanup.policy to delete";
+
 /// Creates a topic unless it exists. Returns whether it was created.
 pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfig) -> Result<bool> {
     let failed = |reason: String| Error::Kafka {
@@ -81,16 +85,32 @@ pub(super) fn differences(
             format!("{:?}", wanted.retention),
         );
     }
+    if !cluster.is_embedded && is_compacted(client, name) {
+        differences.push(COMPACTED.into());
+    }
     Ok(differences)
 }
 
 /// Returns the retention of a topic, if the broker tells it.
 fn retention(client: &Client, name: &str) -> Option<Duration> {
-    let topic = [ResourceSpecifier::Topic(name)];
+    let millis = setting(client, name, "retention.ms")?.parse().ok()?;
+    Some(Duration::from_millis(millis))
+}
+
+/// Returns whether the topic is compacted: Kafka then removes all but the newest message of each key,
+/// which is the author of a tweet. A topic whose settings the broker does not tell counts as not
+/// compacted.
+pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
+    let policy = setting(client, name, "cleanup.policy");
+    policy.is_some_and(|policy| policy.contains("compact"))
+}
+
+/// Returns a setting of a topic, if the broker tells it.
+fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
+    let topic = [ResourceSpecifier::Topic(topic)];
     let configs = block_on(client.admin().describe_configs(&topic, &options())).ok()?;
     let config = configs.into_iter().next()?.ok()?;
-    let millis = config.get("retention.ms")?.value.as_ref()?.parse().ok()?;
-    Some(Duration::from_millis(millis))
+    config.get(name)?.value.clone()
 }
 
 /// Returns the offsets of each partition of a topic. It waits for a partition that has no leader at

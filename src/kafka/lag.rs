@@ -10,6 +10,7 @@ use rdkafka::Statistics;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How often librdkafka reports the end of each partition, in milliseconds.
@@ -58,13 +59,17 @@ impl std::fmt::Display for PartitionLag {
 pub(crate) struct EndOffsets {
     topic: String,
     ends: Mutex<BTreeMap<i32, Bounds>>,
+    /// The partition count of the topic, as the metadata of the consumer has it.
+    partitions: AtomicUsize,
 }
 
-/// The offsets of the first message of a partition and of the next one to be written.
+/// The offsets of the first message of a partition, of the next one to be written, and of the first
+/// message of the oldest open transaction. Without an open transaction, the last two are equal.
 #[derive(Clone, Copy)]
 struct Bounds {
     first: i64,
     end: i64,
+    stable: i64,
 }
 
 impl EndOffsets {
@@ -72,6 +77,7 @@ impl EndOffsets {
         EndOffsets {
             topic: topic.into(),
             ends: Mutex::default(),
+            partitions: AtomicUsize::new(0),
         }
     }
 
@@ -80,19 +86,39 @@ impl EndOffsets {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
+        let numbers = topic.partitions.keys().max();
+        let count = numbers.map_or(0, |last| usize::try_from(last + 1).unwrap_or(0));
+        self.partitions.store(count, Ordering::Relaxed);
         let mut ends = locked(&self.ends);
         for (number, partition) in &topic.partitions {
             // -1 is the partition for messages without one; a negative offset is unknown.
             if *number >= 0 && partition.hi_offset >= 0 {
-                let first = partition.lo_offset.max(0);
                 let end = partition.hi_offset;
-                ends.insert(*number, Bounds { first, end });
+                let bounds = Bounds {
+                    first: partition.lo_offset.max(0),
+                    end,
+                    stable: Some(partition.ls_offset)
+                        .filter(|at| *at >= 0)
+                        .unwrap_or(end),
+                };
+                ends.insert(*number, bounds);
             }
         }
     }
 
     pub(crate) fn get(&self, partition: i32) -> Option<i64> {
         locked(&self.ends).get(&partition).map(|bounds| bounds.end)
+    }
+
+    /// Returns the offset at which readers wait for the end of a transaction, if one is open.
+    pub(crate) fn open_transaction(&self, partition: i32) -> Option<i64> {
+        let bounds = *locked(&self.ends).get(&partition)?;
+        Some(bounds.stable).filter(|stable| *stable < bounds.end)
+    }
+
+    /// Returns the partition count of the topic; 0 if it is not known yet.
+    pub(crate) fn partitions(&self) -> usize {
+        self.partitions.load(Ordering::Relaxed)
     }
 
     /// Returns the offset of the first message.

@@ -27,13 +27,14 @@ mod topic;
 mod topic_config;
 mod writers;
 
+pub(crate) use admin::{COMPACTED, is_compacted};
 pub use broker::Engine;
-pub(crate) use client::{Client, warm_metadata_cache};
+pub(crate) use client::{Client, METADATA_INTERVAL_MS, bound_queues, warm_metadata_cache};
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::RunId;
 pub use topic::Topic;
-pub(crate) use topic::{create_like, status_topic};
+pub(crate) use topic::{create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 

@@ -9,7 +9,7 @@ use crate::display::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -180,14 +180,45 @@ fn check(name: &str, config: &TopicConfig) -> Result<()> {
     Ok(())
 }
 
-/// Searches the newest messages of each partition for the newest run.
+/// Searches the newest messages of each partition for the newest run that the topic can have.
 fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
+    let ends = || partitions.iter().map(|offsets| offsets.end);
+    let mut newest = None;
+    read_newest(client, topic, partitions, |message| {
+        let run = RunId::of(message).filter(|run| run.is_possible(ends()));
+        newest = newest.max(run);
+    })?;
+    Ok(newest)
+}
+
+/// Returns the runs of the newest messages in the status topic beside `topic`, as far as the topic can
+/// have them, and when each message was written, in milliseconds since 1970.
+pub(crate) fn newest_status_runs(client: &Client, topic: &str) -> Result<Vec<(RunId, i64)>> {
+    let status = status_topic(topic);
+    let partitions = admin::offsets(client, &status)?;
+    let mut found = Vec::new();
+    read_newest(client, &status, &partitions, |message| {
+        let written = message.timestamp().to_millis().unwrap_or(0);
+        found.extend(RunId::of(message).map(|run| (run, written)));
+    })?;
+    let tweets = admin::offsets(client, topic)?;
+    found.retain(|(run, _)| run.is_possible(tweets.iter().map(|offsets| offsets.end)));
+    Ok(found)
+}
+
+/// Reads the newest messages of each partition.
+fn read_newest(
+    client: &Client,
+    topic: &str,
+    partitions: &[Range<i64>],
+    mut found: impl FnMut(&BorrowedMessage<'_>),
+) -> Result<()> {
     let filled = (0..)
         .zip(partitions)
         .filter(|(_, offsets)| !offsets.is_empty());
     let mut unread: BTreeMap<i32, &Range<i64>> = filled.collect();
     if unread.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let failed = |error: KafkaError| Error::Kafka {
         action: format!("read the newest messages of topic {topic:?}"),
@@ -212,13 +243,12 @@ fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result
             .map_err(failed)?;
     }
     consumer.assign(&assignment).map_err(failed)?;
-    let mut newest = None;
     let deadline = Instant::now() + SEARCH_LIMIT;
     while !unread.is_empty() && Instant::now() < deadline {
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
             Some(Ok(message)) => {
-                newest = newest.max(RunId::of(&message));
+                found(&message);
                 // The end of the partition is an event of its own, but comes half a second later.
                 unread.retain(|&number, offsets| {
                     number != message.partition() || message.offset() + 1 < offsets.end
@@ -230,5 +260,5 @@ fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result
             Some(Err(error)) => return Err(failed(error)),
         }
     }
-    Ok(newest)
+    Ok(())
 }

@@ -9,16 +9,19 @@
 //! of a partition by itself.
 
 use super::StartFrom;
-use super::merge::{Partitions, Position, Resume};
-use crate::kafka::{Client, EndOffsets, STATISTICS_INTERVAL_MS, status_topic, warm_metadata_cache};
-use crate::runtime::runtime;
+use super::merge::{Partitions, Position, Resume, Start};
+use crate::kafka::{
+    Client, EndOffsets, METADATA_INTERVAL_MS, RunId, STATISTICS_INTERVAL_MS, bound_queues,
+    is_compacted, status_topic, warm_metadata_cache,
+};
+use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -68,22 +71,29 @@ pub(super) enum ConsumerError {
     BrokerLost(KafkaError),
     /// The partition is another log than before.
     OtherLog,
-    /// The next message to read was removed by retention.
+    /// The broker has removed the next message to read.
     Removed,
+    /// The topic has more partitions than the consumer reads.
+    NewPartitions,
     /// The broker has messages, but does not find them within the fetch wait.
     Slow(FetchWait),
 }
 
-/// The context of the consumer. Errors are handled where the consumer is polled.
-pub(super) struct Context(EndOffsets);
+/// The context of the consumer.
+pub(super) struct Context {
+    ends: EndOffsets,
+    /// The reason of the last error, in librdkafka's words. The error itself has only a code.
+    reason: Mutex<String>,
+}
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "consumer error");
+        *locked(&self.reason) = reason.to_owned();
     }
 
     fn stats(&self, statistics: Statistics) {
-        self.0.update(&statistics);
+        self.ends.update(&statistics);
     }
 }
 
@@ -105,19 +115,19 @@ pub(super) struct Consumer {
 pub(super) enum Connected {
     Ready {
         consumer: Consumer,
-        /// Where each partition starts.
-        starts: Vec<Resume>,
-        /// The partitions whose last counted message was removed.
-        unverifiable: Vec<usize>,
+        /// How each partition starts.
+        starts: Vec<Start>,
         /// How many messages were removed before they were read.
         missed: u64,
+        is_compacted: bool,
     },
     /// The topic is another log than before.
     OtherLog,
 }
 
 /// Connects to the topic. It blocks for several seconds if the broker does not answer. `reader` is
-/// unparked when a message comes.
+/// unparked when a message comes. `resumes` is empty for the first connection; a partition that is
+/// missing in it later was added meanwhile, and is read from its start.
 pub(super) fn connect(
     config: &ReadConfig,
     resumes: &[Resume],
@@ -127,58 +137,43 @@ pub(super) fn connect(
     let cluster = client.cluster()?;
     let count = cluster.partitions(topic)?;
     let is_only_broker = cluster.brokers == 1;
+    let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
     let fetch_wait_ms = config.fetch_wait.millis(cluster.is_embedded);
     let failed = |error: KafkaError| Error::Kafka {
         action: format!("read topic {topic:?}"),
         reason: error.to_string(),
         hint: "the listener retries by itself",
     };
-    let consumer = create(config, fetch_wait_ms, is_only_broker).map_err(failed)?;
+    let consumer = create(config, fetch_wait_ms, is_only_broker, count).map_err(failed)?;
     warm_metadata_cache(consumer.client(), topic);
 
+    let from = match resumes {
+        [] => config.from,
+        _ => StartFrom::Earliest,
+    };
     let mut starts = Vec::with_capacity(count);
-    let (mut missed, mut unverifiable) = (0, Vec::new());
+    let mut missed = 0;
     let mut assignment = TopicPartitionList::new();
     for (index, number) in (0..).take(count).zip(0..) {
         let resume = resumes.get(index).copied().unwrap_or_default();
-        let offsets = || {
+        let is_known = resume == Resume::Start && from == StartFrom::Earliest && !is_compacted;
+        let start = if is_known {
+            Start::default()
+        } else {
             let offsets = consumer.fetch_watermarks(topic, number, OFFSETS_LIMIT);
-            offsets.map_err(failed)
+            let (first, end) = offsets.map_err(failed)?;
+            let Some((mut start, removed)) = start(resume, from, first, end) else {
+                return Ok(Connected::OtherLog);
+            };
+            missed += removed;
+            start.next = is_compacted.then(|| start.resume.position().unwrap_or(first));
+            start
         };
-        let start = match (resume, config.from) {
-            (Resume::Start, StartFrom::Earliest) => Resume::Start,
-            // From here on the offset is fixed: a reconnect must not skip what came meanwhile.
-            (Resume::Start, StartFrom::Latest) => Resume::At(offsets()?.1),
-            (Resume::At(next), _) => {
-                let (first, end) = offsets()?;
-                if end < next {
-                    return Ok(Connected::OtherLog);
-                }
-                missed += (first - next).max(0);
-                Resume::At(next.max(first))
-            }
-            (Resume::After(last), _) => {
-                let (first, end) = offsets()?;
-                if end <= last.offset {
-                    return Ok(Connected::OtherLog);
-                }
-                if first > last.offset {
-                    missed += first - last.offset - 1;
-                    unverifiable.push(index);
-                    Resume::After(Position {
-                        offset: first - 1,
-                        written: last.written,
-                    })
-                } else {
-                    Resume::After(last)
-                }
-            }
-        };
-        let offset = match start {
+        let offset = match start.resume {
             Resume::Start => Offset::Beginning,
             Resume::At(next) => Offset::Offset(next),
-            Resume::After(last) if unverifiable.contains(&index) => Offset::Offset(last.offset + 1),
-            Resume::After(last) => Offset::Offset(last.offset),
+            Resume::After(last) if start.is_verifiable => Offset::Offset(last.offset),
+            Resume::After(last) => Offset::Offset(last.offset + 1),
         };
         assignment
             .add_partition_offset(topic, number, offset)
@@ -214,15 +209,43 @@ pub(super) fn connect(
             fetch_wait_ms,
         },
         starts,
-        unverifiable,
         missed: missed.unsigned_abs(),
+        is_compacted,
     })
+}
+
+/// Returns how a partition with the offsets from `first` to `end` starts, and how many messages were
+/// removed before they were read; `None` if it is another log than before.
+fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start, i64)> {
+    let resumed = |resume, is_verifiable| Start {
+        resume,
+        is_verifiable,
+        next: None,
+    };
+    match resume {
+        Resume::Start if from == StartFrom::Earliest => Some((Start::default(), 0)),
+        // From here on the offset is fixed: a reconnect must not skip what came meanwhile.
+        Resume::Start => Some((resumed(Resume::At(end), false), 0)),
+        Resume::At(next) if end < next => None,
+        Resume::At(next) => {
+            let start = resumed(Resume::At(next.max(first)), false);
+            Some((start, (first - next).max(0)))
+        }
+        Resume::After(last) if end <= last.offset => None,
+        Resume::After(last) if first > last.offset => {
+            let offset = first - 1;
+            let start = resumed(Resume::After(Position { offset, ..last }), false);
+            Some((start, offset - last.offset))
+        }
+        Resume::After(_) => Some((resumed(resume, true), 0)),
+    }
 }
 
 fn create(
     read: &ReadConfig,
     fetch_wait_ms: u32,
     is_only_broker: bool,
+    partitions: usize,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
     let mut config = read.client.config();
     config
@@ -234,41 +257,84 @@ fn create(
         // An offset that was removed is an error, so that the missed messages are counted.
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", fetch_wait_ms.to_string())
-        .set("queued.max.messages.kbytes", "8192")
+        .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
+        // A topic that was deleted is an error after this long, and not after half a minute.
+        .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS)
         // How long librdkafka pauses when its queue is full. With the default of a second the queue
         // would be empty for most of it.
         .set("fetch.queue.backoff.ms", "5");
+    bound_queues(&mut config, partitions);
     if is_only_broker {
         // The consumer must be closed before it reconnects, see the module documentation. The reader
         // notices a lost connection within this time.
         config.set("reconnect.backoff.ms", "10000");
         config.set("reconnect.backoff.max.ms", "10000");
     }
-    config.create_with_context(Context(EndOffsets::new(&read.topic)))
+    config.create_with_context(Context {
+        ends: EndOffsets::new(&read.topic),
+        reason: Mutex::default(),
+    })
 }
 
 impl Consumer {
-    /// Returns what an error of the consumer means.
-    pub(super) fn check(&self, error: KafkaError) -> Result<(), ConsumerError> {
+    /// Returns what an error of the consumer means, if the consumer must be closed. Any other error
+    /// returns the reason why the consumer cannot read on, or `None` if it can.
+    pub(super) fn check(&self, error: KafkaError) -> Result<Option<String>, ConsumerError> {
         use RDKafkaErrorCode as Code;
+        let reason = locked(&self.main.context().reason).clone();
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(ConsumerError::Removed),
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
                 Err(ConsumerError::BrokerLost(error))
             }
-            Some(Code::AllBrokersDown | Code::BrokerTransportFailure) if self.is_only_broker => {
+            Some(Code::AllBrokersDown) if self.is_only_broker => {
                 Err(ConsumerError::BrokerLost(error))
             }
-            _ => {
-                tracing::warn!(%error, topic = self.topic, "consumer error");
-                Ok(())
+            // An address of the list that nobody listens at says nothing about the broker.
+            Some(Code::BrokerTransportFailure | Code::Resolve) if reason.contains("/bootstrap") => {
+                Ok(None)
             }
+            Some(Code::BrokerTransportFailure) if self.is_only_broker => {
+                Err(ConsumerError::BrokerLost(error))
+            }
+            Some(Code::AllBrokersDown | Code::BrokerTransportFailure) => Ok(None),
+            _ => Ok(Some(reason)),
         }
     }
 
     /// Returns the end of a partition, as far as it is known.
     pub(super) fn end(&self, partition: i32) -> Option<i64> {
-        self.main.context().0.get(partition)
+        self.main.context().ends.get(partition)
+    }
+
+    /// Returns the offset at which the consumer waits for the end of a transaction, if one is open.
+    pub(super) fn open_transaction(&self, partition: i32) -> Option<i64> {
+        // The embedded broker has no transactions. It may report an end that is one too large.
+        let ends = Some(&self.main.context().ends).filter(|_| !self.is_embedded);
+        ends?.open_transaction(partition)
+    }
+
+    /// Returns whether the topic has more partitions than the consumer reads.
+    pub(super) fn has_new_partitions(&self) -> bool {
+        self.main.context().ends.partitions() > self.partitions.len()
+    }
+
+    /// Returns whether the topic can have a run, see [`RunId::is_possible`]. It asks the broker if the
+    /// ends that are known here are too small.
+    pub(super) fn is_possible(&self, run: RunId) -> Result<bool, KafkaError> {
+        let numbers = || (0..).take(self.partitions.len());
+        if run.is_possible(numbers().filter_map(|number| self.end(number))) {
+            return Ok(true);
+        }
+        let ends: Vec<i64> = numbers()
+            .map(|number| {
+                let offsets = self
+                    .main
+                    .fetch_watermarks(&self.topic, number, OFFSETS_LIMIT);
+                offsets.map(|(_, end)| end)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(run.is_possible(ends))
     }
 
     /// Starts to check whether the broker has messages that have not come. The check asks the broker,

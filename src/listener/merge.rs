@@ -91,11 +91,28 @@ impl Resume {
     }
 }
 
+/// How a new consumer starts to read a partition.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Start {
+    pub(super) resume: Resume,
+    /// Whether the first message to read is the last counted one, which identifies the log. It is not
+    /// if the broker has removed that message.
+    pub(super) is_verifiable: bool,
+    /// The offset of the next message, if a gap in the offsets means that messages were removed.
+    pub(super) next: Option<i64>,
+}
+
+/// A record proves that the partition is another log than before.
+#[derive(Debug, PartialEq)]
+pub(super) struct OtherLog;
+
 #[derive(Default)]
 pub(super) struct Partition {
     pub(super) resume: Resume,
     /// The last counted message, until the new consumer has read it once more.
     verify: Option<Position>,
+    /// The offset of the next record, if gaps are counted.
+    next: Option<i64>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
     /// Whether the partition was read to its end.
@@ -103,19 +120,32 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Adds a record. Returns false if it proves that the partition is another log than before.
-    pub(super) fn push(&mut self, record: PendingRecord) -> bool {
+    /// Adds a record. Returns how many messages are missing before it, if gaps are counted.
+    ///
+    /// # Errors
+    /// [`OtherLog`] if the record proves that the partition is another log than before.
+    pub(super) fn push(&mut self, record: PendingRecord) -> Result<u64, OtherLog> {
+        let offset = record.position.offset;
         if let Some(last) = self.verify.take() {
             if record.position == last {
-                return true;
+                return Ok(0);
             }
-            if record.position.offset <= last.offset {
-                return false;
+            if offset <= last.offset {
+                return Err(OtherLog);
             }
         }
+        let gap = self.next.map_or(0, |next| offset.saturating_sub(next));
+        self.next = self.next.map(|_| offset.saturating_add(1));
         self.pending_bytes += record.size;
         self.pending.push_back(record);
-        true
+        Ok(u64::try_from(gap).unwrap_or(0))
+    }
+
+    /// Returns the offset of the next message to read; `None` before the first one.
+    pub(super) fn next_offset(&self) -> Option<i64> {
+        let last = self.pending.back();
+        last.map(|record| record.position.offset + 1)
+            .or(self.resume.position())
     }
 
     /// Returns whether everything in the partition is counted, as far as it was read.
@@ -166,32 +196,23 @@ pub(super) struct Partitions {
 impl Partitions {
     /// Prepares for a new consumer, which starts each partition as given. Pending records are
     /// dropped: the consumer reads them again.
-    pub(super) fn reset(&mut self, starts: Vec<Resume>) {
-        self.all.resize_with(starts.len(), Partition::default);
-        for (partition, start) in self.all.iter_mut().zip(starts) {
-            *partition = Partition {
-                resume: start,
-                verify: match start {
-                    Resume::After(last) => Some(last),
-                    Resume::Start | Resume::At(_) => None,
-                },
-                ..Partition::default()
-            };
-        }
+    pub(super) fn reset(&mut self, starts: Vec<Start>) {
+        self.all.clear();
+        self.all.extend(starts.into_iter().map(|start| Partition {
+            resume: start.resume,
+            verify: match start.resume {
+                Resume::After(last) => Some(last).filter(|_| start.is_verifiable),
+                Resume::Start | Resume::At(_) => None,
+            },
+            next: start.next,
+            ..Partition::default()
+        }));
         self.held_up = None;
     }
 
     /// Forgets all positions, for another log.
     pub(super) fn clear(&mut self) {
         self.all.clear();
-    }
-
-    /// Records that the first offset of a partition is beyond its last counted message, which
-    /// therefore cannot be read once more.
-    pub(super) fn skip_verification(&mut self, number: usize) {
-        if let Some(partition) = self.all.get_mut(number) {
-            partition.verify = None;
-        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Partition> {
@@ -269,18 +290,18 @@ mod tests {
 
     fn partitions(count: usize) -> Partitions {
         let mut partitions = Partitions::default();
-        partitions.reset(vec![Resume::Start; count]);
+        partitions.reset(vec![Start::default(); count]);
         partitions
     }
 
     #[test]
     fn a_partition_without_records_holds_the_others_up_for_a_limited_time() {
         let mut partitions = partitions(2);
-        partitions.all[0].push(record(5, 0));
+        partitions.all[0].push(record(5, 0)).unwrap();
         assert!(partitions.next().is_none());
         partitions.all[1].at_end = true;
         assert_eq!(partitions.next().unwrap().position.offset, 0);
-        partitions.all[0].push(record(6, 1));
+        partitions.all[0].push(record(6, 1)).unwrap();
         partitions.all[1].at_end = false;
         assert!(partitions.next().is_none());
         while partitions.next().is_none() {}
@@ -297,7 +318,7 @@ mod tests {
                     size,
                     ..record(records, records)
                 };
-                partitions.all[1].push(large);
+                partitions.all[1].push(large).unwrap();
                 room.take(size);
                 records += 1;
             }
@@ -315,13 +336,37 @@ mod tests {
         let last = record(7, 3).position;
         let after_reconnect = |next: PendingRecord| {
             let mut partitions = Partitions::default();
-            partitions.reset(vec![Resume::After(last)]);
-            let same = partitions.all[0].push(next);
-            (same, partitions.all[0].pending.len())
+            partitions.reset(vec![Start {
+                resume: Resume::After(last),
+                is_verifiable: true,
+                next: Some(4),
+            }]);
+            let pushed = partitions.all[0].push(next);
+            (pushed, partitions.all[0].pending.len())
         };
-        assert_eq!(after_reconnect(record(7, 3)), (true, 0), "the same message");
-        assert_eq!(after_reconnect(record(8, 3)), (false, 0), "another log");
-        assert_eq!(after_reconnect(record(9, 5)), (true, 1), "a later one");
+        let same = after_reconnect(record(7, 3));
+        assert_eq!(same, (Ok(0), 0), "the same message");
+        let other = after_reconnect(record(8, 3));
+        assert_eq!(other, (Err(OtherLog), 0), "another log");
+        assert_eq!(after_reconnect(record(9, 4)), (Ok(0), 1), "the next one");
+        let later = after_reconnect(record(9, 6));
+        assert_eq!(later, (Ok(2), 1), "two were removed");
+    }
+
+    #[test]
+    fn gaps_are_counted_only_where_a_gap_means_that_messages_were_removed() {
+        let missed = |next: Option<i64>| -> u64 {
+            let mut partitions = Partitions::default();
+            partitions.reset(vec![Start {
+                next,
+                ..Start::default()
+            }]);
+            let offsets = [2, 3, 7];
+            let pushed = offsets.map(|offset| partitions.all[0].push(record(0, offset)).unwrap());
+            pushed.iter().sum()
+        };
+        assert_eq!(missed(Some(0)), 5);
+        assert_eq!(missed(None), 0);
     }
 
     proptest! {
@@ -329,7 +374,7 @@ mod tests {
         fn partitions_are_merged_by_time(cut in prop::collection::vec(0usize..4, 0..200)) {
             let mut partitions = partitions(4);
             for (written, number) in cut.iter().enumerate() {
-                partitions.all[*number].push(record(written as i64, *number as i64));
+                partitions.all[*number].push(record(written as i64, *number as i64)).unwrap();
             }
             partitions.all.iter_mut().for_each(|partition| partition.at_end = true);
             let merged: Vec<_> = std::iter::from_fn(|| partitions.next())

@@ -26,6 +26,8 @@ pub enum State {
     Connected,
     /// It has lost the broker, for this reason, and reconnects.
     Reconnecting(String),
+    /// It is connected, but cannot read on in a part of the topic, for this reason. It tries again.
+    Blocked(String),
     /// It has ended: it was stopped, or its time span or count is reached.
     Ended,
     /// It has failed with this error.
@@ -45,7 +47,8 @@ pub struct Uncounted {
     pub skipped: SkipCounts,
     /// Tweets that were in the topic more than once. Each was counted once.
     pub duplicate: u64,
-    /// Messages that the broker's retention removed before they were read.
+    /// Messages that the broker removed before they were read, by retention or by compaction. In a
+    /// compacted topic that transactions write to, it includes the markers of the transactions.
     pub missed: u64,
     /// Tweets of earlier runs.
     pub earlier_runs: u64,
@@ -61,7 +64,7 @@ impl Uncounted {
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = [
             ("duplicates", self.duplicate),
-            ("missed (removed by retention)", self.missed),
+            ("missed (removed by the broker)", self.missed),
             ("tweets of earlier runs", self.earlier_runs),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0)
@@ -75,6 +78,10 @@ pub(crate) struct Progress {
     /// The first message that was skipped for each reason, shortened.
     pub(crate) examples: BTreeMap<Skip, String>,
     pub(crate) state: State,
+    /// Whether Kafka removes all but the newest tweet of each author from the topic.
+    pub(crate) is_compacted: bool,
+    /// Why the listener did not read when it ended; `None` if it did.
+    pub(crate) unread: Option<String>,
     /// Since when the broker is away; `None` while the listener is connected.
     pub(crate) away_since: Option<Timestamp>,
     pub(crate) lag: LagMeter,
@@ -91,6 +98,8 @@ impl Default for Progress {
             uncounted: Uncounted::default(),
             examples: BTreeMap::new(),
             state: State::default(),
+            is_compacted: false,
+            unread: None,
             away_since: Some(Timestamp::now()),
             lag: LagMeter::default(),
             streamer: None,
@@ -116,6 +125,7 @@ impl Progress {
                 ..Uncounted::default()
             },
             state: self.state.clone(),
+            is_compacted: self.is_compacted,
             away_since: self.away_since,
             lag: std::mem::take(&mut self.lag),
             streamer: self.streamer.take(),
@@ -157,13 +167,19 @@ impl Shared {
         let mut progress = locked(&self.progress);
         if progress.state != state {
             match &state {
-                State::Connected => progress.away_since = None,
+                State::Connected | State::Blocked(_) => progress.away_since = None,
                 State::Waiting(_) | State::Reconnecting(_) => {
                     progress.away_since.get_or_insert_with(Timestamp::now);
                 }
                 State::Ended | State::Failed(_) => {}
             }
-            progress.state = state;
+            let before = std::mem::replace(&mut progress.state, state);
+            if progress.state == State::Ended
+                && let State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) =
+                    before
+            {
+                progress.unread = Some(reason);
+            }
             drop(progress);
             self.notify_subscribers();
         }

@@ -3,12 +3,14 @@
 use super::StartFrom;
 use super::consumer::{self, Connected, Consumer, ConsumerError, LagCheck, ReadConfig};
 use super::counting::Counter;
-use super::merge::{Partitions, PendingRecord, Position, Resume};
+use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume};
+use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
+use super::runs::RunCheck;
 use super::scoring::Scoring;
 use crate::Result;
 use crate::background::Shutdown;
-use crate::kafka::RunId;
+use crate::kafka::{COMPACTED, RunId};
 use crate::runtime::{locked, runtime};
 use crate::streamer::StatusMessage;
 use rdkafka::error::KafkaError;
@@ -43,6 +45,8 @@ pub(super) struct Reader {
     shutdown: Shutdown,
     partitions: Partitions,
     counter: Counter,
+    runs: RunCheck,
+    obstacles: Obstacles,
     /// The current lag check interval.
     interval: Interval,
     lag_check: Option<LagCheck>,
@@ -76,6 +80,7 @@ impl Reader {
         shutdown: Shutdown,
     ) -> Reader {
         Reader {
+            runs: RunCheck::new(scoring.content()),
             config,
             limits,
             scoring,
@@ -83,6 +88,7 @@ impl Reader {
             shutdown,
             partitions: Partitions::default(),
             counter,
+            obstacles: Obstacles::default(),
             interval: Interval::new(),
             lag_check: None,
         }
@@ -92,17 +98,25 @@ impl Reader {
     pub(super) fn run(mut self) {
         // Nobody else sets it.
         let _ = self.shared.reader.set(std::thread::current());
+        // A listener that waits says why once, also where nobody looks at its status.
+        let mut is_named = false;
         while !self.is_over() {
             let start = Instant::now();
             match self.connect() {
                 None => return,
                 Some(Ok(Some(consumer))) => {
+                    is_named = false;
                     self.shared.set_state(State::Connected);
                     self.read(&consumer);
                 }
                 Some(Ok(None)) => self.start_over(),
                 Some(Err(error)) => {
-                    self.shared.set_state(State::Waiting(error.to_string()));
+                    let reason = error.to_string();
+                    if !is_named {
+                        tracing::warn!(reason, "the listener waits");
+                        is_named = true;
+                    }
+                    self.shared.set_state(State::Waiting(reason));
                     std::thread::sleep(RETRY_PAUSE);
                     self.add_quiet(start.elapsed());
                 }
@@ -147,21 +161,31 @@ impl Reader {
             Connected::Ready {
                 consumer,
                 starts,
-                unverifiable,
                 missed,
+                is_compacted,
             } => {
                 self.partitions.reset(starts);
-                for number in unverifiable {
-                    self.partitions.skip_verification(number);
-                }
-                if missed > 0 {
-                    locked(&self.shared.progress).uncounted.missed += missed;
-                }
+                self.obstacles = Obstacles::default();
+                self.note_removed(missed, is_compacted);
                 self.interval = Interval::new();
                 self.lag_check = None;
                 Some(consumer)
             }
         }))
+    }
+
+    /// Records that the broker removed messages before they were read, and that it removes more.
+    fn note_removed(&self, missed: u64, is_compacted: bool) {
+        let topic = &self.config.topic;
+        if missed > 0 {
+            tracing::warn!(topic, missed, "messages were removed before they were read");
+        }
+        let mut progress = locked(&self.shared.progress);
+        progress.uncounted.missed += missed;
+        if is_compacted && !progress.is_compacted {
+            tracing::warn!(topic, "{COMPACTED}");
+        }
+        progress.is_compacted = is_compacted;
     }
 
     /// Reads until the consumer fails or the listener is over.
@@ -182,7 +206,10 @@ impl Reader {
                         .set_state(State::Reconnecting(error.to_string()));
                 }
                 ConsumerError::Removed => {
-                    tracing::warn!(topic, "retention removed messages before they were read");
+                    tracing::debug!(topic, "the next message to read does not exist");
+                }
+                ConsumerError::NewPartitions => {
+                    tracing::info!(topic, "the topic has more partitions than before");
                 }
                 ConsumerError::Slow(longer) => {
                     tracing::info!(topic, "the broker is slow to find messages in a long log");
@@ -216,7 +243,7 @@ impl Reader {
     /// Takes a batch of messages, and counts what can be counted; or waits for a moment.
     fn poll(&mut self, consumer: &Consumer) -> Result<(), ConsumerError> {
         let mut batch: Vec<(usize, BorrowedMessage<'_>)> = Vec::new();
-        let mut failed: Option<KafkaError> = None;
+        let mut failed: Option<(Option<usize>, KafkaError)> = None;
         while let Some(item) = consumer.main.poll(Duration::ZERO) {
             match item {
                 Ok(message) if message.topic() != self.config.topic => {
@@ -226,7 +253,7 @@ impl Reader {
                 Ok(message) => batch.push((index(message.partition()), message)),
                 // The status topic has an end too.
                 Err(KafkaError::PartitionEOF(_)) => {}
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failed = failed.or(Some((None, error))),
             }
         }
         for (number, queue) in consumer.partitions.iter().enumerate() {
@@ -240,24 +267,34 @@ impl Reader {
                 match item {
                     Ok(message) => {
                         partition.at_end = false;
+                        self.obstacles.remove(number);
                         room.take(message.payload_len());
                         batch.push((number, message));
                     }
                     Err(KafkaError::PartitionEOF(_)) => partition.at_end = true,
-                    Err(error) => failed = failed.or(Some(error)),
+                    Err(error) => failed = failed.or(Some((Some(number), error))),
                 }
             }
+        }
+        if consumer.has_new_partitions() {
+            return Err(ConsumerError::NewPartitions);
         }
         let received = batch.len();
         self.interval.messages += received;
         self.interval.is_behind |= self.scoring.is_behind(received) || !self.counter.has_room();
         if received > 0 {
-            self.add_pending(&batch)?;
+            self.add_pending(consumer, &batch)?;
         }
         let counted = self.count(Partitions::next);
         self.measure_lag(consumer);
-        if let Some(error) = failed {
-            consumer.check(error)?;
+        if let Some((partition, error)) = failed {
+            if let Some(mut reason) = consumer.check(error)? {
+                let next = partition.and_then(|number| self.partitions.get(number)?.next_offset());
+                if let Some(offset) = next {
+                    reason = format!("at offset {offset}: {reason}");
+                }
+                self.obstacles.add(partition, reason);
+            }
         } else if received == 0 && !counted {
             std::thread::park_timeout(POLL);
             // Silence of those who take the tweets is not silence of the topic.
@@ -265,19 +302,24 @@ impl Reader {
                 self.add_quiet(POLL);
             }
         }
+        if let Some(state) = self.obstacles.state() {
+            self.shared.set_state(state);
+        }
         self.check_lag(consumer, received)
     }
 
     /// Records how far each partition is counted.
-    fn measure_lag(&self, consumer: &Consumer) {
+    fn measure_lag(&mut self, consumer: &Consumer) {
         let mut progress = locked(&self.shared.progress);
         for (number, partition) in (0..).zip(self.partitions.iter()) {
             let is_done = partition.is_done();
             // Where nothing was read, the position is known only at the end, as in an empty partition.
             let start = || consumer.end(number).filter(|_| is_done);
             if let Some(position) = partition.resume.position().or_else(start) {
+                let open = consumer.open_transaction(number).filter(|_| is_done);
+                self.obstacles.watch_transaction(index(number), open);
                 // The embedded broker may report an end that is one too large.
-                let end = match is_done {
+                let end = match is_done && open.is_none() {
                     true => Some(position),
                     false => consumer.end(number),
                 };
@@ -317,21 +359,31 @@ impl Reader {
     }
 
     /// Scores a batch, and adds it to the pending records.
-    fn add_pending(&mut self, batch: &[(usize, BorrowedMessage<'_>)]) -> Result<(), ConsumerError> {
+    fn add_pending(
+        &mut self,
+        consumer: &Consumer,
+        batch: &[(usize, BorrowedMessage<'_>)],
+    ) -> Result<(), ConsumerError> {
         let outcomes = self.scoring.score(batch);
+        let mut missed = 0;
         for ((number, message), outcome) in batch.iter().zip(outcomes) {
             let Some(partition) = self.partitions.get(*number) else {
                 continue;
             };
+            let run = self.runs.trusted(RunId::of(message), consumer);
             let record = PendingRecord {
                 position: Position::of(message),
-                run: RunId::of(message),
+                run: run.map_err(ConsumerError::BrokerLost)?,
                 outcome,
                 size: message.payload_len(),
             };
-            if !partition.push(record) {
-                return Err(ConsumerError::OtherLog);
+            match partition.push(record) {
+                Ok(gap) => missed += gap,
+                Err(OtherLog) => return Err(ConsumerError::OtherLog),
             }
+        }
+        if missed > 0 {
+            locked(&self.shared.progress).uncounted.missed += missed;
         }
         Ok(())
     }

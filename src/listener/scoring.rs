@@ -68,6 +68,10 @@ impl Scoring {
         }
     }
 
+    pub(super) fn content(&self) -> Content {
+        self.content
+    }
+
     /// Returns how many messages of each partition the next batch may have.
     pub(super) fn limit(&self) -> usize {
         self.limit.0

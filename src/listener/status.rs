@@ -2,7 +2,7 @@
 
 use super::progress::{Progress, State, Uncounted};
 use crate::display::{Card, shorten, thousands};
-use crate::kafka::PartitionLag;
+use crate::kafka::{COMPACTED, PartitionLag};
 use crate::sentiment::Scored;
 use crate::trajectory::Sum;
 use jiff::Timestamp;
@@ -27,6 +27,10 @@ pub struct ListenerStatus {
     pub most_negative: Option<Scored>,
     /// The state of the listener.
     pub state: State,
+    /// Why the listener did not read when it ended; `None` if it did, and while it runs.
+    pub unread: Option<String>,
+    /// Whether the topic is compacted: Kafka removes all but the newest tweet of each author from it.
+    pub is_compacted: bool,
     /// Since when the broker is away; `None` while the listener is connected.
     pub away_since: Option<Timestamp>,
     /// How far the listener is behind the end of each partition.
@@ -49,6 +53,8 @@ impl ListenerStatus {
             most_positive: extremes.map(|(most, _)| most.clone()),
             most_negative: extremes.map(|(_, most)| most.clone()),
             state: progress.state.clone(),
+            unread: progress.unread.clone(),
+            is_compacted: progress.is_compacted,
             away_since: progress.away_since,
             lag: progress.lag.read(),
         }
@@ -67,6 +73,8 @@ impl ListenerStatus {
         json["earlier_runs"] = json!(self.uncounted.earlier_runs);
         json["lag"] = json!(self.lag);
         json["away_since"] = json!(self.away_since);
+        json["state"] = json!(self.state);
+        json["unread"] = json!(self.unread);
         json
     }
 
@@ -76,6 +84,7 @@ impl ListenerStatus {
             State::Waiting(reason) => format!("waiting: {reason}"),
             State::Connected => "listening".into(),
             State::Reconnecting(reason) => format!("reconnecting: {reason}"),
+            State::Blocked(reason) => format!("cannot read on: {reason}"),
             State::Ended => "ended".into(),
             State::Failed(error) => format!("failed: {error}"),
         };
@@ -86,6 +95,9 @@ impl ListenerStatus {
         let mut card = Card::new(&title).row("state", &state);
         if let Some(since) = self.away_since {
             card = card.row("broker away since", &format!("{since:.0}"));
+        }
+        if self.is_compacted {
+            card = card.row("warning", COMPACTED);
         }
         for lag in &self.lag {
             card = card.row(&format!("partition {}", lag.partition), &lag.to_string());
@@ -129,6 +141,7 @@ impl std::fmt::Display for ListenerStatus {
         match &self.state {
             State::Waiting(reason) => return write!(f, "waiting: {}", shorten(reason, 120)),
             State::Reconnecting(reason) => write!(f, "reconnecting ({}): ", shorten(reason, 60))?,
+            State::Blocked(reason) => write!(f, "cannot read on ({}): ", shorten(reason, 120))?,
             State::Failed(error) => write!(f, "FAILED ({}): ", shorten(error, 120))?,
             State::Connected | State::Ended => {}
         }

@@ -11,13 +11,15 @@ const labels = {
   waiting: "waiting for Kafka",
   connected: "connected",
   reconnecting: "reconnecting to Kafka …",
+  blocked: "cannot read on",
   ended: "the listener has ended",
   failed: "the listener has failed",
 };
 
 export function showState({ is, reason }, text = labels[is]) {
   byId("state").dataset.is = is;
-  setText(byId("state"), text);
+  // Whoever waits for tweets that do not come needs the reason at once.
+  setText(byId("state"), is === "blocked" ? `${text}: ${reason}` : text);
   byId("state").title = reason ?? "";
 }
 
@@ -48,7 +50,7 @@ function announce(listener, description) {
 function showUncounted({ generation, uncounted }) {
   const { skipped, duplicate, missed, earlier_runs } = uncounted;
   const total = Object.values(skipped).reduce((a, b) => a + b, 0);
-  const others = [[duplicate, "duplicates"], [missed, "removed by retention before they were read"], [earlier_runs, "of earlier runs"]];
+  const others = [[duplicate, "duplicates"], [missed, "removed by the broker before they were read"], [earlier_runs, "of earlier runs"]];
   const shown = others.filter(([count]) => count > 0).map(([count, reason]) => `${whole(count)} ${reason}`);
   byId("uncounted").hidden = shown.length === 0;
   setText(byId("uncounted"), "Not counted: " + shown.join(", "));

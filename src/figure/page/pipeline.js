@@ -41,8 +41,8 @@ export function showPipeline(listener, connected) {
   const away = listener.away_since !== null;
   const { is, reason } = listener.state;
   const over = is === "ended" || is === "failed";
-  part("at-listener", { connected: "works", ended: "ended", failed: "broken" }[is] ?? "waiting",
-    { connected: "reads", ended: "has ended", failed: `failed: ${reason}`, waiting: "waits for Kafka", reconnecting: "reconnects" }[is], perSecond(listener.rate));
+  part("at-listener", { connected: "works", ended: "ended", failed: "broken", blocked: "broken" }[is] ?? "waiting",
+    { connected: "reads", ended: "has ended", failed: `failed: ${reason}`, waiting: "waits for Kafka", reconnecting: "reconnects", blocked: "cannot read on" }[is], perSecond(listener.rate));
   const written = listener.lag.reduce((sum, one) => sum + one.write_rate, 0);
   const partitions = listener.lag.length;
   part("at-topic", over ? "unknown" : away ? "broken" : "works",

@@ -1,0 +1,121 @@
+//! What keeps a connected listener from reading on: a batch that cannot be read, a permission that is
+//! missing, or a transaction of another program that stays open.
+
+use super::progress::State;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// An open transaction is an obstacle after this long. Most end within milliseconds.
+const TRANSACTION_LIMIT: Duration = Duration::from_secs(3);
+/// An error that belongs to no partition is over when it has not come again for this long.
+const GENERAL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The obstacles at the moment, by partition.
+#[derive(Default)]
+pub(super) struct Obstacles {
+    partitions: BTreeMap<usize, String>,
+    general: Option<(String, Instant)>,
+    /// The offset of the open transaction that each partition waits for, and since when.
+    transactions: BTreeMap<usize, (i64, Instant)>,
+    was_blocked: bool,
+}
+
+impl Obstacles {
+    /// Adds the reason why a partition, or the whole consumer, cannot read on.
+    pub(super) fn add(&mut self, partition: Option<usize>, reason: String) {
+        let known = match partition {
+            Some(number) => self.partitions.insert(number, reason.clone()),
+            None => {
+                let known = self.general.replace((reason.clone(), Instant::now()));
+                known.map(|(reason, _)| reason)
+            }
+        };
+        // librdkafka repeats the error with each attempt.
+        if known.as_ref() != Some(&reason) {
+            tracing::warn!(reason, "the listener cannot read on");
+        }
+    }
+
+    /// Records that a message of the partition has come.
+    pub(super) fn remove(&mut self, partition: usize) {
+        self.partitions.remove(&partition);
+    }
+
+    /// Records at which offset a partition waits for the end of a transaction, if it does.
+    pub(super) fn watch_transaction(&mut self, partition: usize, open: Option<i64>) {
+        match open {
+            None => {
+                self.transactions.remove(&partition);
+            }
+            Some(offset) => {
+                let known = self.transactions.entry(partition);
+                let (at, since) = known.or_insert((offset, Instant::now()));
+                if *at != offset {
+                    (*at, *since) = (offset, Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Returns the state of the listener if it is blocked or has just been.
+    pub(super) fn state(&mut self) -> Option<State> {
+        if self.is_clear() && !self.was_blocked {
+            return None;
+        }
+        self.general.take_if(|(_, at)| at.elapsed() > GENERAL_LIMIT);
+        let mut transactions = self.transactions.iter();
+        let long_open = transactions.find(|(_, (_, since))| since.elapsed() > TRANSACTION_LIMIT);
+        let failed = self.partitions.iter().next();
+        let reason = failed
+            .map(|(number, reason)| format!("partition {number}: {reason}"))
+            .or_else(|| self.general.as_ref().map(|(reason, _)| reason.clone()))
+            .or_else(|| {
+                let (number, (offset, _)) = long_open?;
+                Some(format!(
+                    "partition {number}: waits at offset {offset} for the end of another program's \
+                     transaction"
+                ))
+            });
+        let was_blocked = std::mem::replace(&mut self.was_blocked, reason.is_some());
+        match reason {
+            Some(reason) => Some(State::Blocked(reason)),
+            None => was_blocked.then_some(State::Connected),
+        }
+    }
+
+    fn is_clear(&self) -> bool {
+        self.partitions.is_empty() && self.general.is_none() && self.transactions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obstacle_lasts_until_a_message_of_its_partition_comes() {
+        let mut obstacles = Obstacles::default();
+        assert_eq!(obstacles.state(), None);
+        obstacles.add(Some(1), "unreadable".into());
+        let blocked = State::Blocked("partition 1: unreadable".into());
+        assert_eq!(obstacles.state(), Some(blocked.clone()));
+        obstacles.remove(0);
+        assert_eq!(obstacles.state(), Some(blocked));
+        obstacles.remove(1);
+        assert_eq!(obstacles.state(), Some(State::Connected));
+        assert_eq!(obstacles.state(), None);
+    }
+
+    #[test]
+    fn a_short_transaction_is_no_obstacle() {
+        let mut obstacles = Obstacles::default();
+        obstacles.watch_transaction(0, Some(7));
+        assert_eq!(obstacles.state(), None);
+        let long_ago = Instant::now() - 2 * TRANSACTION_LIMIT;
+        obstacles.transactions.insert(0, (7, long_ago));
+        obstacles.watch_transaction(0, Some(7));
+        assert!(matches!(obstacles.state(), Some(State::Blocked(_))));
+        obstacles.watch_transaction(0, Some(9));
+        assert_eq!(obstacles.state(), Some(State::Connected));
+    }
+}
