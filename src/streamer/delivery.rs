@@ -1,21 +1,25 @@
 //! The producer, and its delivery reports: which tweets does the broker have?
 
 use super::dead_letter::DeadLetters;
-use crate::kafka::Client;
+use super::rivals::StatusOffsets;
+use crate::kafka::{Client, METADATA_INTERVAL_MS, Topic};
 use crate::runtime::locked;
 use crate::{Error, Result};
-use rdkafka::ClientContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::{ClientContext, Statistics};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The time for which the producer retries a message. Then the message counts as failed.
 const MESSAGE_TIMEOUT_MS: &str = "300000";
-/// How long the end of a stream waits until the broker has confirmed the messages in flight.
+/// How long the end of a stream waits for the next confirmation of the messages in flight. While the
+/// broker throttles this client, it waits longer.
 const FLUSH_LIMIT: Duration = Duration::from_secs(10);
+/// How often librdkafka reports whether the broker throttles this client, in milliseconds.
+const STATISTICS_INTERVAL_MS: &str = "1000";
 /// How long the end of a stream waits for the next delivery report after it has given up the
 /// messages in flight.
 const REPORT_LIMIT: Duration = Duration::from_secs(30);
@@ -25,19 +29,56 @@ pub(super) type TweetProducer = ThreadedProducer<DeliveryReports>;
 
 /// What the delivery reports say.
 pub(super) struct Deliveries {
-    counts: Mutex<DeliveryCounts>,
+    /// The topic and the broker's address, for errors.
+    topic: String,
+    address: String,
+    state: Mutex<State>,
+    status_offsets: StatusOffsets,
     dead_letters: DeadLetters,
 }
 
+/// A tweet that the broker has refused for a reason that may pass: the topic is missing, or this client
+/// may not write to it. It is sent again, like the tweets that wait for a broker that is away.
+pub(super) struct HeldTweet {
+    pub(super) key: Vec<u8>,
+    pub(super) message: Vec<u8>,
+}
+
+/// The broker delays this client, because it has exceeded its quota.
+struct Throttled {
+    delay: Duration,
+    until: Instant,
+}
+
 #[derive(Default)]
-struct DeliveryCounts {
+struct State {
     sent: u64,
     failed: u64,
+    held: Vec<HeldTweet>,
+    /// The number of outcomes when the held tweets were last sent again. Until the next outcome it is
+    /// unknown whether the broker accepts tweets.
+    probed_at: Option<u64>,
+    throttled: Option<Throttled>,
+    /// Whether the stream ends. A tweet that is refused then fails.
+    is_ending: bool,
     /// Why the last message failed.
     last_error: Option<String>,
     /// The last connection error, and how many tweets were sent then. Once more are sent, the
     /// connection works again.
     connection_error: Option<(String, u64)>,
+}
+
+impl State {
+    fn outcomes(&self) -> u64 {
+        self.sent + self.failed
+    }
+
+    /// Returns by how much the broker delays this client, if it does.
+    fn throttle_delay(&self) -> Option<Duration> {
+        let throttled = self.throttled.as_ref();
+        let throttled = throttled.filter(|throttled| Instant::now() < throttled.until);
+        throttled.map(|throttled| throttled.delay)
+    }
 }
 
 /// The state of the deliveries at one moment.
@@ -51,25 +92,84 @@ pub(super) struct DeliveryReport {
 }
 
 impl Deliveries {
-    pub(super) fn new(topic: &str) -> Result<Deliveries> {
+    pub(super) fn new(topic: &Topic) -> Result<Deliveries> {
         Ok(Deliveries {
-            counts: Mutex::default(),
-            dead_letters: DeadLetters::new(topic)?,
+            topic: topic.name().into(),
+            address: topic.client().address().into(),
+            state: Mutex::default(),
+            status_offsets: StatusOffsets::default(),
+            dead_letters: DeadLetters::new(topic.name())?,
         })
+    }
+
+    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. It blocks like
+    /// [`fail`](Deliveries::fail).
+    pub(super) fn refuse(&self, key: &[u8], message: &[u8], error: &KafkaError) {
+        use RDKafkaErrorCode as Code;
+        let reason = match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Some(Error::NoTopic {
+                    topic: self.topic.clone(),
+                    address: self.address.clone(),
+                })
+            }
+            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+                Some(Error::Kafka {
+                    action: format!("write to topic {:?}", self.topic),
+                    reason: error.to_string(),
+                    hint: "ask for the permission to write to the topic; until then the stream waits",
+                })
+            }
+            _ => None,
+        };
+        let mut state = locked(&self.state);
+        if let Some(reason) = reason.filter(|_| !state.is_ending) {
+            state.last_error = Some(reason.to_string());
+            state.held.push(HeldTweet {
+                key: key.to_vec(),
+                message: message.to_vec(),
+            });
+        } else {
+            drop(state);
+            self.fail(message, format!("Kafka did not accept a tweet: {error}"));
+        }
+    }
+
+    /// Returns the held tweets, to send them again.
+    pub(super) fn take_held(&self) -> Vec<HeldTweet> {
+        let mut state = locked(&self.state);
+        if !state.held.is_empty() {
+            state.probed_at = Some(state.outcomes());
+        }
+        std::mem::take(&mut state.held)
+    }
+
+    /// Returns whether the source must wait: the broker refuses tweets or throttles this client.
+    pub(super) fn is_held_back(&self) -> bool {
+        let mut state = locked(&self.state);
+        if state.probed_at.is_some_and(|at| at != state.outcomes()) {
+            state.probed_at = None;
+        }
+        !state.held.is_empty() || state.probed_at.is_some() || state.throttle_delay().is_some()
+    }
+
+    pub(super) fn status_offsets(&self) -> &StatusOffsets {
+        &self.status_offsets
     }
 
     /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
     /// slower than the failures; no lock is held meanwhile.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
         self.dead_letters.add(message);
-        let mut counts = locked(&self.counts);
+        let mut counts = locked(&self.state);
         counts.failed += 1;
         counts.last_error = Some(reason);
     }
 
     pub(super) fn report(&self) -> DeliveryReport {
         let (dead_letter_file, file_error) = self.dead_letters.status();
-        let counts = locked(&self.counts);
+        let counts = locked(&self.state);
+        let delay = counts.throttle_delay();
         let error = counts.connection_error.as_ref();
         let still_down = error.filter(|(_, sent)| *sent == counts.sent);
         DeliveryReport {
@@ -77,13 +177,26 @@ impl Deliveries {
             failed: counts.failed,
             dead_letter_file,
             last_error: file_error.or(counts.last_error.clone()),
-            connection_error: still_down.map(|(reason, _)| {
-                format!(
-                    "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a \
-                     broker from `make kafka-start`)"
-                )
-            }),
+            connection_error: still_down
+                .map(|(reason, _)| {
+                    format!(
+                        "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a \
+                         broker from `make kafka-start`)"
+                    )
+                })
+                .or_else(|| {
+                    let seconds = delay?.as_secs_f64();
+                    Some(format!(
+                        "Kafka throttles this client, which has exceeded its quota: a request waits \
+                         {seconds:.1} s"
+                    ))
+                }),
         }
+    }
+
+    /// Lets a tweet that the broker refuses fail from now on, because the stream ends.
+    pub(super) fn end(&self) {
+        locked(&self.state).is_ending = true;
     }
 
     /// Ends the deliveries: every message is confirmed, or in the dead-letter file. It blocks until
@@ -91,7 +204,7 @@ impl Deliveries {
     ///
     /// Returns why a part of the messages has neither, if that is so.
     pub(super) fn finish(&self, producer: &TweetProducer) -> Option<String> {
-        let flushed = producer.flush(FLUSH_LIMIT);
+        let flushed = self.flush(producer);
         // What is not confirmed by now fails, tweet by tweet.
         producer.purge(PurgeConfig::default().queue().inflight());
         let mut in_flight = producer.in_flight_count();
@@ -112,9 +225,26 @@ impl Deliveries {
             let error = flushed.err()?;
             let seconds = FLUSH_LIMIT.as_secs();
             Some(format!(
-                "the broker did not confirm all tweets within {seconds} s after the end: {error}"
+                "the broker confirmed no tweet for {seconds} s after the end: {error}"
             ))
         })
+    }
+
+    /// Waits until the broker has confirmed every message, as long as it confirms some or throttles.
+    fn flush(&self, producer: &TweetProducer) -> Result<(), KafkaError> {
+        let mut in_flight = producer.in_flight_count();
+        let mut deadline = Instant::now() + FLUSH_LIMIT;
+        loop {
+            let flushed = producer.flush(Duration::from_millis(200));
+            if flushed.is_ok() || Instant::now() > deadline {
+                return flushed;
+            }
+            let delay = locked(&self.state).throttle_delay();
+            if producer.in_flight_count() < in_flight || delay.is_some() {
+                in_flight = producer.in_flight_count();
+                deadline = Instant::now() + FLUSH_LIMIT;
+            }
+        }
     }
 }
 
@@ -124,8 +254,22 @@ pub(super) struct DeliveryReports(Arc<Deliveries>);
 impl ClientContext for DeliveryReports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer error");
-        let mut counts = locked(&self.0.counts);
+        let mut counts = locked(&self.0.state);
         counts.connection_error = Some((reason.to_owned(), counts.sent));
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let brokers = statistics.brokers.values();
+        let delays = brokers.filter_map(|broker| Some(broker.throttle.as_ref()?.max));
+        let delay = delays.max().and_then(|millis| u64::try_from(millis).ok());
+        if let Some(millis) = delay.filter(|millis| *millis > 0) {
+            let delay = Duration::from_millis(millis);
+            tracing::info!(?delay, "Kafka throttles this client");
+            locked(&self.0.state).throttled = Some(Throttled {
+                delay,
+                until: Instant::now() + delay,
+            });
+        }
     }
 }
 
@@ -135,11 +279,13 @@ impl ProducerContext for DeliveryReports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, tweets: usize) {
         match result {
-            _ if tweets == 0 => {}
-            Ok(_) => locked(&self.0.counts).sent += 1,
+            Ok(status) if tweets == 0 => self.0.status_offsets.add(status.offset()),
+            Err(_) if tweets == 0 => {}
+            Ok(_) => locked(&self.0.state).sent += 1,
             Err((error, message)) => {
-                let reason = format!("Kafka did not accept a tweet: {error}");
-                self.0.fail(message.payload().unwrap_or_default(), reason);
+                let key = message.key().unwrap_or_default();
+                let message = message.payload().unwrap_or_default();
+                self.0.refuse(key, message, error);
             }
         }
     }
@@ -160,6 +306,10 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
         .set("queue.buffering.max.kbytes", "65536")
         .set("message.timeout.ms", MESSAGE_TIMEOUT_MS)
         .set("message.max.bytes", "1100000")
+        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
+        .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
+        // A topic that was deleted is noticed after this long, and not after half a minute.
+        .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS)
         .create_with_context(DeliveryReports(deliveries))
         .map_err(|error| Error::Kafka {
             action: "create a producer".into(),

@@ -11,6 +11,7 @@ mod dead_letter;
 mod delivery;
 mod line_file;
 mod progress;
+mod rivals;
 mod saver;
 mod status;
 mod status_message;
@@ -198,9 +199,9 @@ impl Streaming {
         self.running.0.wait(limit) == Waited::Done
     }
 
-    /// Ends the stream, waits up to 10 seconds until the broker has confirmed the tweets in flight,
-    /// and returns the final status. A tweet without a confirmation counts as failed, and is in the
-    /// dead-letter file. An interrupt ends the wait; the stream then ends by itself.
+    /// Ends the stream, waits until the broker has confirmed the tweets in flight, and returns the final
+    /// status. The wait ends when the broker has confirmed nothing for 10 seconds and does not throttle
+    /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An interrupt ends the wait; the stream then ends by itself.
     pub fn stop(&self) -> StreamerStatus {
         if self.running.0.stop() == Waited::Interrupted {
             println!("interrupted; the stream is still ending: `streaming` shows its status");

@@ -52,7 +52,7 @@ impl Shared {
             source: source.name(),
             started: Instant::now(),
             time_span,
-            deliveries: Arc::new(Deliveries::new(topic.name())?),
+            deliveries: Arc::new(Deliveries::new(topic)?),
             progress: Mutex::default(),
         })
     }

@@ -2,6 +2,7 @@
 
 use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
+use super::rivals::{Rival, Rivals};
 use super::saver::Saver;
 use super::status::EndReason;
 use super::status_message::StatusMessage;
@@ -25,6 +26,9 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const STATUS_KEY: &str = "streamer";
 /// How long to wait before a tweet is offered again to a full producer queue.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
+/// The pause before tweets that the broker has refused are sent again, and how often it is checked
+/// whether the broker still throttles.
+const HELD_PAUSE: Duration = Duration::from_millis(500);
 /// After how many items the task lets other tasks of its thread run.
 const YIELD_INTERVAL: u32 = 512;
 
@@ -37,6 +41,7 @@ pub(super) struct Task {
     producer: TweetProducer,
     topic: String,
     status_topic: String,
+    rivals: Rivals,
     /// The headers of each message: its run.
     headers: OwnedHeaders,
     shared: Arc<Shared>,
@@ -96,6 +101,7 @@ impl Task {
             producer,
             topic: topic.name().into(),
             status_topic: status_topic(topic.name()),
+            rivals: Rivals::new(topic.client(), topic.name(), topic.run()),
             headers: topic.run().headers(),
             shared,
             message: Vec::new(),
@@ -115,7 +121,7 @@ impl Task {
             Ok(reason) => reason,
             Err(panic) => self.fail(panic.into()),
         };
-        self.finish(reason).await;
+        self.finish(reason, &mut ending).await;
         reason
     }
 
@@ -124,14 +130,22 @@ impl Task {
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut items: u32 = 0;
         loop {
+            let is_held_back = self.shared.deliveries.is_held_back();
             let item = tokio::select! {
                 biased;
                 reason = ending.reached() => return reason,
                 _ = status.tick() => {
-                    send_status(&self.producer, &self.status_topic, &self.shared.status_message());
+                    self.send_status();
+                    if let Some(reason) = self.look_for_rivals().await {
+                        return reason;
+                    }
                     continue;
                 }
-                item = self.source.next() => item,
+                item = next_item(&mut self.source, is_held_back) => item,
+            };
+            let Some(item) = item else {
+                self.send_held(ending).await;
+                continue;
             };
             match item {
                 None => return EndReason::Source,
@@ -152,6 +166,21 @@ impl Task {
             if items.is_multiple_of(YIELD_INTERVAL) {
                 // A source that is always ready would starve the other tasks of this thread.
                 tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Returns the end of the stream if another streamer has begun a newer run.
+    async fn look_for_rivals(&mut self) -> Option<EndReason> {
+        let offsets = self.shared.deliveries.status_offsets();
+        let (rival, error) = self.rivals.look(offsets).await?;
+        match rival {
+            Rival::Newer => Some(self.fail(error)),
+            Rival::Earlier => {
+                tracing::warn!(%error, "two streamers write to the topic");
+                self.shared
+                    .record(|progress| progress.last_error = Some(error.to_string()));
+                None
             }
         }
     }
@@ -179,35 +208,13 @@ impl Task {
         is_new.then_some(tweet)
     }
 
-    /// Passes the tweet to the producer, and waits while the producer's queue is full.
+    /// Passes the tweet to the producer, and saves it.
     async fn send(&mut self, tweet: Tweet, ending: &mut Ending) {
-        tweet.encode_into(&mut self.message);
-        let mut record = BaseRecord::with_opaque_to(&self.topic, 1)
-            .key(&tweet.user)
-            .payload(&self.message)
-            .headers(self.headers.clone());
-        let mut last_try = false;
-        let rejected = loop {
-            match self.producer.send(record) {
-                Ok(()) => break None,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned))
-                    if !last_try =>
-                {
-                    record = returned;
-                    // When the stream ends while the broker does not answer, the tweet is tried once
-                    // more and then fails. Otherwise the end would wait for the broker forever.
-                    tokio::select! {
-                        _ = ending.reached() => last_try = true,
-                        () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
-                    }
-                }
-                Err((error, _)) => break Some(error),
-            }
-        };
-        if let Some(error) = rejected {
-            let reason = format!("the producer rejected a tweet: {error}");
-            // A full disk queue is rare, but blocks: let another thread run the other tasks.
-            tokio::task::block_in_place(|| self.shared.deliveries.fail(&self.message, reason));
+        let mut message = std::mem::take(&mut self.message);
+        tweet.encode_into(&mut message);
+        let is_accepted = self.produce(tweet.user.as_bytes(), &message, ending).await;
+        self.message = message;
+        if !is_accepted {
             return;
         }
         if let Some(saver) = self.saver.as_mut() {
@@ -224,12 +231,63 @@ impl Task {
         });
     }
 
-    async fn finish(self, reason: EndReason) {
+    /// Passes a message to the producer, and waits while the producer's queue is full. Returns whether
+    /// the producer has accepted it. If not, it is held or has failed.
+    async fn produce(&mut self, key: &[u8], message: &[u8], ending: &mut Ending) -> bool {
+        let mut record = BaseRecord::with_opaque_to(&self.topic, 1)
+            .key(key)
+            .payload(message)
+            .headers(self.headers.clone());
+        let mut last_try = false;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return true,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned))
+                    if !last_try =>
+                {
+                    record = returned;
+                    // When the stream ends while the broker does not answer, the tweet is tried once
+                    // more and then fails. Otherwise the end would wait for the broker forever.
+                    tokio::select! {
+                        _ = ending.reached() => last_try = true,
+                        () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
+                    }
+                }
+                Err((error, _)) => {
+                    // A full disk queue is rare, but blocks: let another thread run the other tasks.
+                    tokio::task::block_in_place(|| {
+                        self.shared.deliveries.refuse(key, message, &error);
+                    });
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Sends the held tweets again.
+    async fn send_held(&mut self, ending: &mut Ending) {
+        for held in self.shared.deliveries.take_held() {
+            self.produce(&held.key, &held.message, ending).await;
+        }
+    }
+
+    /// Writes the status for the listener's page. A status matters less than a tweet: when the producer
+    /// has no room for it, the next one follows within a second.
+    fn send_status(&self) {
+        let status = self.shared.status_message();
+        send_status(&self.producer, &self.status_topic, &self.headers, &status);
+    }
+
+    async fn finish(mut self, reason: EndReason, ending: &mut Ending) {
+        // What was refused is tried once more, and fails if it is refused again.
+        self.shared.deliveries.end();
+        self.send_held(ending).await;
         let Task {
             source,
             saver,
             producer,
             status_topic,
+            headers,
             shared,
             ..
         } = self;
@@ -244,7 +302,7 @@ impl Task {
             for error in errors.into_iter().flatten() {
                 shared.record(|progress| progress.last_error = Some(error));
             }
-            send_status(&producer, &status_topic, &shared.status_message());
+            send_status(&producer, &status_topic, &headers, &shared.status_message());
             let _ = producer.flush(Duration::from_millis(500));
         });
         if let Err(error) = finishing.await
@@ -255,10 +313,28 @@ impl Task {
     }
 }
 
-/// Writes the status for the listener's page. A status matters less than a tweet: when the producer
-/// has no room for it, the next one follows within a second.
-fn send_status(producer: &TweetProducer, topic: &str, status: &StatusMessage) {
+/// Returns the next item of the source; or, while the source must wait, `None` after a pause.
+///
+/// # Cancel safety
+/// As [`Source::next`].
+async fn next_item(
+    source: &mut Box<dyn Source>,
+    is_held_back: bool,
+) -> Option<Option<Result<Tweet>>> {
+    if is_held_back {
+        tokio::time::sleep(HELD_PAUSE).await;
+        return None;
+    }
+    Some(source.next().await)
+}
+
+fn send_status(
+    producer: &TweetProducer,
+    topic: &str,
+    headers: &OwnedHeaders,
+    status: &StatusMessage,
+) {
     let message = status.encode();
-    let record = BaseRecord::with_opaque_to(topic, 0);
+    let record = BaseRecord::with_opaque_to(topic, 0).headers(headers.clone());
     let _ = producer.send(record.key(STATUS_KEY).payload(&message));
 }

@@ -1,0 +1,118 @@
+//! Other streamers that write to the same topic.
+//!
+//! A listener counts the newest run of a topic only. A streamer that did not join the run of another
+//! one therefore makes the other's tweets worthless, and both must be told. Each streamer writes its
+//! status, marked with its run, to the status topic once a second. The offsets in the delivery reports
+//! of its own messages show whether another streamer has written in between. Only then is the status
+//! topic read.
+
+use crate::kafka::{Client, RunId, newest_status_runs};
+use crate::runtime::locked;
+use crate::{Error, Result};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// How often the status topic is read while another streamer writes to it.
+const INTERVAL: Duration = Duration::from_secs(3);
+
+/// The offsets of the own messages in the status topic.
+#[derive(Default)]
+pub(super) struct StatusOffsets(Mutex<Offsets>);
+
+#[derive(Default)]
+struct Offsets {
+    last: Option<i64>,
+    /// Whether the status topic has messages between the own ones.
+    are_interleaved: bool,
+}
+
+impl StatusOffsets {
+    /// Records the offset of the newest own message.
+    pub(super) fn add(&self, offset: i64) {
+        let mut offsets = locked(&self.0);
+        offsets.are_interleaved |= offsets.last.is_some_and(|last| offset > last + 1);
+        offsets.last = Some(offset);
+    }
+
+    /// Returns whether another streamer has written since the last call.
+    fn take_interleaved(&self) -> bool {
+        std::mem::take(&mut locked(&self.0).are_interleaved)
+    }
+}
+
+/// What another streamer means for this one.
+pub(super) enum Rival {
+    /// It has begun a newer run: no tweet of this streamer is counted any longer.
+    Newer,
+    /// It has written to an earlier run since this streamer started: its tweets are not counted.
+    Earlier,
+}
+
+/// Looks for other streamers.
+pub(super) struct Rivals {
+    client: Arc<Client>,
+    topic: String,
+    run: RunId,
+    started: Timestamp,
+    checked: Option<Instant>,
+    check: Option<JoinHandle<Result<Option<Rival>>>>,
+}
+
+impl Rivals {
+    pub(super) fn new(client: &Arc<Client>, topic: &str, run: RunId) -> Rivals {
+        Rivals {
+            client: client.clone(),
+            topic: topic.into(),
+            run,
+            started: Timestamp::now(),
+            checked: None,
+            check: None,
+        }
+    }
+
+    /// Returns the error of a rival that was found. It starts to look for one if the offsets show that
+    /// there may be one, and does not wait.
+    pub(super) async fn look(&mut self, offsets: &StatusOffsets) -> Option<(Rival, Error)> {
+        if let Some(check) = self.check.take_if(|check| check.is_finished()) {
+            // A check that fails is repeated, because the other streamer goes on.
+            let rival = check.await.ok()?.ok()??;
+            let error = self.error(&rival);
+            return Some((rival, error));
+        }
+        let is_due = self.checked.is_none_or(|at| at.elapsed() > INTERVAL);
+        if self.check.is_none() && is_due && offsets.take_interleaved() {
+            self.checked = Some(Instant::now());
+            let (client, topic) = (self.client.clone(), self.topic.clone());
+            let (run, started) = (self.run, self.started.as_millisecond());
+            self.check = Some(tokio::task::spawn_blocking(move || {
+                let runs = newest_status_runs(&client, &topic)?;
+                let is_earlier =
+                    |(other, written): &(RunId, i64)| *other < run && *written > started;
+                Ok(if runs.iter().any(|(other, _)| *other > run) {
+                    Some(Rival::Newer)
+                } else {
+                    runs.iter().any(is_earlier).then_some(Rival::Earlier)
+                })
+            }));
+        }
+        None
+    }
+
+    fn error(&self, rival: &Rival) -> Error {
+        let reason = match rival {
+            Rival::Newer => {
+                "another streamer has begun a newer run, and only the newest is counted"
+            }
+            Rival::Earlier => "another streamer still writes an earlier run, which is not counted",
+        };
+        Error::Kafka {
+            action: format!("be the only streamer of topic {:?}", self.topic),
+            reason: reason.into(),
+            hint: "to write into one run, start the second streamer with `open_topic` instead of \
+                   `create_topic` (the program's option --join), or use another topic",
+        }
+    }
+}
