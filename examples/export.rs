@@ -57,6 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Ctrl-C ends the program at any time, and each line counts.
         file.flush()?;
     }
-    println!("{}", tweets.listening().status());
-    Ok(())
+    let summary = tweets.listening().status();
+    println!("{summary}");
+    match summary.unread {
+        Some(reason) => Err(format!("the topic was not read to the end: {reason}").into()),
+        None => Ok(()),
+    }
 }

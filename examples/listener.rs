@@ -104,8 +104,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         println!("{summary}");
     }
-    match summary.state {
-        State::Failed(error) => Err(error.into()),
+    match (summary.state, summary.unread) {
+        (State::Failed(error), _) => Err(error.into()),
+        (_, Some(reason)) => Err(format!("the topic was not read to the end: {reason}").into()),
         _ => Ok(()),
     }
 }

@@ -50,5 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         println!("{status}");
     }
-    Ok(())
+    match status.last_error {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
 }

@@ -125,9 +125,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         println!("{status}");
     }
-    match (status.ended, status.last_error) {
-        (Some(EndReason::Failed), error) => Err(error.unwrap_or_default().into()),
-        (_, Some(error)) => {
+    let counts = status.counts;
+    let error = status.last_error.unwrap_or_default();
+    match status.ended {
+        Some(EndReason::Failed) => Err(error.into()),
+        _ if counts.failed > 0 => {
+            let file = status.dead_letter_file.unwrap_or_default();
+            let (failed, file) = (counts.failed, file.display());
+            Err(format!("{failed} tweets were not delivered, see {file}: {error}").into())
+        }
+        Some(EndReason::Source) if counts.read == 0 => {
+            let skipped = counts.skipped;
+            Err(format!("the source had no tweet; {skipped} messages were skipped: {error}").into())
+        }
+        _ if !error.is_empty() => {
             eprintln!("last error: {error}");
             Ok(())
         }
