@@ -1,6 +1,7 @@
 //! What the tests share: a real embedded broker for each, and waits for what must happen.
 #![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
 
+pub mod admin;
 pub mod apache;
 
 use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
