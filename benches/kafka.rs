@@ -5,6 +5,8 @@
 //! - `latency [RATE] [SECONDS]`: from the creation of a tweet to the listener;
 //! - `scorers [TWEETS]`: 1, 2 and 4 scorers on 8 partitions;
 //! - `takeover`: one of three scorers is killed; how long until the others have its work;
+//! - `partitions [TWEETS]`: the largest memory of a listener, a scorer and a listener of scores that read
+//!   all tweets of a topic with 1, 8 and 64 partitions;
 //! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, during the run and at its end.
 
 #[path = "../tests/common/mod.rs"]
@@ -31,6 +33,7 @@ fn main() {
         "latency" => latency(&start(), number(50), number(60)),
         "scorers" => scorers(&start(), number(1_000_000)),
         "takeover" => takeover(&start()),
+        "partitions" => partitions(&start(), number(1_000_000)),
         "memory" => memory(&start(), number(5_000_000)),
         _ => println!("kafka: skipped; name a measurement, such as `-- throughput`"),
     }
@@ -161,6 +164,14 @@ impl Program {
         (ticks(11) + ticks(12)) / 100.0
     }
 
+    /// Returns the largest resident memory so far, in MB.
+    fn most_megabytes(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) / 1024
+    }
+
     fn megabytes(&self) -> u64 {
         common::memory(self.0.id())
     }
@@ -260,6 +271,38 @@ fn takeover(kafka: &Kafka) {
         listening.status().total.counted,
         listening.status().uncounted.duplicate
     );
+}
+
+fn partitions(kafka: &Kafka, tweets: u64) {
+    let count = tweets.to_string();
+    for partitions in [1, 8, 64] {
+        let topic = new_topic(kafka, partitions);
+        let to = format!("{}-scores", topic.name());
+        fill(&topic, tweets);
+        // One after another: together they would wait for the processor, and not read as fast.
+        let scores = Listener::scored(kafka, &to).start().unwrap();
+        let all = ["--figure-port", "0", "--count", &count];
+        let of_tweets = [&["--topic", topic.name()], &all[..]].concat();
+        let of_scores = [&["--scored", "--topic", &to], &all[..]].concat();
+        let scorer = ["--topic", topic.name(), "--to", &to, "--group", &to];
+        let programs = [
+            ("listener", "listener", &of_tweets[..]),
+            ("scorer", "scorer", &scorer),
+            ("listener of scores", "listener", &of_scores),
+        ];
+        for (what, name, arguments) in programs {
+            let mut program = Program::start(name, kafka, arguments);
+            let mut most = 0;
+            // A listener ends by its count. A scorer is done when all scores are counted.
+            while program.0.try_wait().unwrap().is_none()
+                && (name == "listener" || scores.status().total.counted < tweets)
+            {
+                most = most.max(program.most_megabytes());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            println!("{partitions} partitions: {what} at most {most} MB");
+        }
+    }
 }
 
 fn memory(kafka: &Kafka, tweets: u64) {
