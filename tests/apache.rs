@@ -428,7 +428,7 @@ fn messages_that_retention_removed_before_they_were_read_are_counted() {
     assert!(
         summary
             .to_string()
-            .contains("missed (removed by retention)"),
+            .contains("missed (removed by the broker)"),
         "{summary}"
     );
     let start = Instant::now();

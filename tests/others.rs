@@ -4,66 +4,21 @@
 #[macro_use]
 mod common;
 
-use common::admin::{Operation, WITH_PERMISSIONS, allow, deny, limit_writes};
+use common::admin::{
+    Operation, WITH_PERMISSIONS, add_partitions, allow, create_compacted, delete_topic, deny,
+    limit_writes, messages, producer,
+};
 use common::apache::{Apache, shared};
 use common::*;
 use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::EndReason;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use std::collections::BTreeSet;
-use std::time::Instant;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer};
 
 on_both_brokers! {
     messages_in_every_codec_are_counted,
     a_forged_run_hides_no_tweet,
-}
-
-fn config(kafka: &Kafka) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka.address());
-    config
-}
-
-/// A producer that retries and duplicates nothing, as other programs have it.
-fn producer(kafka: &Kafka, settings: &[(&str, &str)]) -> BaseProducer {
-    let mut config = config(kafka);
-    config.set("enable.idempotence", "true").set("acks", "all");
-    for (name, value) in settings {
-        config.set(*name, *value);
-    }
-    config.create().unwrap()
-}
-
-fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
-    config(kafka).create().unwrap()
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
-}
-
-fn create_topic_of_others(kafka: &Kafka, topic: &str, settings: &[(&str, &str)]) {
-    let mut new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
-    for (name, value) in settings {
-        new = new.set(name, value);
-    }
-    let (admin, options) = (admin(kafka), AdminOptions::new());
-    let created = block_on(admin.create_topics([&new], &options));
-    created.unwrap()[0].as_ref().unwrap();
-}
-
-fn add_partitions(kafka: &Kafka, topic: &str, count: usize) {
-    let more = NewPartitions::new(topic, count);
-    let (admin, options) = (admin(kafka), AdminOptions::new());
-    let added = block_on(admin.create_partitions([&more], &options));
-    added.unwrap()[0].as_ref().unwrap();
 }
 
 fn tweet(number: u64) -> Vec<u8> {
@@ -80,41 +35,6 @@ fn write_tweets(kafka: &Kafka, topic: &str, partition: i32, numbers: std::ops::R
         producer.send(record.payload(&tweet)).unwrap();
     }
     producer.flush(LIMIT).unwrap();
-}
-
-/// Reads a topic with a client of its own, from the first message to the end of each partition. Returns
-/// the offsets of the messages, by partition.
-fn messages(kafka: &Kafka, topic: &str) -> BTreeSet<(i32, i64)> {
-    let mut config = config(kafka);
-    config
-        .set("group.id", "counter")
-        .set("enable.partition.eof", "true")
-        .set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
-    let partitions = metadata.topics()[0].partitions();
-    let mut assignment = TopicPartitionList::new();
-    for partition in partitions {
-        let added = assignment.add_partition_offset(topic, partition.id(), Offset::Beginning);
-        added.unwrap();
-    }
-    consumer.assign(&assignment).unwrap();
-    let (mut found, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    let start = Instant::now();
-    while ended.len() < partitions.len() {
-        assert!(start.elapsed() < LIMIT, "{ended:?} of {}", partitions.len());
-        match consumer.poll(Duration::from_millis(100)) {
-            None => {}
-            Some(Ok(message)) => {
-                found.insert((message.partition(), message.offset()));
-            }
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ended.insert(partition);
-            }
-            Some(Err(error)) => panic!("{error}"),
-        }
-    }
-    found
 }
 
 fn messages_in_every_codec_are_counted(kafka: &Kafka, topic: &str) {
@@ -280,12 +200,7 @@ fn tweets_that_compaction_removed_are_missed() {
         return;
     };
     let (kafka, topic) = (apache.kafka(), "compacted");
-    let settings = [
-        ("cleanup.policy", "compact"),
-        ("min.cleanable.dirty.ratio", "0.01"),
-        ("segment.bytes", "1048576"),
-    ];
-    create_topic_of_others(&kafka, topic, &settings);
+    create_compacted(&kafka, topic);
     let early = Listener::new(&kafka, topic).start().unwrap();
     let producer = producer(&kafka, &[]);
     const WRITTEN: u64 = 40_000;
@@ -389,9 +304,7 @@ fn a_deleted_topic_is_named() {
     let demo = Demo::default().rate(200.0).unwrap();
     let streaming = Streamer::new(&target).start(demo).unwrap();
     until("some tweets", || listening.status().total.counted > 100);
-    let (admin, options) = (admin(&kafka), AdminOptions::new());
-    let deleted = block_on(admin.delete_topics(&[topic], &options));
-    deleted.unwrap()[0].as_ref().unwrap();
+    delete_topic(&kafka, topic);
     let gone = "topic \"deleted\" does not exist";
     until(
         "the listener to name it",

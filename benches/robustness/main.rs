@@ -1,7 +1,7 @@
 //! What the project endures: mutated messages, requests and texts, a day of tweets, and killed processes.
 //! Each part checks its claim and fails if it does not hold.
 //!
-//! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes 10 minutes
+//! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes 15 minutes
 //! and writes docs/robustness.md. `-- messages` or another name runs one part, and `-- report` writes the
 //! file from the last run of each.
 
@@ -12,6 +12,7 @@ mod kills;
 mod load;
 mod messages;
 mod mutate;
+mod others;
 mod requests;
 mod texts;
 
@@ -56,12 +57,13 @@ const QUICK: Size = Size {
 
 type Part = (&'static str, fn(Size) -> Vec<Finding>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("messages", messages::run),
     ("requests", requests::run),
     ("texts", texts::run),
     ("day", day::run),
     ("kills", kills::run),
+    ("others", others::run),
 ];
 
 const REPORT: &str = "docs/robustness.md";
@@ -98,7 +100,7 @@ fn main() {
         Some(name) => {
             let part = PARTS.iter().find(|(known, _)| *known == name);
             run(
-                part.expect("a part: messages, requests, texts, day or kills"),
+                part.expect("a part: messages, requests, texts, day, kills or others"),
                 FULL,
             );
         }

@@ -1,9 +1,20 @@
-//! What an administrator of a cluster does and the admin client of rdkafka cannot: permissions and
-//! quotas, as requests in Kafka's protocol (<https://kafka.apache.org/protocol>).
+//! What other people do in a cluster, with clients that have no code of ours. Permissions and quotas,
+//! which rdkafka's admin client lacks, are requests in Kafka's protocol
+//! (<https://kafka.apache.org/protocol>).
 
+use super::LIMIT;
 use live_sentiment::prelude::*;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::BaseProducer;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
@@ -106,4 +117,96 @@ pub fn limit_writes(kafka: &Kafka, bytes_per_second: Option<f64>) {
         .byte(is_removed)
         .byte(0)
         .send(kafka, ALTER_CLIENT_QUOTAS, 0);
+}
+
+fn config(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka.address());
+    config
+}
+
+/// A producer that retries and duplicates nothing, as other programs have it.
+pub fn producer(kafka: &Kafka, settings: &[(&str, &str)]) -> BaseProducer {
+    let mut config = config(kafka);
+    config.set("enable.idempotence", "true").set("acks", "all");
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config.create().unwrap()
+}
+
+fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
+    config(kafka).create().unwrap()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+/// Creates a topic that is compacted soon after it is written.
+pub fn create_compacted(kafka: &Kafka, topic: &str) {
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1))
+        .set("cleanup.policy", "compact")
+        .set("min.cleanable.dirty.ratio", "0.01")
+        .set("segment.bytes", "1048576");
+    let (admin, options) = (admin(kafka), AdminOptions::new());
+    let created = block_on(admin.create_topics([&new], &options));
+    created.unwrap()[0].as_ref().unwrap();
+}
+
+pub fn add_partitions(kafka: &Kafka, topic: &str, count: usize) {
+    let more = NewPartitions::new(topic, count);
+    let (admin, options) = (admin(kafka), AdminOptions::new());
+    let added = block_on(admin.create_partitions([&more], &options));
+    added.unwrap()[0].as_ref().unwrap();
+}
+
+/// Reads a topic with a client of its own, from the first message to the end of each partition. Returns
+/// the offsets of the messages, by partition.
+pub fn messages(kafka: &Kafka, topic: &str) -> BTreeSet<(i32, i64)> {
+    let mut config = config(kafka);
+    config
+        .set("group.id", "counter")
+        .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
+    let partitions = metadata.topics()[0].partitions();
+    let mut assignment = TopicPartitionList::new();
+    for partition in partitions {
+        let added = assignment.add_partition_offset(topic, partition.id(), Offset::Beginning);
+        added.unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let (mut found, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    let start = Instant::now();
+    while ended.len() < partitions.len() {
+        assert!(start.elapsed() < LIMIT, "{ended:?} of {}", partitions.len());
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(message)) => {
+                found.insert((message.partition(), message.offset()));
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ended.insert(partition);
+            }
+            Some(Err(error)) => panic!("{error}"),
+        }
+    }
+    found
+}
+
+pub fn delete_topic(kafka: &Kafka, topic: &str) {
+    let (admin, options) = (admin(kafka), AdminOptions::new());
+    let deleted = block_on(admin.delete_topics(&[topic], &options));
+    deleted.unwrap()[0].as_ref().unwrap();
+}
+
+/// Deletes the records of the first partition before an offset.
+pub fn delete_records(kafka: &Kafka, topic: &str, before: i64) {
+    let mut offsets = TopicPartitionList::new();
+    let added = offsets.add_partition_offset(topic, 0, Offset::Offset(before));
+    added.unwrap();
+    let (admin, options) = (admin(kafka), AdminOptions::new());
+    block_on(admin.delete_records(&offsets, &options)).unwrap();
 }

@@ -266,6 +266,10 @@ impl Program {
         Program(command.spawn().unwrap())
     }
 
+    pub fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
