@@ -63,8 +63,8 @@ fn a_forged_run_hides_no_tweet(kafka: &Kafka, topic: &str) {
     let running = Listener::new(kafka, topic).start().unwrap();
     until_counted(&running, 200);
     let producer = producer(kafka, &[]);
-    // The largest identifier, one just above what the topic can have, and one of another length.
-    let forged: [&[u8]; 3] = [&[0xff; 8], &10_000_u64.to_be_bytes(), b"abc"];
+    // The largest identifier, one above what the topic can have, and one of another length.
+    let forged: [&[u8]; 3] = [&[0xff; 8], &1_000_000_u64.to_be_bytes(), b"abc"];
     for (number, run) in (0..).zip(forged) {
         let headers = OwnedHeaders::new().insert(Header {
             key: "run-id",
