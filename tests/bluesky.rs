@@ -215,6 +215,27 @@ fn missing_profiles_do_not_delay_posts() {
 }
 
 #[test]
+fn refused_profiles_are_requested_again() {
+    with_paused_clock(async {
+        let jetstream = Arc::new(Mutex::new(Jetstream {
+            profiles: ProfilesAre::Refused(429),
+            log: posts(1, 1),
+            ..Jetstream::default()
+        }));
+        let mut source = bluesky(&serve(jetstream.clone()).await);
+        source.begin(filter()).await.unwrap();
+        assert_eq!(chosen(&mut source, 1).await[0].followers, None);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        {
+            let mut jetstream = jetstream.lock().unwrap();
+            jetstream.profiles = ProfilesAre::There;
+            jetstream.log.push(Event::Post(0, "bitcoin again".into()));
+        }
+        assert_eq!(chosen(&mut source, 1).await[0].followers, Some(0));
+    });
+}
+
+#[test]
 fn every_frame_is_counted_as_a_post_as_invalid_or_as_another_event() {
     let raw = |text: &str| Event::Raw(text.to_owned());
     let commit = |more: &str| {

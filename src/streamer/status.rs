@@ -43,8 +43,9 @@ pub struct Counts {
 impl Counts {
     /// Returns the number of tweets on their way to the broker.
     pub fn in_flight(&self) -> u64 {
-        let accepted = self.read - self.filtered - self.duplicate;
-        accepted.saturating_sub(self.sent + self.failed)
+        // Counts from a message may contradict each other.
+        let done = [self.filtered, self.duplicate, self.sent, self.failed];
+        done.into_iter().fold(self.read, u64::saturating_sub)
     }
 
     /// Returns the rows of the card. A new count needs a field, a row here, and the statement that
@@ -203,5 +204,23 @@ impl std::fmt::Display for StreamerStatus {
             (None, Some(remaining)) => write!(f, ", {:.0} s remaining", remaining.as_secs_f64()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_another_program_wrote_may_contradict_each_other() {
+        let in_flight = |json: &str| serde_json::from_str::<Counts>(json).unwrap().in_flight();
+        assert_eq!(in_flight(r#"{"read":0,"filtered":5}"#), 0);
+        let most = u64::MAX;
+        let counts = format!(r#"{{"read":{most},"filtered":3,"duplicate":2,"sent":4,"failed":1}}"#);
+        assert_eq!(in_flight(&counts), most - 10);
+        assert_eq!(
+            in_flight(&format!(r#"{{"read":9,"sent":{most},"failed":{most}}}"#)),
+            0
+        );
     }
 }
