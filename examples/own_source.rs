@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 use std::error::Error;
 use tokio::time::{Instant, sleep_until};
 
+/// The maximum of `--pause`.
+const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The posts of an address.
 struct Poll {
     client: reqwest::Client,
@@ -58,7 +61,7 @@ struct Arguments {
     /// Address that returns a JSON list of posts
     #[arg(long)]
     url: String,
-    /// Seconds between two polls
+    /// Seconds between two polls, at most 86400
     #[arg(long, default_value_t = 10.0)]
     pause: f64,
     /// Address of the broker, as host:port [default: KAFKA_BOOTSTRAP_SERVERS or 127.0.0.1:9092]
@@ -72,6 +75,10 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
+    let pause = Duration::try_from_secs_f64(arguments.pause)?;
+    if pause > MAX_PAUSE {
+        return Err("--pause is at most 86400 seconds".into());
+    }
     // reqwest is compiled without a TLS provider of its own.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kafka = common::connect(arguments.bootstrap.as_deref())?;
@@ -81,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .timeout(Duration::from_secs(10))
             .build()?,
         url: arguments.url,
-        pause: Duration::try_from_secs_f64(arguments.pause)?,
+        pause,
         next_poll: Instant::now(),
         waiting: VecDeque::new(),
     };

@@ -43,7 +43,7 @@ impl Rate {
     pub(crate) fn add_at(&mut self, events: u64, elapsed: Duration) {
         let second = elapsed.as_secs();
         match self.seconds.back_mut() {
-            Some((last, count)) if *last == second => *count += events,
+            Some((last, count)) if *last == second => *count = count.saturating_add(events),
             _ => self.seconds.push_back((second, events)),
         }
         let is_old = |(first, _): &(u64, u64)| first + SECONDS < second;
@@ -58,7 +58,7 @@ impl Rate {
         let window = now.min(Duration::from_secs(SECONDS));
         let since = now.as_secs().saturating_sub(SECONDS - 1);
         let recent = self.seconds.iter().filter(|(second, _)| *second >= since);
-        let events: u64 = recent.map(|(_, count)| count).sum();
-        events as f64 / window.as_secs_f64().max(1.0)
+        let counts = recent.map(|(_, count)| *count);
+        counts.fold(0, u64::saturating_add) as f64 / window.as_secs_f64().max(1.0)
     }
 }

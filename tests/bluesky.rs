@@ -99,7 +99,7 @@ fn posts_have_the_follower_count_of_their_author_in_every_version() {
 
 #[test]
 fn every_post_arrives_once_although_the_stream_breaks_again_and_again() {
-    const POSTS: u64 = 6_000;
+    const POSTS: u64 = 600;
     for speaks in [Speaks::V2, Speaks::V1] {
         let (_runtime, jetstream, base) = server(Jetstream {
             speaks,
@@ -215,6 +215,27 @@ fn missing_profiles_do_not_delay_posts() {
 }
 
 #[test]
+fn refused_profiles_are_requested_again() {
+    with_paused_clock(async {
+        let jetstream = Arc::new(Mutex::new(Jetstream {
+            profiles: ProfilesAre::Refused(429),
+            log: posts(1, 1),
+            ..Jetstream::default()
+        }));
+        let mut source = bluesky(&serve(jetstream.clone()).await);
+        source.begin(filter()).await.unwrap();
+        assert_eq!(chosen(&mut source, 1).await[0].followers, None);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        {
+            let mut jetstream = jetstream.lock().unwrap();
+            jetstream.profiles = ProfilesAre::There;
+            jetstream.log.push(Event::Post(0, "bitcoin again".into()));
+        }
+        assert_eq!(chosen(&mut source, 1).await[0].followers, Some(0));
+    });
+}
+
+#[test]
 fn every_frame_is_counted_as_a_post_as_invalid_or_as_another_event() {
     let raw = |text: &str| Event::Raw(text.to_owned());
     let commit = |more: &str| {
@@ -325,6 +346,42 @@ fn errors_silence_and_rejections_lead_to_a_reconnect() {
         );
         let reason = watch.now().last_reason.unwrap();
         assert!(reason.contains("no data for 30 s"), "{reason}");
+    });
+}
+
+#[test]
+fn connections_that_soon_break_are_reconnected_after_growing_pauses() {
+    with_paused_clock(async {
+        let jetstream = Arc::new(Mutex::new(Jetstream {
+            log: posts(600, 5),
+            cut_after: Some(20),
+            ..Jetstream::default()
+        }));
+        let mut source = bluesky(&serve(jetstream.clone()).await);
+        source.begin(filter()).await.unwrap();
+        let connected = async |count: usize| {
+            while jetstream.lock().unwrap().connections.len() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let connections = jetstream.lock().unwrap().connections.clone();
+            let pairs = connections.windows(2);
+            pairs
+                .map(|pair| (pair[1].0 - pair[0].0).as_secs_f64())
+                .collect::<Vec<f64>>()
+        };
+        let waits = connected(12).await;
+        for (number, wait) in (1..).zip(&waits) {
+            let least = 0.1 * f64::from(number);
+            assert!((least..1.1 * least + 0.1).contains(wait), "{waits:?}");
+        }
+
+        // A connection that has lasted is reconnected soon.
+        jetstream.lock().unwrap().cut_after = None;
+        connected(13).await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        jetstream.lock().unwrap().generation += 1;
+        let waits = connected(14).await;
+        assert!((20.0..20.2).contains(&waits[12]), "{waits:?}");
     });
 }
 

@@ -7,6 +7,7 @@ use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
 use live_sentiment::source::async_trait;
 use live_sentiment::streamer::EndReason;
+use std::io::Write;
 use std::net::TcpListener;
 use std::process::Command;
 use std::time::Instant;
@@ -409,6 +410,28 @@ fn stopping_a_replay_of_a_pipe_without_a_writer_takes_no_time() {
     let status = streaming.stop();
     assert!(begin.elapsed() < Duration::from_secs(2));
     assert_eq!(status.ended, Some(EndReason::Stopped));
+}
+
+#[test]
+fn a_stream_that_waits_for_its_source_says_so() {
+    let (_kafka, topic) = broker_with_topic();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let streaming = Streamer::new(&topic)
+        .start(Replay::open(&pipe).unwrap())
+        .unwrap();
+    let waiting = || streaming.status().waiting;
+    let long = Duration::from_secs(3);
+    until("a wait", || waiting() > Some(long));
+    let mut writer = std::fs::File::create(&pipe).unwrap();
+    writer.write_all(b"{\"text\":\"at last\"}\n").unwrap();
+    until("the end of the wait", || waiting() < Some(long));
+    drop(writer);
+    assert!(streaming.wait_for(LIMIT));
+    let status = streaming.status();
+    assert_eq!((status.counts.read, status.waiting), (1, None));
 }
 
 #[test]

@@ -54,3 +54,19 @@ fn each_post_of_a_polled_address_is_streamed_once() {
     let status = listening.status();
     assert_eq!((status.total.counted, status.uncounted.duplicate), (5, 0));
 }
+
+#[test]
+fn a_pause_that_no_clock_can_hold_is_refused() {
+    let kafka = broker();
+    let mut program = example("own_source");
+    program.args([
+        "--bootstrap",
+        kafka.address(),
+        "--url",
+        "http://127.0.0.1:1/",
+    ]);
+    let output = program.args(["--pause", "1e19"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--pause is at most"), "{error}");
+    assert!(!output.status.success());
+}

@@ -111,9 +111,11 @@ fn a_rate_limit_is_waited_for_as_long_as_the_server_says() {
     let reset = (now.as_secs() + 100).to_string();
     let told = Plan::Answer(429, vec![("x-rate-limit-reset", reset)], String::new());
     let past = Plan::Answer(429, vec![("x-rate-limit-reset", "5".into())], String::new());
-    let waits = waits(vec![response(429), response(429), past, told]);
-    assert_waits(&waits[..3], &[60.0, 120.0, 240.0]);
-    assert!((95.0..=111.0).contains(&waits[3]), "{waits:?}");
+    let lowest = vec![("x-rate-limit-reset", i64::MIN.to_string())];
+    let lowest = Plan::Answer(429, lowest, String::new());
+    let waits = waits(vec![response(429), response(429), past, lowest, told]);
+    assert_waits(&waits[..4], &[60.0, 120.0, 240.0, 480.0]);
+    assert!((95.0..=111.0).contains(&waits[4]), "{waits:?}");
 }
 
 #[test]

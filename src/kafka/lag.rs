@@ -29,7 +29,8 @@ pub struct PartitionLag {
     /// The number of messages between the two. In a topic that transactions write to, it includes
     /// their markers.
     pub lag: u64,
-    /// The time since the newest message that was read was written. It grows while none comes.
+    /// The time since the newest message that was read was written. It grows while none comes. `None`
+    /// if no message had a time after 1970.
     #[serde(serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// The number of messages read per second, over the last five seconds.
@@ -158,13 +159,15 @@ impl LagMeter {
         // The statistics are older than the position, which may be beyond them.
         let end = end.unwrap_or(meter.end).max(position);
         if !is_new {
-            let growth = |now: i64, before: i64| u64::try_from(now - before).unwrap_or(0);
+            let growth =
+                |now: i64, before: i64| u64::try_from(now.saturating_sub(before)).unwrap_or(0);
             meter.read.add(growth(position, meter.position));
             meter.write.add(growth(end, meter.end));
         }
         meter.position = position;
         meter.end = end;
-        meter.written = written.or(meter.written);
+        // Any program sets the time of its messages. One of 1970 or before means that it is unknown.
+        meter.written = written.filter(|at| *at > 0).or(meter.written);
     }
 
     /// Records the ends of all partitions.
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn the_lag_is_the_distance_to_the_end_and_never_negative() {
         let mut meter = LagMeter::default();
-        meter.record(1, 5, Some(9), Some(0));
+        meter.record(1, 5, Some(9), Some(1));
         assert_eq!(meter.read()[0].lag, 4);
         assert_eq!(meter.read()[0].rate, 0.0);
         // The end is unknown, and the position is beyond the last known one.
@@ -216,5 +219,26 @@ mod tests {
         assert!(lag.rate > 0.0 && lag.age > Some(Duration::from_secs(1_000)));
         meter.retain(|partition| partition != 1);
         assert_eq!(meter.read(), []);
+    }
+
+    #[test]
+    fn an_impossible_timestamp_has_no_age() {
+        for written in [i64::MIN, -1, 0] {
+            let mut meter = LagMeter::default();
+            meter.record(0, 1, Some(1), Some(written));
+            assert_eq!(meter.read()[0].age, None, "{written}");
+        }
+        let mut meter = LagMeter::default();
+        meter.record(0, 1, Some(1), Some(i64::MAX));
+        assert_eq!(meter.read()[0].age, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn offsets_of_another_log_are_no_growth() {
+        let mut meter = LagMeter::default();
+        for (position, end) in [(i64::MIN, 0), (i64::MAX, i64::MAX), (0, 0)].repeat(3) {
+            meter.record(0, position, Some(end), None);
+        }
+        assert!(meter.read()[0].rate >= 0.0);
     }
 }

@@ -179,7 +179,7 @@ impl Listener {
         self
     }
 
-    /// Ends the listener after this time.
+    /// Ends the listener after this time. More than 100 years are no limit.
     pub fn time_span(mut self, time_span: Duration) -> Self {
         self.time_span = Some(time_span);
         self
@@ -225,7 +225,7 @@ impl Listener {
     }
 
     fn start_with(self, output: Output) -> Result<Listening> {
-        let time_span = self.time_span.map(TimeSpan::new).transpose()?;
+        let time_span = TimeSpan::new(self.time_span)?;
         let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
         let config = ReadConfig {
             client: self.client,

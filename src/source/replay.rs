@@ -20,10 +20,18 @@ use tokio::time::Instant;
 
 /// How much of the file is read at once, in bytes.
 const READ_BUFFER: usize = 256 * 1024;
+/// The longest wait for a tweet at the tweets' own pace.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A wait that is longer than this is logged.
+const LONG_WAIT: Duration = Duration::from_secs(60);
 /// How often a named pipe is checked for its first writer.
 const WRITER_POLL: Duration = Duration::from_millis(50);
 
 /// The replay source. It keeps the tweets' own pace unless another is set.
+///
+/// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
+/// further away, in either direction, is sent at once, and the tweets after it keep their distance from
+/// it. So a single wrong date delays nothing, and a file may contain several recordings.
 pub struct Replay {
     path: PathBuf,
     /// A regular file is read on tokio's threads for blocking calls.
@@ -37,12 +45,13 @@ pub struct Replay {
     pace: Pace,
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
-    /// The time of the file's first tweet, and when it was replayed.
+    /// The time of a tweet, and when it was replayed: the first one, or the last one that was more than
+    /// [`MAX_WAIT`] away.
     start: Option<(Timestamp, Instant)>,
     /// When the last tweet was due.
     last: Option<Instant>,
-    /// A tweet that was read and is not due yet.
-    waiting: Option<Tweet>,
+    /// A tweet that was read, and when it is due; `None` means at once.
+    waiting: Option<(Tweet, Option<Instant>)>,
     ended: bool,
     /// How many times the file was replayed before; `None` if it is replayed once only.
     repeats: Option<u64>,
@@ -185,23 +194,33 @@ impl Replay {
         Ok(true)
     }
 
-    /// Returns when the waiting tweet is due; `None` means at once.
-    fn due(&mut self) -> Option<Instant> {
+    /// Returns when a tweet is due that was just read; `None` means at once.
+    fn due(&mut self, tweet: &Tweet) -> Option<Instant> {
         let times = match self.pace {
             Pace::Times(times) => times,
             Pace::Every(gap) => return self.last.map(|last| last + gap),
             Pace::Unlimited => return None,
         };
-        let sent = self
-            .waiting
-            .as_ref()
-            .filter(|tweet| !tweet.has_no_time())?
-            .created_at;
-        let (first, started) = *self.start.get_or_insert_with(|| (sent, Instant::now()));
+        if tweet.has_no_time() {
+            return None;
+        }
+        let (sent, now) = (tweet.created_at, Instant::now());
+        let (first, started) = *self.start.get_or_insert((sent, now));
         let offset = sent.duration_since(first).as_secs_f64() / times;
+        let wait = offset - (now - started).as_secs_f64();
+        if wait.abs() > MAX_WAIT.as_secs_f64() {
+            tracing::debug!(line = self.line, time = %sent, "a tweet is more than a day away");
+            self.start = Some((sent, now));
+            return None;
+        }
+        if wait > LONG_WAIT.as_secs_f64() {
+            tracing::info!(
+                seconds = wait.round(),
+                "waiting for the time of the next tweet"
+            );
+        }
         // A tweet that is older than the first is due at once.
-        let offset = Duration::try_from_secs_f64(offset.max(0.0)).unwrap_or(Duration::MAX);
-        started.checked_add(offset)
+        Some(started + Duration::from_secs_f64(offset.max(0.0)))
     }
 }
 
@@ -240,7 +259,10 @@ impl Source for Replay {
     async fn next(&mut self) -> Option<Result<Tweet>> {
         while self.waiting.is_none() {
             match self.read().await {
-                Some(Ok(tweet)) => self.waiting = Some(tweet),
+                Some(Ok(tweet)) => {
+                    let due = self.due(&tweet);
+                    self.waiting = Some((tweet, due));
+                }
                 Some(Err(error)) => return Some(Err(error)),
                 None => match self.start_again() {
                     Ok(true) => {}
@@ -249,11 +271,10 @@ impl Source for Replay {
                 },
             }
         }
-        let due = self.due();
-        if let Some(due) = due {
+        if let Some((_, Some(due))) = self.waiting {
             tokio::time::sleep_until(due).await;
         }
-        let mut tweet = self.waiting.take()?;
+        let (mut tweet, due) = self.waiting.take()?;
         self.last = Some(due.unwrap_or_else(Instant::now));
         match self.repeats {
             None if tweet.id.is_empty() => {
@@ -377,7 +398,7 @@ mod tests {
         let file = file(
             b"{\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
               {\"text\":\"b\",\"created_at\":\"2026-01-01T00:01:00Z\"}\n\
-              {\"text\":\"back\",\"created_at\":\"2025-01-01T00:00:00Z\"}\n\
+              {\"text\":\"back\",\"created_at\":\"2025-12-31T12:00:00Z\"}\n\
               {\"text\":\"c\",\"created_at\":\"2026-01-01T00:10:00Z\"}\n",
         );
         with_paused_clock(async {
@@ -389,6 +410,33 @@ mod tests {
                 at.push(start.elapsed().as_secs_f64().round());
             }
             assert_eq!(at, [0.0, 6.0, 6.0, 60.0]);
+        });
+    }
+
+    #[test]
+    fn a_tweet_that_is_more_than_a_day_away_is_sent_at_once_and_sets_the_clock() {
+        let file = file(
+            b"{\"text\":\"wrong first date\",\"created_at\":\"2006-01-01T00:00:00Z\"}\n\
+              {\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
+              {\"text\":\"b\",\"created_at\":\"2026-01-01T00:10:00Z\"}\n\
+              {\"text\":\"wrong date\",\"created_at\":\"9999-12-01T00:00:00Z\"}\n\
+              {\"text\":\"c\",\"created_at\":\"2026-01-01T00:20:00Z\"}\n\
+              {\"text\":\"d\",\"created_at\":\"2026-01-01T00:30:00Z\"}\n\
+              {\"text\":\"within a day\",\"created_at\":\"2026-01-10T00:30:00Z\"}\n\
+              {\"text\":\"next recording\",\"created_at\":\"2026-02-01T00:00:00Z\"}\n\
+              {\"text\":\"e\",\"created_at\":\"2026-02-01T00:10:00Z\"}\n",
+        );
+        with_paused_clock(async {
+            let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
+            let start = Instant::now();
+            let mut at = Vec::new();
+            while let Some(tweet) = replay.next().await {
+                tweet.unwrap();
+                at.push(start.elapsed().as_secs());
+            }
+            let pause = 9 * 24 * 360;
+            let later = 120 + pause;
+            assert_eq!(at, [0, 0, 60, 60, 60, 120, later, later, later + 60]);
         });
     }
 

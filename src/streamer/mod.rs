@@ -94,7 +94,7 @@ impl Streamer {
         self
     }
 
-    /// Ends the stream after this time.
+    /// Ends the stream after this time. More than 100 years are no limit.
     pub fn time_span(mut self, time_span: Duration) -> Self {
         self.time_span = Some(time_span);
         self
@@ -140,7 +140,7 @@ impl Streamer {
 
     /// Apart from `start`, so that it is compiled once and not for each type of source.
     fn start_boxed(self, mut source: Box<dyn Source>) -> Result<Streaming> {
-        let time_span = self.time_span.map(TimeSpan::new).transpose()?;
+        let time_span = TimeSpan::new(self.time_span)?;
         let filter = Filter::new(self.tracks, self.languages)?;
         let topic = self.topic.clone();
         let (task, shared) = interrupt::call("start the stream", move || {

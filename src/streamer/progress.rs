@@ -38,6 +38,16 @@ pub(super) struct Progress {
     pub(super) ended: Option<(Instant, EndReason)>,
     /// The number of sent tweets at the last status messages, oldest first.
     recent: VecDeque<(Instant, u64)>,
+    /// How many items had come from the source at the last status message, and when a status message
+    /// first had this number.
+    received: Option<(u64, Instant)>,
+}
+
+impl Progress {
+    /// Returns how many items have come from the source.
+    fn items(&self) -> u64 {
+        self.counts.read + self.counts.skipped
+    }
 }
 
 impl Shared {
@@ -62,13 +72,18 @@ impl Shared {
         change(&mut locked(&self.progress));
     }
 
-    /// Returns the message for the status topic, and takes a sample for the rate.
+    /// Returns the message for the status topic, and takes a sample for the rate and for the wait. The
+    /// task calls it each second while it waits for its source.
     pub(super) fn status_message(&self) -> StatusMessage {
-        let sample = (Instant::now(), self.deliveries.report().sent);
+        let (now, sent) = (Instant::now(), self.deliveries.report().sent);
         self.record(|progress| {
-            progress.recent.push_back(sample);
+            progress.recent.push_back((now, sent));
             if progress.recent.len() > RATE_WINDOW {
                 progress.recent.pop_front();
+            }
+            let items = progress.items();
+            if progress.received.is_none_or(|(before, _)| before != items) {
+                progress.received = Some((items, now));
             }
         });
         StatusMessage::new(&self.snapshot())
@@ -103,6 +118,8 @@ impl Shared {
             failed: report.failed,
             ..progress.counts
         };
+        let received = progress.received.filter(|_| ended.is_none());
+        let received = received.filter(|(items, _)| *items == progress.items());
         let remaining = |span: TimeSpan| match ended {
             Some(_) => Duration::ZERO,
             None => span.duration().saturating_sub(elapsed),
@@ -112,6 +129,7 @@ impl Shared {
             connection,
             ended,
             elapsed,
+            waiting: received.map(|(_, since)| now - since),
             remaining: self.time_span.map(remaining),
             rate: (report.sent - sent_before) as f64 / window.as_secs_f64().max(1e-3),
             counts,

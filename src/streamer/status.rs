@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// After how long the status says that the stream waits for its source.
+const SILENT_WAIT: Duration = Duration::from_secs(10);
+
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,8 +46,9 @@ pub struct Counts {
 impl Counts {
     /// Returns the number of tweets on their way to the broker.
     pub fn in_flight(&self) -> u64 {
-        let accepted = self.read - self.filtered - self.duplicate;
-        accepted.saturating_sub(self.sent + self.failed)
+        // Counts from a message may contradict each other.
+        let done = [self.filtered, self.duplicate, self.sent, self.failed];
+        done.into_iter().fold(self.read, u64::saturating_sub)
     }
 
     /// Returns the rows of the card. A new count needs a field, a row here, and the statement that
@@ -76,6 +80,9 @@ pub struct StreamerStatus {
     pub ended: Option<EndReason>,
     /// How long the stream has run.
     pub elapsed: Duration,
+    /// How long the stream has been waiting for its source, up to a second less; `None` if a tweet has
+    /// come within the last second, and after the end.
+    pub waiting: Option<Duration>,
     /// How long it will still run; `None` without a time span.
     pub remaining: Option<Duration>,
     /// Tweets sent per second: over the last ten seconds while the stream runs, and over its whole
@@ -128,7 +135,13 @@ impl StreamerStatus {
                 Some(reason) => format!("not connected, retrying: {reason}"),
                 None => "connecting".into(),
             },
-            (None, _) => "streaming".into(),
+            (None, _) => match self.waiting {
+                Some(waiting) if waiting > SILENT_WAIT => {
+                    let seconds = waiting.as_secs();
+                    format!("waiting for the next tweet of the source for {seconds} s")
+                }
+                _ => "streaming".into(),
+            },
         }
     }
 
@@ -203,5 +216,50 @@ impl std::fmt::Display for StreamerStatus {
             (None, Some(remaining)) => write!(f, ", {:.0} s remaining", remaining.as_secs_f64()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_for_the_source_is_shown() {
+        let line = |seconds: u64, ended: Option<EndReason>| {
+            let status = StreamerStatus {
+                source: "replay".into(),
+                connection: None,
+                ended,
+                elapsed: Duration::from_secs(30),
+                waiting: Some(Duration::from_secs(seconds)),
+                remaining: None,
+                rate: 0.0,
+                counts: Counts::default(),
+                dead_letter_file: None,
+                newest: None,
+                topics: BTreeMap::new(),
+                last_error: None,
+            };
+            status.to_string()
+        };
+        assert_eq!(line(10, None), "  30 s: sent 0, 0.0 per second");
+        assert_eq!(
+            line(7_200, None),
+            "  30 s: sent 0, 0.0 per second, waiting for the next tweet of the source for 7200 s"
+        );
+        assert!(line(7_200, Some(EndReason::Stopped)).ends_with("stopped"));
+    }
+
+    #[test]
+    fn counts_that_another_program_wrote_may_contradict_each_other() {
+        let in_flight = |json: &str| serde_json::from_str::<Counts>(json).unwrap().in_flight();
+        assert_eq!(in_flight(r#"{"read":0,"filtered":5}"#), 0);
+        let most = u64::MAX;
+        let counts = format!(r#"{{"read":{most},"filtered":3,"duplicate":2,"sent":4,"failed":1}}"#);
+        assert_eq!(in_flight(&counts), most - 10);
+        assert_eq!(
+            in_flight(&format!(r#"{{"read":9,"sent":{most},"failed":{most}}}"#)),
+            0
+        );
     }
 }

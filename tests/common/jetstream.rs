@@ -247,7 +247,11 @@ async fn profiles(
     };
     assert!((1..=25).contains(&actors.len()));
     match are {
-        ProfilesAre::Refused(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        ProfilesAre::Refused(status) => {
+            // A time that is long past.
+            let reset = [("ratelimit-reset", i64::MIN.to_string())];
+            (StatusCode::from_u16(status).unwrap(), reset).into_response()
+        }
         ProfilesAre::Hanging => std::future::pending().await,
         ProfilesAre::Missing => json!({"profiles": []}).to_string().into_response(),
         ProfilesAre::There => {

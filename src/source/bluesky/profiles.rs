@@ -322,7 +322,8 @@ async fn fetch(request: reqwest::RequestBuilder) -> Result<Vec<ProfileView>, Dur
                 .parse()
                 .ok()
         };
-        let reset = header("ratelimit-reset").map(|at| at - jiff::Timestamp::now().as_second());
+        let now = jiff::Timestamp::now().as_second();
+        let reset = header("ratelimit-reset").map(|at| at.saturating_sub(now));
         let wait = header("retry-after")
             .or(reset)
             .and_then(|s| u64::try_from(s).ok());

@@ -12,6 +12,7 @@ use reqwest::{Client, StatusCode, Url, header};
 use reqwest_websocket::{Message, Upgrade, WebSocket};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// The WebSocket subprotocol of version 2.
 const SUBPROTOCOL: &str = "xrpc.v1.json";
@@ -24,6 +25,9 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 const MAX_REWIND_MICROS: u64 = 5_000_000;
 /// The maximum size of a frame. A larger one ends the connection; a post has a few thousand bytes.
 const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// A connection that ends sooner is brief. After each brief one the pause is longer, because a server that
+/// closes every connection after a few posts must not be asked again and again at once.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// A server, and the protocol that it supports.
 pub(super) struct Host {
@@ -57,8 +61,17 @@ pub(super) struct Reader {
 /// The end of a connection.
 struct Ended {
     reason: String,
-    /// Whether it delivered anything new.
-    progressed: bool,
+    delivery: Delivery,
+}
+
+/// What a connection delivered.
+enum Delivery {
+    /// Nothing new, or there was no connection.
+    Nothing,
+    /// New posts, but the connection soon ended.
+    Brief,
+    /// New posts, for some time.
+    Lasting,
 }
 
 impl Host {
@@ -86,6 +99,7 @@ impl Reader {
     /// Runs until the receiver of the posts is gone.
     pub(super) async fn run(mut self, items: mpsc::Sender<Item>, outlet: &Outlet) {
         let mut backoff = Backoff::doubling(Duration::from_secs(1), Duration::from_secs(60));
+        let mut pause = Backoff::linear(Duration::from_millis(100), Duration::from_secs(5));
         let mut failures = 0;
         loop {
             let ended = match self.connect().await {
@@ -99,23 +113,37 @@ impl Reader {
                 }
                 Err(reason) => Ended {
                     reason,
-                    progressed: false,
+                    delivery: Delivery::Nothing,
                 },
             };
             let host = http::host_and_port(&self.hosts[self.host].base);
             self.watch.lost(&format!("{host}: {}", ended.reason));
-            if ended.progressed {
-                failures = 0;
-                backoff.reset();
-                continue;
-            }
-            failures += 1;
-            self.host = (self.host + 1) % self.hosts.len();
-            // Wait only after each server was tried once.
-            if failures % self.hosts.len() == 0 {
-                tokio::time::sleep(backoff.next()).await;
+            match ended.delivery {
+                Delivery::Nothing => {
+                    failures += 1;
+                    self.host = self.next_host();
+                    // Wait only after each server was tried once.
+                    if failures % self.hosts.len() == 0 {
+                        tokio::time::sleep(backoff.next()).await;
+                    }
+                }
+                Delivery::Brief => {
+                    failures = 0;
+                    backoff.reset();
+                    self.host = self.next_host();
+                    tokio::time::sleep(pause.next()).await;
+                }
+                Delivery::Lasting => {
+                    failures = 0;
+                    backoff.reset();
+                    pause.reset();
+                }
             }
         }
+    }
+
+    fn next_host(&self) -> usize {
+        (self.host + 1) % self.hosts.len()
     }
 
     /// Returns where the next connection starts; `None` means with the next new post.
@@ -199,6 +227,7 @@ impl Reader {
             Protocol::V1 => Version::V1,
             Protocol::V2 | Protocol::V2WithoutSubprotocol => Version::V2,
         };
+        let start = Instant::now();
         let before = self.newest;
         let mut first = None;
         let mut pinged = false;
@@ -275,10 +304,12 @@ impl Reader {
         // At most half of what this connection delivered, so that a server which closes each
         // connection after a few posts does not send the same posts forever.
         self.rewind = MAX_REWIND_MICROS.min(span / 2);
-        Some(Ended {
-            reason,
-            progressed: span > 0,
-        })
+        let delivery = match start.elapsed() {
+            _ if span == 0 => Delivery::Nothing,
+            elapsed if elapsed < LASTING => Delivery::Brief,
+            _ => Delivery::Lasting,
+        };
+        Some(Ended { reason, delivery })
     }
 }
 

@@ -123,7 +123,7 @@ pub(super) async fn rejection(action: &str, response: Response) -> End {
         420 | 429 => {
             let now = jiff::Timestamp::now().as_second();
             let wait = reset
-                .and_then(|reset| u64::try_from(reset - now).ok())
+                .and_then(|reset| u64::try_from(reset.saturating_sub(now)).ok())
                 .map(|seconds| Duration::from_secs(seconds.max(1)));
             if problem.is_too_many_connections() {
                 End::TooManyConnections(too_many(&reason), wait)
