@@ -97,11 +97,29 @@ fn only_this_machine_may_connect_and_the_policy_is_strict() {
         "evil.example",
         "127.0.0.1.evil.example",
         "evil.example:8050",
+        "127.0.0.1:evil",
+        "127.0.0.1:80@evil.example",
+        "evil@127.0.0.1",
         "",
     ] {
-        let rejected = response(&figure, "/events", host);
+        let rejected = response(&figure, "/", host);
         assert!(rejected.starts_with("HTTP/1.1 421"), "{host:?}: {rejected}");
     }
+    let rejected = response(&figure, "http://evil.example/", "ADDRESS");
+    assert!(rejected.starts_with("HTTP/1.1 421"), "{rejected}");
+    for hosts in ["ADDRESS\r\nHost: evil.example", "ADDRESS\r\nHost: ADDRESS"] {
+        let rejected = response(&figure, "/", hosts);
+        assert!(
+            rejected.starts_with("HTTP/1.1 400"),
+            "{hosts:?}: {rejected}"
+        );
+    }
+    for host in ["127.0.0.1", "LOCALHOST", "LocalHost:8050"] {
+        let page = response(&figure, "/", host);
+        assert!(page.starts_with("HTTP/1.1 200"), "{host:?}: {page}");
+    }
+    let page = response(&figure, "http://localhost/", "ADDRESS");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(response(&figure, "/nothing", "ADDRESS").starts_with("HTTP/1.1 404"));
     let plotly = response(&figure, "/plotly.js", "localhost:1");
     assert!(

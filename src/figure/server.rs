@@ -13,6 +13,7 @@ use super::{Shared, Shown, plot};
 use crate::background::Shutdown;
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -175,17 +176,27 @@ fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRoute
 
 /// Rejects requests from other machines' names.
 async fn require_loopback(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    if matches!(name, Some("127.0.0.1" | "localhost")) {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    if hosts.next().is_some() {
+        let reason = "A request has one Host header.\n";
+        return (StatusCode::BAD_REQUEST, reason).into_response();
+    }
+    let target = request.uri().authority().map(Authority::as_str);
+    if host.is_some_and(is_loopback) && target.is_none_or(is_loopback) {
         return next.run(request).await;
     }
     let hint = "This page is for the machine on which it runs: open it as http://127.0.0.1, or at \
                 the address below the notebook's cell.\n";
     (StatusCode::MISDIRECTED_REQUEST, hint).into_response()
+}
+
+/// Returns whether this is a loopback name, with a port or without.
+fn is_loopback(authority: &str) -> bool {
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let is_name = |known| name.eq_ignore_ascii_case(known);
+    ["127.0.0.1", "localhost"].into_iter().any(is_name)
+        && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Adds the security headers.
