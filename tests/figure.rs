@@ -5,15 +5,22 @@ mod common;
 use common::*;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-fn request(figure: &LiveFigure, path: &str, host: &str) -> TcpStream {
-    let url = figure.url();
-    let address = url.trim_start_matches("http://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).unwrap();
+fn address(figure: &LiveFigure) -> String {
+    figure.url().replace("http://", "").replace('/', "")
+}
+
+fn connect(figure: &LiveFigure) -> TcpStream {
+    let stream = TcpStream::connect(address(figure)).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    let host = host.replace("ADDRESS", address);
+    stream
+}
+
+fn request(figure: &LiveFigure, path: &str, host: &str) -> TcpStream {
+    let mut stream = connect(figure);
+    let host = host.replace("ADDRESS", &address(figure));
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
@@ -97,11 +104,29 @@ fn only_this_machine_may_connect_and_the_policy_is_strict() {
         "evil.example",
         "127.0.0.1.evil.example",
         "evil.example:8050",
+        "127.0.0.1:evil",
+        "127.0.0.1:80@evil.example",
+        "evil@127.0.0.1",
         "",
     ] {
-        let rejected = response(&figure, "/events", host);
+        let rejected = response(&figure, "/", host);
         assert!(rejected.starts_with("HTTP/1.1 421"), "{host:?}: {rejected}");
     }
+    let rejected = response(&figure, "http://evil.example/", "ADDRESS");
+    assert!(rejected.starts_with("HTTP/1.1 421"), "{rejected}");
+    for hosts in ["ADDRESS\r\nHost: evil.example", "ADDRESS\r\nHost: ADDRESS"] {
+        let rejected = response(&figure, "/", hosts);
+        assert!(
+            rejected.starts_with("HTTP/1.1 400"),
+            "{hosts:?}: {rejected}"
+        );
+    }
+    for host in ["127.0.0.1", "LOCALHOST", "LocalHost:8050"] {
+        let page = response(&figure, "/", host);
+        assert!(page.starts_with("HTTP/1.1 200"), "{host:?}: {page}");
+    }
+    let page = response(&figure, "http://localhost/", "ADDRESS");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     assert!(response(&figure, "/nothing", "ADDRESS").starts_with("HTTP/1.1 404"));
     let plotly = response(&figure, "/plotly.js", "localhost:1");
     assert!(
@@ -173,18 +198,194 @@ fn a_page_that_does_not_read_slows_nothing() {
     drop(stuck);
 }
 
+/// What an idle connection has sent.
+#[derive(Clone, Copy, Debug)]
+enum Idle {
+    Nothing,
+    HalfOfAHead,
+    HalfOfABody,
+    OneRequest,
+}
+
+const IDLE: [Idle; 4] = [
+    Idle::Nothing,
+    Idle::HalfOfAHead,
+    Idle::HalfOfABody,
+    Idle::OneRequest,
+];
+
+/// Opens a connection that then stays idle.
+fn idle(figure: &LiveFigure, kind: Idle) -> TcpStream {
+    let mut stream = connect(figure);
+    let host = address(figure);
+    match kind {
+        Idle::Nothing => {}
+        Idle::HalfOfAHead => write!(stream, "GET / HTTP/1.1\r\nHo").unwrap(),
+        Idle::HalfOfABody => {
+            write!(
+                stream,
+                "GET / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n\r\nhalf"
+            )
+            .unwrap();
+        }
+        Idle::OneRequest => ask_again(&mut stream, &host),
+    }
+    stream
+}
+
+/// Makes a request and reads the response. The connection stays open.
+fn ask_again(stream: &mut TcpStream, host: &str) {
+    write!(stream, "GET /figure.json HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let head = head(stream);
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let (_, length) = head.split_once("content-length: ").unwrap();
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).unwrap();
+}
+
+/// Reads the head of a response, and not more.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Waits for the end of a connection, and ignores what is received before.
+fn until_closed(stream: &mut TcpStream) {
+    if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+/// Returns whether the server has closed an idle connection.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let received = stream.read(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(received, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+#[test]
+fn idle_connections_do_not_block_a_request() {
+    let figure = LiveFigure::serve_on(0).unwrap();
+    for kind in IDLE {
+        for count in [64, 200] {
+            let connections: Vec<_> = (0..count).map(|_| idle(&figure, kind)).collect();
+            let page = response(&figure, "/", "ADDRESS");
+            assert!(page.starts_with("HTTP/1.1 200"), "{count} {kind:?}: {page}");
+            drop(connections);
+        }
+    }
+}
+
+#[test]
+fn the_connection_with_the_oldest_request_gives_way_and_no_other() {
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut connections: Vec<_> = (0..64).map(|_| idle(&figure, Idle::OneRequest)).collect();
+    // Now the second connection has the oldest request.
+    ask_again(&mut connections[0], &address(&figure));
+    let newest = idle(&figure, Idle::OneRequest);
+    until("the connection to be closed", || {
+        is_closed(&mut connections[1])
+    });
+    connections.push(newest);
+    for (number, connection) in connections.iter_mut().enumerate() {
+        assert_eq!(is_closed(connection), number == 1, "connection {number}");
+    }
+}
+
+#[test]
+fn a_client_in_use_keeps_its_connection() {
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut client = idle(&figure, Idle::OneRequest);
+    let mut others = Vec::new();
+    for _ in 0..100 {
+        others.push(idle(&figure, Idle::HalfOfAHead));
+        ask_again(&mut client, &address(&figure));
+    }
+}
+
+#[test]
+fn idle_and_slow_connections_end() {
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut connections = IDLE.map(|kind| idle(&figure, kind));
+    let mut slow = idle(&figure, Idle::HalfOfAHead);
+    slow.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    // Each byte comes a second after the one before, and the head never ends.
+    until("the slow connection to be closed", || {
+        let closed = slow.write_all(b"x").is_err();
+        closed || matches!(slow.read(&mut [0; 64]), Ok(0))
+    });
+    connections.iter_mut().for_each(until_closed);
+}
+
+#[test]
+fn open_pages_stay_while_idle_connections_give_way() {
+    let kafka = broker();
+    let sent = stream(&kafka, 100);
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut pages = Vec::new();
+    // One page after another is opened, until the server refuses one.
+    let refused = loop {
+        let mut page = request(&figure, "/events", "ADDRESS");
+        let head = head(&mut page);
+        if head.starts_with("HTTP/1.1 503") {
+            break head;
+        }
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        pages.push(page);
+        assert!(pages.len() <= 64);
+    };
+    assert_eq!(pages.len(), 48, "{refused}");
+    for kind in IDLE {
+        let _connections: Vec<_> = (0..200).map(|_| idle(&figure, kind)).collect();
+        let page = response(&figure, "/", "ADDRESS");
+        assert!(page.starts_with("HTTP/1.1 200"), "{kind:?}: {page}");
+    }
+    // Every page is open, and receives what happens now.
+    let _listening = show(&figure, "audience", Listener::new(&kafka, "tweets"));
+    let mut pages: Vec<_> = pages.into_iter().map(BufReader::new).collect();
+    for page in &mut pages {
+        while first(page)["counted"] != sent {}
+    }
+    // A page that is closed makes room for another one.
+    drop(pages.pop());
+    until("a place for another page", || {
+        let mut page = request(&figure, "/events", "ADDRESS");
+        head(&mut page).starts_with("HTTP/1.1 200")
+    });
+}
+
+#[test]
+fn a_connection_that_does_not_read_ends() {
+    let figure = LiveFigure::serve_on(0).unwrap();
+    let mut stuck = connect(&figure);
+    let request = format!(
+        "GET /plotly.js HTTP/1.1\r\nHost: {}\r\n\r\n",
+        address(&figure)
+    );
+    // The responses are larger than what the operating system buffers.
+    stuck.write_all(request.repeat(16).as_bytes()).unwrap();
+    // The operating system refuses a byte for a closed socket.
+    until("the connection to be closed", || {
+        stuck.write_all(b"x").is_err()
+    });
+}
+
 #[test]
 fn a_dropped_figure_stops_serving() {
     let figure = LiveFigure::serve_on(0).unwrap();
     let mut events = request(&figure, "/events", "ADDRESS");
-    let url = figure.url();
+    let mut connections = IDLE.map(|kind| idle(&figure, kind));
+    let address = address(&figure);
     drop(figure);
     // The stream ends, or is reset if the server had not read the request yet.
-    let _ = events.read_to_end(&mut Vec::new());
-    let address = url
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .to_owned();
+    until_closed(&mut events);
+    connections.iter_mut().for_each(until_closed);
     until("the port to be free", || {
         TcpStream::connect(&address).is_err()
     });
@@ -375,8 +576,7 @@ fn bad_questions_get_an_error() {
     let refused = response(&figure, &question(70_000), "ADDRESS");
     assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");
     // The server closes the connection while more is being sent, so nobody may hear its answer.
-    let address = figure.url().replace("http://", "").replace('/', "");
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = connect(&figure);
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     let _ = write!(stream, "GET {} HTTP/1.1\r\n", question(1 << 20));
     assert_eq!(ask(&figure, &question(10)).0, 200);

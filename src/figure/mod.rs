@@ -10,6 +10,7 @@
 
 mod address;
 mod answer;
+mod connections;
 mod plot;
 mod server;
 mod update;

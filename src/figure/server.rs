@@ -5,37 +5,26 @@
 //! rebinding). A proxy passes on the name by which it is known itself, so under any name a request
 //! needs the random path of this server, see [`address`](super::address). The content security policy
 //! of the page allows only this server. A page that does not read is disconnected: its stream ends when
-//! the page is too many updates behind, and its connection is closed when the socket accepts nothing for
-//! ten seconds.
+//! the page is too many updates behind. `connections.rs` bounds the connections.
 
 use super::answer::{self, Question, Refused};
+use super::connections::{self, Connection};
 use super::{Shared, Shown, plot};
 use crate::background::Shutdown;
-use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use futures_util::stream::{self, Stream};
+use axum::{Extension, Router};
+use futures_util::stream;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutWriter;
-
-/// The maximum number of open connections. Further ones wait.
-const MAX_CONNECTIONS: usize = 64;
-/// How long a write to a connection may take.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
+use tokio::net::TcpListener;
 
 /// `style-src` allows inline styles, because plotly.js writes them. Scripts come from this server only.
 /// The page may be framed by a Jupyter server on this machine, by the server of a proxy ('self'), and by
@@ -93,16 +82,7 @@ pub(super) async fn serve(
         .merge(files(&format!("/{secret}")))
         .layer(middleware::map_response(add_headers))
         .with_state(app);
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut shutdown = shutdown;
-    let result = axum::serve(Connections { listener, limit }, app)
-        .with_graceful_shutdown(async move {
-            shutdown.requested().await;
-        })
-        .await;
-    if let Err(error) = result {
-        tracing::error!(%error, "the server of the figure failed");
-    }
+    connections::serve(listener, app, shutdown).await;
 }
 
 /// Returns what is served below a path.
@@ -175,17 +155,27 @@ fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRoute
 
 /// Rejects requests from other machines' names.
 async fn require_loopback(request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let name = host.map(|host| host.rsplit_once(':').map_or(host, |(name, _)| name));
-    if matches!(name, Some("127.0.0.1" | "localhost")) {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    if hosts.next().is_some() {
+        let reason = "A request has one Host header.\n";
+        return (StatusCode::BAD_REQUEST, reason).into_response();
+    }
+    let target = request.uri().authority().map(Authority::as_str);
+    if host.is_some_and(is_loopback) && target.is_none_or(is_loopback) {
         return next.run(request).await;
     }
     let hint = "This page is for the machine on which it runs: open it as http://127.0.0.1, or at \
                 the address below the notebook's cell.\n";
     (StatusCode::MISDIRECTED_REQUEST, hint).into_response()
+}
+
+/// Returns whether this is a loopback name, with a port or without.
+fn is_loopback(authority: &str) -> bool {
+    let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
+    let is_name = |known| name.eq_ignore_ascii_case(known);
+    ["127.0.0.1", "localhost"].into_iter().any(is_name)
+        && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Adds the security headers.
@@ -210,94 +200,29 @@ async fn add_headers(mut response: Response) -> Response {
 
 /// Streams everything so far, then each update. The stream ends when the page is too far behind; the
 /// browser then reconnects and gets everything so far.
-async fn events(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+async fn events(State(app): State<App>, Extension(connection): Extension<Connection>) -> Response {
+    let Some(page) = connection.open_page() else {
+        let hint = "Too many pages of this figure are open: close one.\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, hint).into_response();
+    };
     let (everything, updates) = app.shared.join();
-    let state = (everything, updates, app.shutdown);
-    let stream = stream::unfold(state, |(first, mut updates, mut shutdown)| async move {
-        let data = match first {
-            Some(everything) => everything,
-            None => tokio::select! {
-                () = shutdown.requested() => return None,
-                update = updates.recv() => update.ok()?,
-            },
-        };
-        let event = Event::default()
-            .retry(Duration::from_millis(1000))
-            .data(data);
-        Some((Ok(event), (None, updates, shutdown)))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(5)))
-}
-
-/// Accepts connections: a limited number of them, each with a limit for writes.
-struct Connections {
-    listener: TcpListener,
-    limit: Arc<Semaphore>,
-}
-
-impl axum::serve::Listener for Connections {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        loop {
-            // The semaphore is never closed, so this does not fail.
-            let Ok(permit) = self.limit.clone().acquire_owned().await else {
-                continue;
+    let state = (everything, updates, app.shutdown, page);
+    let stream = stream::unfold(
+        state,
+        |(first, mut updates, mut shutdown, page)| async move {
+            let data = match first {
+                Some(everything) => everything,
+                None => tokio::select! {
+                    () = shutdown.requested() => return None,
+                    update = updates.recv() => update.ok()?,
+                },
             };
-            match self.listener.accept().await {
-                Ok((stream, address)) => {
-                    let _ = stream.set_nodelay(true);
-                    let mut stream = TimeoutWriter::new(stream);
-                    stream.set_timeout(Some(WRITE_LIMIT));
-                    return (
-                        Connection {
-                            stream: Box::pin(stream),
-                            _permit: permit,
-                        },
-                        address,
-                    );
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection to the figure");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-struct Connection {
-    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_read(cx, to)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(cx, from)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(cx)
-    }
+            let event = Event::default()
+                .retry(Duration::from_millis(1000))
+                .data(data);
+            Some((Ok::<_, Infallible>(event), (None, updates, shutdown, page)))
+        },
+    );
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(5));
+    Sse::new(stream).keep_alive(keep_alive).into_response()
 }

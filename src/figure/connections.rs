@@ -1,0 +1,182 @@
+//! The connections to the figure. Their number and the time of each wait are bounded.
+//!
+//! A connection is closed when the head of its next request is not complete within ten seconds, or
+//! when it accepts no bytes for ten seconds. When too many connections are open, the one whose last
+//! request is the oldest gives way to the new one. So connections that are idle or slow cannot block
+//! the figure. The connection of an open page never gives way. There are more connections than pages,
+//! so a new connection never waits.
+
+use crate::background::Shutdown;
+use crate::runtime::locked;
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
+
+/// The maximum number of open connections.
+const MAX_CONNECTIONS: usize = 64;
+/// The maximum number of open pages. The other connections are for files and questions.
+const MAX_PAGES: usize = 48;
+/// How long a connection may take to send the head of its next request, and for each write.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long the connections may take to end after the shutdown is requested.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// A connection, as its requests see it.
+#[derive(Clone)]
+pub(super) struct Connection {
+    /// When the last request began. `None` while the connection belongs to an open page.
+    last_request: Arc<Mutex<Option<Instant>>>,
+    pages: Arc<Semaphore>,
+}
+
+impl Connection {
+    fn new(pages: Arc<Semaphore>) -> Connection {
+        Connection {
+            last_request: Arc::new(Mutex::new(Some(Instant::now()))),
+            pages,
+        }
+    }
+
+    fn begin_request(&self) {
+        *locked(&self.last_request) = Some(Instant::now());
+    }
+
+    /// Keeps the connection open as long as the returned value exists. Returns `None` if too many
+    /// pages are open.
+    pub(super) fn open_page(&self) -> Option<OpenPage> {
+        let permit = self.pages.clone().try_acquire_owned().ok()?;
+        *locked(&self.last_request) = None;
+        Some(OpenPage {
+            connection: self.clone(),
+            _permit: permit,
+        })
+    }
+}
+
+/// An open page. Its connection does not give way to others.
+pub(super) struct OpenPage {
+    connection: Connection,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for OpenPage {
+    fn drop(&mut self) {
+        self.connection.begin_request();
+    }
+}
+
+/// Serves until the shutdown is requested. A handler gets its [`Connection`] as an extension of the
+/// request.
+pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+    let pages = Arc::new(Semaphore::new(MAX_PAGES));
+    // The set owns the tasks: it aborts them when it is dropped.
+    let mut tasks = JoinSet::new();
+    let mut open = Vec::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.requested() => break,
+            Some(ended) = tasks.join_next() => {
+                report(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection to the figure");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        open.retain(|(_, task): &(Connection, AbortHandle)| !task.is_finished());
+        if tasks.len() == MAX_CONNECTIONS {
+            abort_oldest(&open);
+            if let Some(ended) = tasks.join_next().await {
+                report(ended);
+            }
+        }
+        let connection = Connection::new(pages.clone());
+        let task = answer_requests(stream, router.clone(), connection.clone(), shutdown.clone());
+        open.push((connection, tasks.spawn(task)));
+    }
+    drop(listener);
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            report(ended);
+        }
+    };
+    if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
+        tracing::debug!(
+            connections = tasks.len(),
+            "closing connections to the figure"
+        );
+    }
+}
+
+/// Ends the task of the connection whose last request is the oldest.
+fn abort_oldest(open: &[(Connection, AbortHandle)]) {
+    let idle = open.iter().filter_map(|(connection, task)| {
+        let last_request = *locked(&connection.last_request);
+        Some((last_request?, task))
+    });
+    if let Some((_, task)) = idle.min_by_key(|(last_request, _)| *last_request) {
+        task.abort();
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    match ended {
+        Ok(()) => {}
+        Err(error) if error.is_panic() => {
+            tracing::error!(%error, "a connection to the figure failed");
+        }
+        Err(_) => tracing::debug!("closed the oldest of too many connections to the figure"),
+    }
+}
+
+/// Answers the requests of a connection.
+async fn answer_requests(
+    stream: TcpStream,
+    router: Router,
+    connection: Connection,
+    mut shutdown: Shutdown,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(LIMIT));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        connection.begin_request();
+        request.extensions_mut().insert(connection.clone());
+        router.call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(LIMIT)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut served = pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = shutdown.requested() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection to the figure was closed");
+    }
+}
