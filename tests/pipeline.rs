@@ -550,11 +550,15 @@ fn a_repeated_tweet_is_counted_once(kafka: &Kafka, topic: &str) {
     let one = br#"{"id":"1","source":"x","text":"I love it"}"#;
     let other = br#"{"id":"1","source":"bluesky","text":"another tweet, of another source"}"#;
     let no_id = br#"{"text":"a tweet without an id is always new"}"#;
-    write(kafka, topic, &[one, other, one, no_id, no_id, one]);
+    // Numbers that are equal as floating-point numbers.
+    let large = br#"{"id":123456789012345678901,"text":"a large id"}"#;
+    let larger = br#"{"id":123456789012345678902,"text":"a larger one"}"#;
+    let messages: [&[u8]; 8] = [one, other, one, no_id, no_id, one, large, larger];
+    write(kafka, topic, &messages);
     let listening = Listener::new(kafka, topic).start().unwrap();
-    until("all six", || {
+    until("all eight", || {
         let summary = listening.status();
-        summary.total.counted + summary.uncounted.duplicate == 6
+        summary.total.counted + summary.uncounted.duplicate == 8
     });
     assert_eq!(listening.status().uncounted.duplicate, 2);
 }
