@@ -127,7 +127,12 @@ impl Tweet {
     /// assert_eq!(Tweet::decode(b"{}"), Err(Skip::NoText));
     /// ```
     pub fn decode(message: &[u8]) -> Result<Tweet, Skip> {
-        if message.len() > MAX_MESSAGE_BYTES {
+        Tweet::decode_up_to(MAX_MESSAGE_BYTES, message)
+    }
+
+    /// Decodes a message of at most `limit` bytes, which may have more fields than a tweet.
+    pub(crate) fn decode_up_to(limit: usize, message: &[u8]) -> Result<Tweet, Skip> {
+        if message.len() > limit {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
