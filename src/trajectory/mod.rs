@@ -96,14 +96,18 @@ impl Default for Trajectory {
 }
 
 impl Trajectory {
-    /// Adds a tweet to the sum of all tweets and to the sum of each of its topics. `now` is the time of
+    /// Adds a tweet to the sum of all tweets, and once to the sum of each of its topics. `now` is the time of
     /// the whole batch: asking the clock for each tweet would cost as much as the sums.
     pub(crate) fn add(&mut self, scored: &Arc<Scored>, now: Instant) {
         self.history.add(scored);
         self.add_to(0, scored);
+        // Several topics of a tweet may share a line, in which it counts once.
+        let mut is_counted = [false; MAX_TOPICS + 2];
         for topic in &scored.tweet.topics {
             let line = self.line_of(topic);
-            self.add_to(line, scored);
+            if !std::mem::replace(&mut is_counted[line], true) {
+                self.add_to(line, scored);
+            }
         }
         let now = self.rate.elapsed_at(now);
         self.history.close_segment(now, self.segments());
@@ -151,7 +155,7 @@ impl Trajectory {
         (per_line / 2).max(MIN_SEGMENTS)
     }
 
-    /// Returns the index of the topic's line.
+    /// Returns the index of the topic's line, which is at most `MAX_TOPICS + 1`.
     fn line_of(&mut self, topic: &str) -> usize {
         let find = |lines: &[Line], name: &str| lines.iter().position(|line| line.name == name);
         // The first line has no topic.
@@ -302,6 +306,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn sum(counted: u64, sum: f64) -> Sum {
         Sum { counted, sum }
@@ -348,6 +353,22 @@ mod tests {
         assert_eq!(trajectory.topics().count(), MAX_TOPICS + 1);
         let counted = trajectory.topics().map(|(_, sum)| sum.counted);
         assert_eq!(counted.sum::<u64>(), 10_000);
+    }
+
+    #[test]
+    fn a_tweet_counts_once_in_a_line_however_often_it_names_the_topic() {
+        let mut trajectory = Trajectory::default();
+        let many: Vec<String> = (0..MAX_TOPICS)
+            .map(|topic| format!("topic {topic}"))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        trajectory.add(&scored(1, 1.0, &many), Instant::now());
+        let topics = ["topic 3", "new", "topic 3", "newer", OTHER_TOPICS];
+        trajectory.add(&scored(2, 0.5, &topics), Instant::now());
+        let topics: BTreeMap<_, _> = trajectory.topics().collect();
+        assert_eq!(topics["topic 3"], sum(2, 1.5));
+        assert_eq!(topics["topic 4"], sum(1, 1.0));
+        assert_eq!(topics[OTHER_TOPICS], sum(1, 0.5));
     }
 
     #[test]
