@@ -84,7 +84,7 @@ pub enum Skip {
     WrongType,
     /// The message has no score, in a topic of scores.
     NoScore,
-    /// The metric returned NaN or an infinite number.
+    /// The metric returned NaN, or a number beyond ±1e100.
     MetricNotFinite,
     /// The metric panicked.
     MetricPanicked,
@@ -103,7 +103,7 @@ impl fmt::Display for Skip {
             Skip::NoText => "no text",
             Skip::WrongType => "a field of the wrong type",
             Skip::NoScore => "no score",
-            Skip::MetricNotFinite => "the metric is not a finite number",
+            Skip::MetricNotFinite => "the metric is not a number from -1e100 to 1e100",
             Skip::MetricPanicked => "the metric panicked",
         })
     }

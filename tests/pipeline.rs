@@ -283,7 +283,7 @@ fn invalid_messages_are_skipped_by_reason(kafka: &Kafka, topic: &str) {
 
 fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     kafka.create_topic(topic, TopicConfig::default()).unwrap();
-    let texts = ["nan", "inf", "panic", "fine", "fine"];
+    let texts = ["nan", "inf", "huge", "-huge", "panic", "fine", "fine"];
     let messages: Vec<String> = texts
         .iter()
         .map(|text| format!("{{\"text\":\"{text}\"}}"))
@@ -293,6 +293,9 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     let metric = |tweet: &Tweet, _: &Sentiment| match tweet.text.as_str() {
         "nan" => f64::NAN,
         "inf" => f64::INFINITY,
+        // Finite, but two of them have no finite sum.
+        "huge" => f64::MAX,
+        "-huge" => -1.1e100,
         "panic" => panic!("a metric's own panic"),
         _ => 1.5,
     };
@@ -304,7 +307,7 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     assert!(listening.wait_for(LIMIT));
     let summary = listening.status();
     assert_eq!(summary.total.sum, 3.0);
-    let skipped = [(Skip::MetricNotFinite, 2), (Skip::MetricPanicked, 1)];
+    let skipped = [(Skip::MetricNotFinite, 4), (Skip::MetricPanicked, 1)];
     assert_eq!(summary.uncounted.skipped, BTreeMap::from(skipped));
 }
 

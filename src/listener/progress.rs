@@ -41,7 +41,7 @@ impl Default for State {
 /// The messages that a listener did not count, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Uncounted {
-    /// Messages that are not tweets, and tweets without a finite metric.
+    /// Messages that are not tweets, and tweets without a valid metric.
     pub skipped: SkipCounts,
     /// Tweets that were in the topic more than once. Each was counted once.
     pub duplicate: u64,

@@ -20,6 +20,9 @@ const BATCH_TIME: Duration = Duration::from_millis(50);
 /// The limit of a batch at the start, in messages of each partition.
 const FIRST_LIMIT: usize = 1_024;
 
+/// The largest metric. A sum of 2^64 of them is finite, as is each sum that the figure shows.
+const MAX_METRIC: f64 = 1e100;
+
 /// What a tweet adds to the running sum.
 pub(super) type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
 
@@ -152,7 +155,7 @@ impl Scoring {
         let value = catch_unwind(AssertUnwindSafe(|| metric(&tweet, &sentiment)));
         IN_METRIC.set(false);
         match value {
-            Ok(metric) if metric.is_finite() => Ok(Arc::new(Scored {
+            Ok(metric) if metric.abs() <= MAX_METRIC => Ok(Arc::new(Scored {
                 tweet,
                 sentiment,
                 metric,

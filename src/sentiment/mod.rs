@@ -240,7 +240,7 @@ pub struct Scored {
     /// Its sentiment.
     pub sentiment: Sentiment,
     /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
-    /// is finite.
+    /// is from -1e100 to 1e100.
     pub metric: f64,
     /// The partition of the topic that the message is in, from 0.
     pub partition: i32,
