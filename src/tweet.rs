@@ -10,8 +10,10 @@
 //! ```
 
 mod fields;
+mod time;
 
 pub(crate) use fields::{Object, count};
+pub(crate) use time::is_credible;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
@@ -151,11 +153,6 @@ impl Tweet {
         // Writing to a `Vec` cannot fail, and every field has a JSON form.
         serde_json::to_writer(buffer, self).expect("a tweet is always JSON");
     }
-
-    /// Returns true if the message had no time, so that the reader can set a better one.
-    pub(crate) fn has_no_time(&self) -> bool {
-        self.created_at == unknown_time()
-    }
 }
 
 /// Distinguishes a missing text from a wrong type. It runs only after decoding has failed, so its
@@ -244,20 +241,6 @@ mod tests {
         assert_eq!(json, r#"{"not_json":2,"metric_panicked":1}"#);
     }
 
-    #[test]
-    fn a_topic_that_is_named_twice_is_one_topic() {
-        let tweet = decoded("topics", r#"["b","a","b","","a","c"]"#).unwrap();
-        assert_eq!(tweet.topics, ["b", "a", "", "c"]);
-        let tweet = decoded("topics", r#"["a","b","c"]"#).unwrap();
-        assert_eq!(tweet.topics, ["a", "b", "c"]);
-        let nine: Vec<String> = ('a'..='i').map(String::from).collect();
-        let tweet = decoded("topics", &serde_json::to_string(&nine).unwrap()).unwrap();
-        assert_eq!(tweet.topics, nine);
-        // A message of 1 MiB has room for so many.
-        let many = vec![r#""a""#; 250_000].join(",");
-        let tweet = decoded("topics", &format!("[{many}]")).unwrap();
-        assert_eq!(tweet.topics, ["a"]);
-    }
     fn decoded(field: &str, value: &str) -> Result<Tweet, Skip> {
         Tweet::decode(format!(r#"{{"text":"hi","{field}":{value}}}"#).as_bytes())
     }
@@ -373,4 +356,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_topic_that_is_named_twice_is_one_topic() {
+        let tweet = decoded("topics", r#"["b","a","b","","a","c"]"#).unwrap();
+        assert_eq!(tweet.topics, ["b", "a", "", "c"]);
+        let tweet = decoded("topics", r#"["a","b","c"]"#).unwrap();
+        assert_eq!(tweet.topics, ["a", "b", "c"]);
+        let nine: Vec<String> = ('a'..='i').map(String::from).collect();
+        let tweet = decoded("topics", &serde_json::to_string(&nine).unwrap()).unwrap();
+        assert_eq!(tweet.topics, nine);
+        // A message of 1 MiB has room for so many.
+        let many = vec![r#""a""#; 250_000].join(",");
+        let tweet = decoded("topics", &format!("[{many}]")).unwrap();
+        assert_eq!(tweet.topics, ["a"]);
+    }
 }

@@ -33,6 +33,8 @@ on_both_brokers! {
     tweets_have_their_place_in_the_topic,
     a_listener_of_a_run_counts_no_earlier_run,
     a_repeated_tweet_is_counted_once,
+    times_that_cannot_be_true_are_corrected_and_counted,
+    a_tweet_of_the_future_is_not_the_newest_one,
     a_time_span_ends_a_stream_without_loss,
     invalid_arguments_are_rejected,
 }
@@ -564,4 +566,85 @@ fn a_repeated_tweet_is_counted_once(kafka: &Kafka, topic: &str) {
         summary.total.counted + summary.uncounted.duplicate == 8
     });
     assert_eq!(listening.status().uncounted.duplicate, 2);
+}
+
+fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap();
+    let begin = jiff::Timestamp::now().as_millisecond();
+    let stamp = begin - 60_000;
+    let time = |millis| jiff::Timestamp::from_millisecond(millis).unwrap();
+    let write = |created_at: String, stamp: i64| {
+        let tweet = format!(r#"{{"text":"{created_at}","created_at":"{created_at}"}}"#);
+        let record = BaseRecord::<(), _>::to(topic).payload(&tweet);
+        producer.send(record.timestamp(stamp)).unwrap();
+    };
+    let wrong = [
+        "9999-12-30T22:00:00Z".to_owned(),
+        "0001-01-01T00:00:00Z".to_owned(),
+        "-009999-06-01T00:00:00Z".to_owned(),
+        "1970-01-01T00:00:01Z".to_owned(),
+        time(begin + 3_600_000).to_string(),
+    ];
+    let unknown = ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "yesterday"].map(String::from);
+    // A replay of the past, and a clock that is a little ahead.
+    let right = [
+        "2021-05-01T12:00:00Z".to_owned(),
+        time(stamp + 5_000).to_string(),
+    ];
+    for created_at in wrong.iter().chain(&unknown).chain(&right) {
+        write(created_at.clone(), stamp);
+    }
+    // The stamp of the message is of the future too.
+    let ahead = begin + 1_800_000;
+    write(time(ahead).to_string(), ahead);
+    producer.flush(LIMIT).unwrap();
+
+    let mut tweets = Listener::new(kafka, topic).count(11).tweets().unwrap();
+    let counted: Vec<_> = tweets
+        .by_ref()
+        .map(|scored| scored.tweet.created_at)
+        .collect();
+    let end = jiff::Timestamp::now();
+    let mut expected = vec![time(stamp); wrong.len() + unknown.len()];
+    expected.extend(
+        right
+            .iter()
+            .map(|right| right.parse::<jiff::Timestamp>().unwrap()),
+    );
+    assert_eq!(counted[..10], expected);
+    assert!(
+        (time(begin)..=end).contains(&counted[10]),
+        "{}",
+        counted[10]
+    );
+    let status = tweets.listening().status();
+    assert_eq!((status.total.counted, status.times_corrected), (11, 6));
+    assert_eq!(status.to_json()["times_corrected"], 6);
+    assert!(
+        status.to_string().ends_with(", times corrected 6"),
+        "{status}"
+    );
+}
+
+fn a_tweet_of_the_future_is_not_the_newest_one(kafka: &Kafka, topic: &str) {
+    let times = [
+        "2021-05-01T12:00:00Z",
+        "9999-12-30T22:00:00Z",
+        "2021-05-01T11:00:00Z",
+    ];
+    let lines: String = times
+        .iter()
+        .map(|time| format!("{{\"text\":\"hi\",\"created_at\":\"{time}\"}}\n"))
+        .collect();
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let replay = Replay::open(file(&lines).path())
+        .unwrap()
+        .as_fast_as_possible();
+    let status = Streamer::new(&target).start(replay).unwrap().wait();
+    assert_eq!(status.counts.sent, 3);
+    assert_eq!(status.newest, Some(times[0].parse().unwrap()));
 }

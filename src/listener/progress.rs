@@ -72,6 +72,8 @@ impl Uncounted {
 pub(crate) struct Progress {
     pub(crate) trajectory: Trajectory,
     pub(crate) uncounted: Uncounted,
+    /// Counted tweets that had a time that cannot be true.
+    pub(crate) times_corrected: u64,
     /// The first message that was skipped for each reason, shortened.
     pub(crate) examples: BTreeMap<Skip, String>,
     pub(crate) state: State,
@@ -89,6 +91,7 @@ impl Default for Progress {
         Progress {
             trajectory: Trajectory::default(),
             uncounted: Uncounted::default(),
+            times_corrected: 0,
             examples: BTreeMap::new(),
             state: State::default(),
             away_since: Some(Timestamp::now()),

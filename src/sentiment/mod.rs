@@ -246,6 +246,9 @@ pub struct Scored {
     pub partition: i32,
     /// The offset of the message: its number in the partition, from 0.
     pub offset: i64,
+    /// Whether the tweet had a time that cannot be true: later than the broker's, or before the first tweet in
+    /// 2006. Its `created_at` is then the time of the message.
+    pub time_corrected: bool,
     /// The rated words of the text.
     pub(crate) words: ScoredWords,
 }

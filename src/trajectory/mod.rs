@@ -299,6 +299,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         metric,
         partition: 0,
         offset: number as i64,
+        time_corrected: false,
         words: ScoredWords::new(),
     })
 }
