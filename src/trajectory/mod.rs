@@ -308,6 +308,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn sum(counted: u64, sum: f64) -> Sum {
         Sum { counted, sum }
@@ -370,6 +371,43 @@ mod tests {
         assert_eq!(topics["topic 3"], sum(2, 1.5));
         assert_eq!(topics["topic 4"], sum(1, 1.0));
         assert_eq!(topics[OTHER_TOPICS], sum(1, 0.5));
+    }
+
+    /// Counts 20 tweets a second for an hour. `time` returns the time of a tweet from when it comes, both in
+    /// milliseconds. Returns how many of the last 1,200 tweets are points of the line.
+    fn points_of_the_last_minute(time: impl Fn(i64) -> i64) -> usize {
+        const TWEETS: i64 = 72_000;
+        let (mut trajectory, start) = (Trajectory::default(), Instant::now());
+        for number in 0..TWEETS {
+            let at = 50 * number;
+            let scored = scored(time(at) as u64, (number as f64).sin(), &[]);
+            trajectory.add(&scored, start + Duration::from_millis(at as u64));
+        }
+        let points = trajectory.points(0, 0);
+        let is_last = |point: &&Point| point.number > TWEETS as u64 - 1_200;
+        points.iter().filter(is_last).count()
+    }
+
+    #[test]
+    fn a_time_that_is_wrong_takes_no_points_from_the_last_minute() {
+        let usual = points_of_the_last_minute(|at| at);
+        assert!(usual > 100, "{usual}");
+        const HOUR: i64 = 3_600_000;
+        let one = |other: i64| move |at: i64| if at == 5_000 { other } else { at };
+        for other in [253_402_000_000_000, HOUR / 2, -11_000_000_000_000] {
+            let points = points_of_the_last_minute(one(other));
+            assert!(
+                points.abs_diff(usual) <= 4,
+                "{points} instead of {usual}, one at {other}"
+            );
+        }
+        for back in [HOUR / 6, 2 * HOUR, 24 * HOUR] {
+            let points = points_of_the_last_minute(|at| if at > HOUR / 2 { at - back } else { at });
+            assert!(
+                points.abs_diff(usual) <= 4,
+                "{points} instead of {usual}, {back} ms back"
+            );
+        }
     }
 
     #[test]
