@@ -2,16 +2,25 @@
 //! and checks what must hold for every input. It exists only with `--cfg fuzzing`.
 
 use crate::Tweet;
-use crate::sentiment::{Analyzer, message};
+use crate::sentiment::{Analyzer, Sentiment, message};
 use crate::source::fuzz;
+use crate::tweet::is_credible;
+use jiff::Timestamp;
 use std::str;
 
-/// A message of a topic of tweets. A decoded tweet survives encoding and decoding.
+/// A message of a topic of tweets. A decoded tweet survives encoding and decoding, with and without a score, and
+/// the time that it is counted at can be true.
 pub fn tweet(bytes: &[u8]) {
-    if let Ok(tweet) = Tweet::decode(bytes) {
+    if let Ok(mut tweet) = Tweet::decode(bytes) {
         let mut buffer = Vec::new();
         tweet.encode_into(&mut buffer);
-        assert_eq!(Tweet::decode(&buffer), Ok(tweet));
+        assert_eq!(Tweet::decode(&buffer).as_ref(), Ok(&tweet));
+        let sentiment = Sentiment::default();
+        message::encode_into(&tweet, &sentiment, &mut buffer);
+        assert_eq!(message::decode(&buffer), Ok((tweet.clone(), sentiment)));
+        let now = Timestamp::now();
+        tweet.correct_time(None, now);
+        assert!(is_credible(tweet.created_at, now));
     }
 }
 

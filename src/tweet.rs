@@ -1,16 +1,22 @@
 //! The tweet, and the Kafka message that carries it.
 //!
 //! A message is UTF-8 JSON. Only the field `text` is required. Any program may write to a topic, so
-//! no message is trusted: a field of the wrong type makes the message a [`Skip`], a number out of
-//! range means "unknown", and decoding never panics.
+//! no message is trusted: a field of the wrong type makes the message a [`Skip`], a time or a count
+//! out of range means "unknown", and decoding never panics.
 //!
 //! ```json
 //! {"id":"1","created_at":"2026-01-01T12:00:00Z","user":"ada","followers":1815,
 //!  "text":"I love #bitcoin","lang":"en","topics":["bitcoin"],"source":"demo"}
 //! ```
 
+mod fields;
+mod time;
+
+pub(crate) use fields::{Object, count};
+pub(crate) use time::is_credible;
+
 use jiff::Timestamp;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,31 +25,48 @@ use std::fmt;
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// One post, from any source.
+///
+/// # Messages
+/// [`decode`](Tweet::decode) accepts a JSON object with these fields, in any order. Unknown fields are
+/// ignored. A missing field and `null` mean the same; only `text` is required.
+///
+/// | field | accepted |
+/// | --- | --- |
+/// | `text` | a string |
+/// | `id` | a string, or a number, which is kept as it is written: `1e30` is the id `"1e30"` |
+/// | `created_at` | a string with a time of RFC 3339 in the years -9999 to 9999; any other string and a number mean unknown |
+/// | `user`, `lang`, `source` | a string |
+/// | `followers` | a whole number from 0 to 2^64 - 1, also in a string such as `"12"`; any other number or string means unknown |
+/// | `topics` | an array of strings; a name that comes twice is one topic |
+///
+/// A value of another type, and a field that is named twice, make the message a [`Skip::WrongType`].
+///
+/// `Deserialize` reads the same from a string or a slice of JSON, which it borrows, and not from a reader.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tweet {
     /// The id, unique within the source; empty if the source has no ids.
-    #[serde(default, deserialize_with = "text_or_number")]
+    #[serde(default, deserialize_with = "fields::id")]
     pub id: String,
-    /// When the author sent the tweet.
-    #[serde(default = "unknown_time")]
+    /// When the author sent the tweet; 1970-01-01T00:00:00Z if unknown.
+    #[serde(default = "unknown_time", deserialize_with = "fields::time")]
     pub created_at: Timestamp,
     /// The author's name, without `@`. It is the key of the message, so that the tweets of one
     /// author go to one partition and keep their order.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_empty")]
     pub user: String,
     /// The number of the author's followers; `None` if unknown.
-    #[serde(default, deserialize_with = "count")]
+    #[serde(default, deserialize_with = "fields::count")]
     pub followers: Option<u64>,
     /// The text.
     pub text: String,
     /// The BCP 47 language tag, such as `en`; empty if unknown.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_empty")]
     pub lang: String,
     /// The tracks that the tweet matched, see [`crate::Filter`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::topics")]
     pub topics: Vec<String>,
     /// The name of the source.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::or_empty")]
     pub source: String,
 }
 
@@ -63,7 +86,7 @@ pub enum Skip {
     WrongType,
     /// The message has no score, in a topic of scores.
     NoScore,
-    /// The metric returned NaN or an infinite number.
+    /// The metric returned NaN, or a number beyond ±1e100.
     MetricNotFinite,
     /// The metric panicked.
     MetricPanicked,
@@ -82,7 +105,7 @@ impl fmt::Display for Skip {
             Skip::NoText => "no text",
             Skip::WrongType => "a field of the wrong type",
             Skip::NoScore => "no score",
-            Skip::MetricNotFinite => "the metric is not a finite number",
+            Skip::MetricNotFinite => "the metric is not a number from -1e100 to 1e100",
             Skip::MetricPanicked => "the metric panicked",
         })
     }
@@ -106,15 +129,21 @@ impl Tweet {
     /// assert_eq!(Tweet::decode(b"{}"), Err(Skip::NoText));
     /// ```
     pub fn decode(message: &[u8]) -> Result<Tweet, Skip> {
-        if message.len() > MAX_MESSAGE_BYTES {
+        Tweet::decode_up_to(MAX_MESSAGE_BYTES, message)
+    }
+
+    /// Decodes a message of at most `limit` bytes, which may have more fields than a tweet.
+    pub(crate) fn decode_up_to(limit: usize, message: &[u8]) -> Result<Tweet, Skip> {
+        if message.len() > limit {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
-        serde_json::from_str(json).map_err(|error| match error.classify() {
+        let decoded = serde_json::from_str(json).map_err(|error| match error.classify() {
             serde_json::error::Category::Data if has_no_text(json) => Skip::NoText,
             serde_json::error::Category::Data => Skip::WrongType,
             _ => Skip::NotJson,
-        })
+        });
+        decoded.map(|Object(tweet)| tweet)
     }
 
     /// Encodes the tweet as a message into `buffer`. The buffer is cleared first and keeps its
@@ -124,11 +153,6 @@ impl Tweet {
         // Writing to a `Vec` cannot fail, and every field has a JSON form.
         serde_json::to_writer(buffer, self).expect("a tweet is always JSON");
     }
-
-    /// Returns true if the message had no time, so that the reader can set a better one.
-    pub(crate) fn has_no_time(&self) -> bool {
-        self.created_at == unknown_time()
-    }
 }
 
 /// Distinguishes a missing text from a wrong type. It runs only after decoding has failed, so its
@@ -137,65 +161,14 @@ fn has_no_text(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Text {
         #[serde(default)]
-        text: Option<de::IgnoredAny>,
+        text: Option<IgnoredAny>,
     }
-    serde_json::from_str::<Text>(json).is_ok_and(|message| message.text.is_none())
+    let message = serde_json::from_str(json);
+    message.is_ok_and(|Object(Text { text })| text.is_none())
 }
 
 fn unknown_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
-}
-
-/// Deserializes a count of a source: anything but a whole number from 0 up is unknown.
-pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    struct Count;
-    impl<'de> Visitor<'de> for Count {
-        type Value = Option<u64>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a number or null")
-        }
-        fn visit_u64<E>(self, n: u64) -> Result<Self::Value, E> {
-            Ok(Some(n))
-        }
-        fn visit_i64<E>(self, n: i64) -> Result<Self::Value, E> {
-            Ok(u64::try_from(n).ok())
-        }
-        fn visit_f64<E>(self, n: f64) -> Result<Self::Value, E> {
-            const LIMIT: f64 = (1u64 << 53) as f64;
-            Ok((n.fract() == 0.0 && (0.0..LIMIT).contains(&n)).then_some(n as u64))
-        }
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-    }
-    deserializer.deserialize_any(Count)
-}
-
-/// Deserializes an id of a source: a string, or a number, which is kept as its digits.
-fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    struct Id;
-    impl<'de> Visitor<'de> for Id {
-        type Value = String;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string or a number")
-        }
-        fn visit_str<E>(self, text: &str) -> Result<String, E> {
-            Ok(text.to_owned())
-        }
-        fn visit_u64<E>(self, n: u64) -> Result<String, E> {
-            Ok(n.to_string())
-        }
-        fn visit_i64<E>(self, n: i64) -> Result<String, E> {
-            Ok(n.to_string())
-        }
-        fn visit_f64<E>(self, n: f64) -> Result<String, E> {
-            Ok(n.to_string())
-        }
-        fn visit_unit<E>(self) -> Result<String, E> {
-            Ok(String::new())
-        }
-    }
-    deserializer.deserialize_any(Id)
 }
 
 #[cfg(test)]
@@ -268,9 +241,133 @@ mod tests {
         assert_eq!(json, r#"{"not_json":2,"metric_panicked":1}"#);
     }
 
+    fn decoded(field: &str, value: &str) -> Result<Tweet, Skip> {
+        Tweet::decode(format!(r#"{{"text":"hi","{field}":{value}}}"#).as_bytes())
+    }
+
     #[test]
-    fn an_id_may_be_a_number() {
-        let tweet = Tweet::decode(br#"{"text":"hi","id":1234567890123456789}"#).unwrap();
-        assert_eq!(tweet.id, "1234567890123456789");
+    fn an_id_is_a_string_or_a_number_with_all_its_digits() {
+        for (id, expected) in [
+            (r#""a\u0062\n""#, "ab\n"),
+            ("1234567890123456789", "1234567890123456789"),
+            ("123456789012345678901", "123456789012345678901"),
+            ("123456789012345678902", "123456789012345678902"),
+            ("-1", "-1"),
+            ("1e30", "1e30"),
+            ("1.5", "1.5"),
+            ("1e400", "1e400"),
+            ("null", ""),
+        ] {
+            assert_eq!(decoded("id", id).unwrap().id, expected, "{id}");
+        }
+        for id in ["true", "[1]", r#"{"a":1}"#, r#""\ud800""#] {
+            assert_eq!(decoded("id", id), Err(Skip::WrongType), "{id}");
+        }
+    }
+
+    #[test]
+    fn null_means_missing_in_every_optional_field() {
+        let missing = Tweet::decode(br#"{"text":"hi"}"#);
+        for field in [
+            "id",
+            "created_at",
+            "user",
+            "followers",
+            "lang",
+            "topics",
+            "source",
+        ] {
+            assert_eq!(decoded(field, "null"), missing, "{field}");
+        }
+        assert_eq!(skip(br#"{"text":null}"#), Skip::NoText);
+    }
+
+    #[test]
+    fn another_type_is_a_reason_to_skip() {
+        for (field, value) in [
+            ("created_at", "true"),
+            ("created_at", "[]"),
+            ("user", "5"),
+            ("followers", "true"),
+            ("followers", "[12]"),
+            ("lang", "{}"),
+            ("topics", r#""bitcoin""#),
+            ("topics", "[null]"),
+            ("topics", "{}"),
+            ("source", "1"),
+            ("text", r#""a second text""#),
+        ] {
+            assert_eq!(
+                decoded(field, value),
+                Err(Skip::WrongType),
+                "{field} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_array_is_no_tweet() {
+        let array = br#"["1","2026-01-01T00:00:00Z","u",3,"hi","en",[],"s"]"#;
+        for message in [&array[..], b"[]", b"[[]]", b"5", b"null", br#""text""#] {
+            assert_eq!(skip(message), Skip::WrongType);
+        }
+    }
+
+    #[test]
+    fn a_follower_count_may_be_a_string() {
+        for (count, expected) in [
+            (r#""12""#, Some(12)),
+            (r#"" 12 ""#, Some(12)),
+            (r#""18446744073709551615""#, Some(u64::MAX)),
+            (r#""18446744073709551616""#, None),
+            (r#""-1""#, None),
+            (r#""many""#, None),
+            (r#""""#, None),
+        ] {
+            let followers = decoded("followers", count).unwrap().followers;
+            assert_eq!(followers, expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_time_out_of_range_or_malformed_is_unknown() {
+        for time in [
+            r#""9999-12-31T23:59:59Z""#,
+            r#""2026-02-30T00:00:00Z""#,
+            r#""2026-01-01""#,
+            r#""Tue Mar 21 20:50:14 +0000 2006""#,
+            r#""""#,
+            "1767225600",
+            "1767225600.5",
+            "-1",
+        ] {
+            assert!(decoded("created_at", time).unwrap().has_no_time(), "{time}");
+        }
+        for (time, expected) in [
+            ("-009999-01-02T01:59:59Z", "-009999-01-02T01:59:59Z"),
+            (
+                "9999-12-30T22:00:00.999999999Z",
+                "9999-12-30T22:00:00.999999999Z",
+            ),
+            ("2026-01-01T12:00:00+01:00", "2026-01-01T11:00:00Z"),
+        ] {
+            let tweet = decoded("created_at", &format!("\"{time}\"")).unwrap();
+            assert_eq!(tweet.created_at.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_topic_that_is_named_twice_is_one_topic() {
+        let tweet = decoded("topics", r#"["b","a","b","","a","c"]"#).unwrap();
+        assert_eq!(tweet.topics, ["b", "a", "", "c"]);
+        let tweet = decoded("topics", r#"["a","b","c"]"#).unwrap();
+        assert_eq!(tweet.topics, ["a", "b", "c"]);
+        let nine: Vec<String> = ('a'..='i').map(String::from).collect();
+        let tweet = decoded("topics", &serde_json::to_string(&nine).unwrap()).unwrap();
+        assert_eq!(tweet.topics, nine);
+        // A message of 1 MiB has room for so many.
+        let many = vec![r#""a""#; 250_000].join(",");
+        let tweet = decoded("topics", &format!("[{many}]")).unwrap();
+        assert_eq!(tweet.topics, ["a"]);
     }
 }

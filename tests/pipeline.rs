@@ -33,6 +33,8 @@ on_both_brokers! {
     tweets_have_their_place_in_the_topic,
     a_listener_of_a_run_counts_no_earlier_run,
     a_repeated_tweet_is_counted_once,
+    times_that_cannot_be_true_are_corrected_and_counted,
+    a_tweet_of_the_future_is_not_the_newest_one,
     a_time_span_ends_a_stream_without_loss,
     invalid_arguments_are_rejected,
 }
@@ -283,7 +285,7 @@ fn invalid_messages_are_skipped_by_reason(kafka: &Kafka, topic: &str) {
 
 fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     kafka.create_topic(topic, TopicConfig::default()).unwrap();
-    let texts = ["nan", "inf", "panic", "fine", "fine"];
+    let texts = ["nan", "inf", "huge", "-huge", "panic", "fine", "fine"];
     let messages: Vec<String> = texts
         .iter()
         .map(|text| format!("{{\"text\":\"{text}\"}}"))
@@ -293,6 +295,9 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     let metric = |tweet: &Tweet, _: &Sentiment| match tweet.text.as_str() {
         "nan" => f64::NAN,
         "inf" => f64::INFINITY,
+        // Finite, but two of them have no finite sum.
+        "huge" => f64::MAX,
+        "-huge" => -1.1e100,
         "panic" => panic!("a metric's own panic"),
         _ => 1.5,
     };
@@ -304,7 +309,7 @@ fn a_failing_metric_skips_the_tweet(kafka: &Kafka, topic: &str) {
     assert!(listening.wait_for(LIMIT));
     let summary = listening.status();
     assert_eq!(summary.total.sum, 3.0);
-    let skipped = [(Skip::MetricNotFinite, 2), (Skip::MetricPanicked, 1)];
+    let skipped = [(Skip::MetricNotFinite, 4), (Skip::MetricPanicked, 1)];
     assert_eq!(summary.uncounted.skipped, BTreeMap::from(skipped));
 }
 
@@ -552,11 +557,96 @@ fn a_repeated_tweet_is_counted_once(kafka: &Kafka, topic: &str) {
     let one = br#"{"id":"1","source":"x","text":"I love it"}"#;
     let other = br#"{"id":"1","source":"bluesky","text":"another tweet, of another source"}"#;
     let no_id = br#"{"text":"a tweet without an id is always new"}"#;
-    write(kafka, topic, &[one, other, one, no_id, no_id, one]);
+    // Numbers that are equal as floating-point numbers.
+    let large = br#"{"id":123456789012345678901,"text":"a large id"}"#;
+    let larger = br#"{"id":123456789012345678902,"text":"a larger one"}"#;
+    let messages: [&[u8]; 8] = [one, other, one, no_id, no_id, one, large, larger];
+    write(kafka, topic, &messages);
     let listening = Listener::new(kafka, topic).start().unwrap();
-    until("all six", || {
+    until("all eight", || {
         let summary = listening.status();
-        summary.total.counted + summary.uncounted.duplicate == 6
+        summary.total.counted + summary.uncounted.duplicate == 8
     });
     assert_eq!(listening.status().uncounted.duplicate, 2);
+}
+
+fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &str) {
+    kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap();
+    let begin = jiff::Timestamp::now().as_millisecond();
+    let stamp = begin - 60_000;
+    let time = |millis| jiff::Timestamp::from_millisecond(millis).unwrap();
+    let write = |created_at: String, stamp: i64| {
+        let tweet = format!(r#"{{"text":"{created_at}","created_at":"{created_at}"}}"#);
+        let record = BaseRecord::<(), _>::to(topic).payload(&tweet);
+        producer.send(record.timestamp(stamp)).unwrap();
+    };
+    let wrong = [
+        "9999-12-30T22:00:00Z".to_owned(),
+        "0001-01-01T00:00:00Z".to_owned(),
+        "-009999-06-01T00:00:00Z".to_owned(),
+        "1970-01-01T00:00:01Z".to_owned(),
+        time(begin + 3_600_000).to_string(),
+    ];
+    let unknown = ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "yesterday"].map(String::from);
+    // A replay of the past, and a clock that is a little ahead.
+    let right = [
+        "2021-05-01T12:00:00Z".to_owned(),
+        time(stamp + 5_000).to_string(),
+    ];
+    for created_at in wrong.iter().chain(&unknown).chain(&right) {
+        write(created_at.clone(), stamp);
+    }
+    // The stamp of the message is of the future too.
+    let ahead = begin + 1_800_000;
+    write(time(ahead).to_string(), ahead);
+    producer.flush(LIMIT).unwrap();
+
+    let mut tweets = Listener::new(kafka, topic).count(11).tweets().unwrap();
+    let counted: Vec<_> = tweets
+        .by_ref()
+        .map(|scored| scored.tweet.created_at)
+        .collect();
+    let end = jiff::Timestamp::now();
+    let mut expected = vec![time(stamp); wrong.len() + unknown.len()];
+    expected.extend(
+        right
+            .iter()
+            .map(|right| right.parse::<jiff::Timestamp>().unwrap()),
+    );
+    assert_eq!(counted[..10], expected);
+    assert!(
+        (time(begin)..=end).contains(&counted[10]),
+        "{}",
+        counted[10]
+    );
+    let status = tweets.listening().status();
+    assert_eq!((status.total.counted, status.times_corrected), (11, 6));
+    assert_eq!(status.to_json()["times_corrected"], 6);
+    assert!(
+        status.to_string().ends_with(", times corrected 6"),
+        "{status}"
+    );
+}
+
+fn a_tweet_of_the_future_is_not_the_newest_one(kafka: &Kafka, topic: &str) {
+    let times = [
+        "2021-05-01T12:00:00Z",
+        "9999-12-30T22:00:00Z",
+        "2021-05-01T11:00:00Z",
+    ];
+    let lines: String = times
+        .iter()
+        .map(|time| format!("{{\"text\":\"hi\",\"created_at\":\"{time}\"}}\n"))
+        .collect();
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let replay = Replay::open(file(&lines).path())
+        .unwrap()
+        .as_fast_as_possible();
+    let status = Streamer::new(&target).start(replay).unwrap().wait();
+    assert_eq!(status.counts.sent, 3);
+    assert_eq!(status.newest, Some(times[0].parse().unwrap()));
 }

@@ -57,6 +57,11 @@ def in_view(page):
     return page.evaluate("document.getElementById('plot').layout.xaxis.range")
 
 
+def local(page, at):
+    """Returns a time as the chart has it: shifted by the zone of the browser."""
+    return at - 60_000 * page.evaluate("(at) => new Date(at).getTimezoneOffset()", at)
+
+
 def span(page):
     start, end = in_view(page)
     return end - start
@@ -331,6 +336,16 @@ def test_skipped_messages_open_to_an_example(page, start, broker, tmp_path):
     page.locator("#skipped-title").click()
     until("the example", lambda: "document.title='stolen'" in shown(page, "skipped-reasons"))
     assert shown(page, "skipped-reasons").startswith("1: ") and page.title() == "Live sentiment"
+
+
+def test_a_tweet_of_the_year_9999_is_counted_and_does_not_take_the_view(page, start, broker, tmp_path):
+    _, address = listen(start, broker)
+    second = lambda number: 250_000_000_000 if number == 5 else number  # noqa: E731
+    sent = replay(start, broker, tmp_path, [(second(number), "bitcoin", "u", 5, "good") for number in range(100)])
+    open_page(page, address + "#follow=1", sent)
+    assert shown(page, "times-corrected").startswith("1 tweet counted at the time of the message")
+    newest = 1_000 * (START + timedelta(seconds=99)).timestamp()
+    until("the last minute", lambda: in_view(page) == [local(page, newest - 60_000), local(page, newest)])
 
 
 def test_bad_links_stale_questions_and_a_lost_notebook_show_a_message(page, start, broker, tmp_path):

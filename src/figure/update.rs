@@ -51,6 +51,7 @@ struct ListenerUpdate {
     /// How many tweets are positive, neutral and negative.
     polarities: [u64; 3],
     uncounted: Uncounted,
+    times_corrected: u64,
     lines: Vec<LineUpdate>,
     moods: MoodUpdate,
     latest: Vec<LatestTweet>,
@@ -154,6 +155,7 @@ impl ListenerUpdate {
             rate: trajectory.rate(),
             polarities: trajectory.polarities(),
             uncounted: progress.uncounted.clone(),
+            times_corrected: progress.times_corrected,
             lines: lines
                 .map(|line| LineUpdate::new(trajectory, line, keep))
                 .collect(),

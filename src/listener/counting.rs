@@ -58,6 +58,7 @@ impl Counter {
             Ok(scored) if !self.ids.insert(&scored.tweet) => progress.uncounted.duplicate += 1,
             Ok(scored) => {
                 progress.trajectory.add(&scored, now);
+                progress.times_corrected += u64::from(scored.time_corrected);
                 self.output.add(&scored);
                 printable.add(scored);
             }

@@ -127,8 +127,8 @@ impl Listener {
         }
     }
 
-    /// Sets what a tweet adds to the running sum. A tweet for which the metric panics, or is not
-    /// finite, is skipped and counted by that reason.
+    /// Sets what a tweet adds to the running sum. A tweet for which the metric panics, or is not from
+    /// -1e100 to 1e100, is skipped and counted by that reason. So the sums are always finite.
     ///
     /// # Examples
     /// ```no_run

@@ -97,6 +97,7 @@ mod tests {
             metric: 0.0,
             partition: 0,
             offset: 0,
+            time_corrected: false,
             words: Default::default(),
         })
     }

@@ -43,7 +43,7 @@ impl Default for State {
 /// The messages that a listener did not count, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Uncounted {
-    /// Messages that are not tweets, and tweets without a finite metric.
+    /// Messages that are not tweets, and tweets without a valid metric.
     pub skipped: SkipCounts,
     /// Tweets that were in the topic more than once. Each was counted once.
     pub duplicate: u64,
@@ -75,6 +75,8 @@ impl Uncounted {
 pub(crate) struct Progress {
     pub(crate) trajectory: Trajectory,
     pub(crate) uncounted: Uncounted,
+    /// Counted tweets that had a time that cannot be true.
+    pub(crate) times_corrected: u64,
     /// The first message that was skipped for each reason, shortened.
     pub(crate) examples: BTreeMap<Skip, String>,
     pub(crate) state: State,
@@ -96,6 +98,7 @@ impl Default for Progress {
         Progress {
             trajectory: Trajectory::default(),
             uncounted: Uncounted::default(),
+            times_corrected: 0,
             examples: BTreeMap::new(),
             state: State::default(),
             is_compacted: false,

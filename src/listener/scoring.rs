@@ -4,6 +4,7 @@ use super::merge::{Outcome, Skipped};
 use crate::display::shorten;
 use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment, message};
 use crate::tweet::{Skip, Tweet};
+use jiff::Timestamp;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,6 +20,9 @@ const PARALLEL_BATCH: usize = 128;
 const BATCH_TIME: Duration = Duration::from_millis(50);
 /// The limit of a batch at the start, in messages of each partition.
 const FIRST_LIMIT: usize = 1_024;
+
+/// The largest metric. A sum of 2^64 of them is finite, as is each sum that the figure shows.
+const MAX_METRIC: f64 = 1e100;
 
 /// What a tweet adds to the running sum.
 pub(super) type Metric = dyn Fn(&Tweet, &Sentiment) -> f64 + Send + Sync;
@@ -96,9 +100,11 @@ impl Scoring {
     /// Scores a batch. Scoped threads do this without rayon, which would be several more crates behind
     /// each notebook for this one call.
     fn score_all(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
+        // Each message of the batch was written before.
+        let now = Timestamp::now();
         let score_part = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
             let messages = part.iter().map(|(_, message)| message);
-            messages.map(|message| self.outcome(message)).collect()
+            messages.map(|message| self.outcome(message, now)).collect()
         };
         let is_small = batch.len() < PARALLEL_BATCH.min(self.limit.0.max(2));
         if is_small || self.cores == 1 {
@@ -120,8 +126,8 @@ impl Scoring {
         })
     }
 
-    fn outcome(&self, message: &BorrowedMessage<'_>) -> Outcome {
-        self.scored(message).map_err(|reason| {
+    fn outcome(&self, message: &BorrowedMessage<'_>, now: Timestamp) -> Outcome {
+        self.scored(message, now).map_err(|reason| {
             let payload = message.payload().unwrap_or_default();
             let start = &payload[..payload.len().min(4 * BEGINNING)];
             Skipped {
@@ -131,7 +137,7 @@ impl Scoring {
         })
     }
 
-    fn scored(&self, message: &BorrowedMessage<'_>) -> Result<Arc<Scored>, Skip> {
+    fn scored(&self, message: &BorrowedMessage<'_>, now: Timestamp) -> Result<Arc<Scored>, Skip> {
         let payload = message.payload().ok_or(Skip::NoText)?;
         let (mut tweet, sentiment, words) = match self.content {
             Content::Tweets => {
@@ -145,23 +151,21 @@ impl Scoring {
                 (tweet, sentiment, ScoredWords::new())
             }
         };
-        if tweet.has_no_time()
-            && let Some(millis) = message.timestamp().to_millis()
-            && let Ok(written) = jiff::Timestamp::from_millisecond(millis)
-        {
-            tweet.created_at = written;
-        }
+        let stamp = message.timestamp().to_millis();
+        let stamp = stamp.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+        let time_corrected = tweet.correct_time(stamp, now);
         let metric = &self.metric;
         IN_METRIC.set(true);
         let value = catch_unwind(AssertUnwindSafe(|| metric(&tweet, &sentiment)));
         IN_METRIC.set(false);
         match value {
-            Ok(metric) if metric.is_finite() => Ok(Arc::new(Scored {
+            Ok(metric) if metric.abs() <= MAX_METRIC => Ok(Arc::new(Scored {
                 tweet,
                 sentiment,
                 metric,
                 partition: message.partition(),
                 offset: message.offset(),
+                time_corrected,
                 words,
             })),
             Ok(_) => Err(Skip::MetricNotFinite),

@@ -19,6 +19,8 @@ pub struct ListenerStatus {
     pub topics: Vec<(String, Sum)>,
     /// The messages that were not counted.
     pub uncounted: Uncounted,
+    /// Counted tweets that had a time that cannot be true, see [`Scored::time_corrected`].
+    pub times_corrected: u64,
     /// The mean compound, in \[-1, 1\].
     pub mean: f64,
     /// The tweet with the highest compound.
@@ -49,6 +51,7 @@ impl ListenerStatus {
                 .map(|(name, sum)| (name.to_owned(), sum))
                 .collect(),
             uncounted: progress.uncounted.clone(),
+            times_corrected: progress.times_corrected,
             mean: trajectory.mean(),
             most_positive: extremes.map(|(most, _)| most.clone()),
             most_negative: extremes.map(|(_, most)| most.clone()),
@@ -71,6 +74,7 @@ impl ListenerStatus {
         json["duplicate"] = json!(self.uncounted.duplicate);
         json["missed"] = json!(self.uncounted.missed);
         json["earlier_runs"] = json!(self.uncounted.earlier_runs);
+        json["times_corrected"] = json!(self.times_corrected);
         json["lag"] = json!(self.lag);
         json["away_since"] = json!(self.away_since);
         json["state"] = json!(self.state);
@@ -129,6 +133,9 @@ impl ListenerStatus {
         for (name, count) in self.uncounted.counts() {
             card = card.row(name, &thousands(count));
         }
+        if self.times_corrected > 0 {
+            card = card.row("times corrected", &thousands(self.times_corrected));
+        }
         card.data(self.to_json()).show();
     }
 }
@@ -156,6 +163,9 @@ impl std::fmt::Display for ListenerStatus {
         }
         for (name, count) in self.uncounted.counts() {
             write!(f, ", {name} {}", thousands(count))?;
+        }
+        if self.times_corrected > 0 {
+            write!(f, ", times corrected {}", thousands(self.times_corrected))?;
         }
         Ok(())
     }

@@ -240,12 +240,15 @@ pub struct Scored {
     /// Its sentiment.
     pub sentiment: Sentiment,
     /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
-    /// is finite.
+    /// is from -1e100 to 1e100.
     pub metric: f64,
     /// The partition of the topic that the message is in, from 0.
     pub partition: i32,
     /// The offset of the message: its number in the partition, from 0.
     pub offset: i64,
+    /// Whether the tweet had a time that cannot be true: later than the broker's, or before the first tweet in
+    /// 2006. Its `created_at` is then the time of the message.
+    pub time_corrected: bool,
     /// The rated words of the text.
     pub(crate) words: ScoredWords,
 }

@@ -11,7 +11,9 @@ use crate::deduplicator::Deduplicator;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
 use crate::time_span::TimeSpan;
+use crate::tweet::is_credible;
 use crate::{Error, Filter, Result, Tweet};
+use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer};
@@ -202,7 +204,10 @@ impl Task {
             counts.filtered += u64::from(!admitted);
             counts.duplicate += u64::from(admitted && !is_new);
             if is_new {
-                progress.newest = progress.newest.max(Some(tweet.created_at));
+                // A time that cannot be true says nothing. The clock may have gone back since the last one.
+                let now = Timestamp::now();
+                let times = progress.newest.into_iter().chain([tweet.created_at]);
+                progress.newest = times.filter(|time| is_credible(*time, now)).max();
             }
         });
         is_new.then_some(tweet)

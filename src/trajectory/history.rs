@@ -21,6 +21,9 @@ const LENGTH: i64 = 1_000;
 /// The minimum time between two segments that are closed because of their length. The tweets of a fast
 /// replay may be days apart.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// The latest time of this many of the newest segments is where the views end. A single tweet may have any
+/// time before now, and a clock may go back.
+const NEWEST: usize = 8;
 /// How many words a stretch has.
 const WORDS: usize = 10;
 
@@ -124,11 +127,19 @@ impl History {
     fn narrowest_pair(&self) -> Option<usize> {
         let segments = || self.closed.iter().map(|closed| &closed.segment);
         let oldest = segments().map(|segment| segment.from).min()?;
-        let newest = segments().map(|segment| segment.to).max()?;
-        let whole = newest.saturating_sub(oldest).max(1);
+        let latest = segments().map(|segment| segment.to).max()?;
+        let whole = latest.saturating_sub(oldest).max(1);
+        let end = segments()
+            .rev()
+            .take(NEWEST)
+            .map(|segment| segment.to)
+            .max()?;
         let width = |a: &Segment<_>, b: &Segment<_>| {
-            let age = newest.saturating_sub(b.to);
-            let view = VIEWS.into_iter().find(|view| age < *view).unwrap_or(whole);
+            let distance = end.abs_diff(b.to);
+            let view = VIEWS
+                .into_iter()
+                .find(|view| distance < view.unsigned_abs());
+            let view = view.unwrap_or(whole);
             let length = b.to.max(a.to).saturating_sub(a.from.min(b.from));
             let in_time = length as f64 / view.min(whole) as f64;
             // Tweets that come all at once have no width in time.

@@ -96,14 +96,18 @@ impl Default for Trajectory {
 }
 
 impl Trajectory {
-    /// Adds a tweet to the sum of all tweets and to the sum of each of its topics. `now` is the time of
+    /// Adds a tweet to the sum of all tweets, and once to the sum of each of its topics. `now` is the time of
     /// the whole batch: asking the clock for each tweet would cost as much as the sums.
     pub(crate) fn add(&mut self, scored: &Arc<Scored>, now: Instant) {
         self.history.add(scored);
         self.add_to(0, scored);
+        // Several topics of a tweet may share a line, in which it counts once.
+        let mut is_counted = [false; MAX_TOPICS + 2];
         for topic in &scored.tweet.topics {
             let line = self.line_of(topic);
-            self.add_to(line, scored);
+            if !std::mem::replace(&mut is_counted[line], true) {
+                self.add_to(line, scored);
+            }
         }
         let now = self.rate.elapsed_at(now);
         self.history.close_segment(now, self.segments());
@@ -151,7 +155,7 @@ impl Trajectory {
         (per_line / 2).max(MIN_SEGMENTS)
     }
 
-    /// Returns the index of the topic's line.
+    /// Returns the index of the topic's line, which is at most `MAX_TOPICS + 1`.
     fn line_of(&mut self, topic: &str) -> usize {
         let find = |lines: &[Line], name: &str| lines.iter().position(|line| line.name == name);
         // The first line has no topic.
@@ -295,6 +299,7 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
         metric,
         partition: 0,
         offset: number as i64,
+        time_corrected: false,
         words: ScoredWords::new(),
     })
 }
@@ -302,6 +307,8 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn sum(counted: u64, sum: f64) -> Sum {
         Sum { counted, sum }
@@ -348,6 +355,59 @@ mod tests {
         assert_eq!(trajectory.topics().count(), MAX_TOPICS + 1);
         let counted = trajectory.topics().map(|(_, sum)| sum.counted);
         assert_eq!(counted.sum::<u64>(), 10_000);
+    }
+
+    #[test]
+    fn a_tweet_counts_once_in_a_line_however_often_it_names_the_topic() {
+        let mut trajectory = Trajectory::default();
+        let many: Vec<String> = (0..MAX_TOPICS)
+            .map(|topic| format!("topic {topic}"))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        trajectory.add(&scored(1, 1.0, &many), Instant::now());
+        let topics = ["topic 3", "new", "topic 3", "newer", OTHER_TOPICS];
+        trajectory.add(&scored(2, 0.5, &topics), Instant::now());
+        let topics: BTreeMap<_, _> = trajectory.topics().collect();
+        assert_eq!(topics["topic 3"], sum(2, 1.5));
+        assert_eq!(topics["topic 4"], sum(1, 1.0));
+        assert_eq!(topics[OTHER_TOPICS], sum(1, 0.5));
+    }
+
+    /// Counts 20 tweets a second for an hour. `time` returns the time of a tweet from when it comes, both in
+    /// milliseconds. Returns how many of the last 1,200 tweets are points of the line.
+    fn points_of_the_last_minute(time: impl Fn(i64) -> i64) -> usize {
+        const TWEETS: i64 = 72_000;
+        let (mut trajectory, start) = (Trajectory::default(), Instant::now());
+        for number in 0..TWEETS {
+            let at = 50 * number;
+            let scored = scored(time(at) as u64, (number as f64).sin(), &[]);
+            trajectory.add(&scored, start + Duration::from_millis(at as u64));
+        }
+        let points = trajectory.points(0, 0);
+        let is_last = |point: &&Point| point.number > TWEETS as u64 - 1_200;
+        points.iter().filter(is_last).count()
+    }
+
+    #[test]
+    fn a_time_that_is_wrong_takes_no_points_from_the_last_minute() {
+        let usual = points_of_the_last_minute(|at| at);
+        assert!(usual > 100, "{usual}");
+        const HOUR: i64 = 3_600_000;
+        let one = |other: i64| move |at: i64| if at == 5_000 { other } else { at };
+        for other in [253_402_000_000_000, HOUR / 2, -11_000_000_000_000] {
+            let points = points_of_the_last_minute(one(other));
+            assert!(
+                points.abs_diff(usual) <= 4,
+                "{points} instead of {usual}, one at {other}"
+            );
+        }
+        for back in [HOUR / 6, 2 * HOUR, 24 * HOUR] {
+            let points = points_of_the_last_minute(|at| if at > HOUR / 2 { at - back } else { at });
+            assert!(
+                points.abs_diff(usual) <= 4,
+                "{points} instead of {usual}, {back} ms back"
+            );
+        }
     }
 
     #[test]

@@ -75,10 +75,10 @@ function look(number) {
 
 function edges() {
   if (view.range) return view.range;
-  const [oldest, newest] = timeRange();
-  if (newest < oldest) return [Date.now() - 60_000, Date.now()];
-  const from = Number.isFinite(followed()) ? newest - followed() : oldest;
-  return newest > from ? [from, newest] : [newest - 500, newest + 500];
+  const { first, last, newest } = timeRange();
+  if (last < first) return [Date.now() - 60_000, Date.now()];
+  if (Number.isFinite(followed())) return [newest - followed(), newest];
+  return last > first ? [first, last] : [last - 500, last + 500];
 }
 
 // Returns the points between two times, and one more on each side, so that the line reaches the edges.

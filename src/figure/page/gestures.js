@@ -130,9 +130,9 @@ function click({ x, y }) {
 }
 
 export function zoom(factor, around = cursor ?? (drawn.from + drawn.to) / 2) {
-  const [oldest, newest] = timeRange();
+  const { first, last } = timeRange();
   const span = Math.max(MIN_SPAN, factor * (drawn.to - drawn.from));
-  if (factor > 1 && span >= newest - oldest) return change({ range: null, follow: "all" });
+  if (factor > 1 && span >= last - first) return change({ range: null, follow: "all" });
   const share = (clampTime(around) - drawn.from) / (drawn.to - drawn.from);
   const from = Math.round(around - share * span);
   change({ range: [from, Math.round(from + span)] });

@@ -36,15 +36,21 @@ export function merge({ listeners: updates }) {
   });
 }
 
-// Returns the times of the oldest and the newest point of all listeners. Tweets are not always in the order
-// of their times.
+// The latest time of this many of the newest points of a line is where the page follows. A clock may go back,
+// and a single tweet may have any time before now.
+const NEWEST = 16;
+
+// Returns the times of the first and the last point of all listeners, and the time at which the newest ones
+// are. Tweets are not always in the order of their times.
 export function timeRange() {
-  let [oldest, newest] = [Infinity, -Infinity];
+  let [first, last, newest] = [Infinity, -Infinity, -Infinity];
   for (const { lines } of listeners) {
-    for (const at of lines[0]?.x ?? []) {
-      oldest = Math.min(oldest, at);
-      newest = Math.max(newest, at);
+    const times = lines[0]?.x ?? [];
+    for (const at of times) {
+      first = Math.min(first, at);
+      last = Math.max(last, at);
     }
+    newest = Math.max(newest, ...times.slice(-NEWEST));
   }
-  return [oldest, newest];
+  return { first, last, newest };
 }

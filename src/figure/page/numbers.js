@@ -47,13 +47,15 @@ function announce(listener, description) {
   setText(byId("announcement"), `${lines[0] ?? "no tweets"}; ${description}`);
 }
 
-function showUncounted({ generation, uncounted }) {
+function showUncounted({ generation, uncounted, times_corrected }) {
   const { skipped, duplicate, missed, earlier_runs } = uncounted;
   const total = Object.values(skipped).reduce((a, b) => a + b, 0);
   const others = [[duplicate, "duplicates"], [missed, "removed by the broker before they were read"], [earlier_runs, "of earlier runs"]];
   const shown = others.filter(([count]) => count > 0).map(([count, reason]) => `${whole(count)} ${reason}`);
   byId("uncounted").hidden = shown.length === 0;
   setText(byId("uncounted"), "Not counted: " + shown.join(", "));
+  byId("times-corrected").hidden = times_corrected === 0;
+  setText(byId("times-corrected"), `${plural(times_corrected, "tweet")} counted at the time of the message, because the tweet's own time cannot be true`);
   const details = byId("skipped");
   details.hidden = total === 0;
   setText(byId("skipped-title"), `${plural(total, "message")} skipped, because they are not tweets or have no metric`);

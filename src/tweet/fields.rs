@@ -1,0 +1,128 @@
+//! The decoding of the fields of a tweet. Programs in several languages write tweets, so a field accepts
+//! what they write for the same value.
+
+use super::unknown_time;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Up to this many topics are compared with each other, which needs no allocation.
+const FEW_TOPICS: usize = 8;
+
+/// A value that is decoded from a JSON object only. The code that serde derives accepts an array of the
+/// fields too.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        let fields = deserializer.deserialize_map(Fields(PhantomData))?;
+        Ok(Object(fields))
+    }
+}
+
+/// Deserializes a value, and an empty one from `null`.
+pub(super) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Deserializes an id: a string, or a number, which is kept as it is written. A parsed number would lose
+/// digits above 2^64.
+pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let json = <&RawValue>::deserialize(deserializer)?.get();
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(json).map_err(D::Error::custom),
+        Some(b'-' | b'0'..=b'9') => Ok(json.to_owned()),
+        _ if json == "null" => Ok(String::new()),
+        _ => Err(D::Error::custom("an id is a string or a number")),
+    }
+}
+
+/// Deserializes a time. A string that is no time, or no time that a [`Timestamp`] can hold, is unknown; so is
+/// a number, which may count seconds or milliseconds.
+pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    struct Time;
+    impl Visitor<'_> for Time {
+        type Value = Timestamp;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string, a number or null")
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Timestamp, E> {
+            Ok(text.parse().unwrap_or_else(|_| unknown_time()))
+        }
+        fn visit_u64<E>(self, _: u64) -> Result<Timestamp, E> {
+            Ok(unknown_time())
+        }
+        fn visit_i64<E>(self, _: i64) -> Result<Timestamp, E> {
+            Ok(unknown_time())
+        }
+        fn visit_f64<E>(self, _: f64) -> Result<Timestamp, E> {
+            Ok(unknown_time())
+        }
+        fn visit_unit<E>(self) -> Result<Timestamp, E> {
+            Ok(unknown_time())
+        }
+    }
+    deserializer.deserialize_any(Time)
+}
+
+/// Deserializes a count of a source, which may be in a string: anything but a whole number from 0 up is
+/// unknown.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Count;
+    impl Visitor<'_> for Count {
+        type Value = Option<u64>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number, a string or null")
+        }
+        fn visit_u64<E>(self, n: u64) -> Result<Self::Value, E> {
+            Ok(Some(n))
+        }
+        fn visit_i64<E>(self, n: i64) -> Result<Self::Value, E> {
+            Ok(u64::try_from(n).ok())
+        }
+        fn visit_f64<E>(self, n: f64) -> Result<Self::Value, E> {
+            const LIMIT: f64 = (1u64 << 53) as f64;
+            Ok((n.fract() == 0.0 && (0.0..LIMIT).contains(&n)).then_some(n as u64))
+        }
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(text.trim().parse().ok())
+        }
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    }
+    deserializer.deserialize_any(Count)
+}
+
+/// Deserializes the topics. A name that comes again is left out: a message of 1 MiB may repeat one 250,000
+/// times.
+pub(super) fn topics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let mut topics: Vec<String> = or_empty(deserializer)?;
+    let is_repeated = |index: usize| topics[..index].contains(&topics[index]);
+    if topics.len() > FEW_TOPICS || (1..topics.len()).any(is_repeated) {
+        let mut known = BTreeSet::new();
+        let is_new: Vec<bool> = topics.iter().map(|topic| known.insert(topic)).collect();
+        let mut is_new = is_new.into_iter();
+        topics.retain(|_| is_new.next() == Some(true));
+    }
+    Ok(topics)
+}
