@@ -8,7 +8,7 @@ use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
 use live_sentiment::streamer::EndReason;
-use live_sentiment::tweet::Skip;
+use live_sentiment::tweet::{MAX_MESSAGE_BYTES, Skip};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -33,6 +33,7 @@ on_both_brokers! {
     tweets_have_their_place_in_the_topic,
     a_listener_of_a_run_counts_no_earlier_run,
     a_repeated_tweet_is_counted_once,
+    a_tweet_that_grows_beyond_the_limit_is_a_dead_letter,
     times_that_cannot_be_true_are_corrected_and_counted,
     a_tweet_of_the_future_is_not_the_newest_one,
     a_time_span_ends_a_stream_without_loss,
@@ -649,4 +650,25 @@ fn a_tweet_of_the_future_is_not_the_newest_one(kafka: &Kafka, topic: &str) {
     let status = Streamer::new(&target).start(replay).unwrap().wait();
     assert_eq!(status.counts.sent, 3);
     assert_eq!(status.newest, Some(times[0].parse().unwrap()));
+}
+
+fn a_tweet_that_grows_beyond_the_limit_is_a_dead_letter(kafka: &Kafka, topic: &str) {
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    // A mebibyte without an id and a source, which the replay adds.
+    let text = "x".repeat(MAX_MESSAGE_BYTES - r#"{"text":""}"#.len());
+    let file = file(&format!(
+        "{{\"text\":\"{text}\"}}\n{{\"text\":\"small\"}}\n"
+    ));
+    let replay = Replay::open(file.path()).unwrap().as_fast_as_possible();
+    let status = Streamer::new(&target).start(replay).unwrap().wait();
+    let counts = status.counts;
+    assert_eq!((counts.read, counts.sent, counts.failed), (2, 1, 1));
+    assert!(status.last_error.unwrap().contains("larger than the 1 MiB"));
+    let letters = status.dead_letter_file.unwrap();
+    let lines = std::fs::read_to_string(&letters).unwrap();
+    std::fs::remove_file(letters).unwrap();
+    assert_eq!(lines.lines().count(), 1);
+    let listening = Listener::of(&target).start().unwrap();
+    until_counted(&listening, 1);
+    assert!(listening.status().uncounted.skipped.is_empty());
 }

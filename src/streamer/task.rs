@@ -11,6 +11,7 @@ use crate::deduplicator::Deduplicator;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
 use crate::time_span::TimeSpan;
+use crate::tweet::MAX_MESSAGE_BYTES;
 use crate::tweet::is_credible;
 use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
@@ -217,7 +218,14 @@ impl Task {
     async fn send(&mut self, tweet: Tweet, ending: &mut Ending) {
         let mut message = std::mem::take(&mut self.message);
         tweet.encode_into(&mut message);
-        let is_accepted = self.produce(tweet.user.as_bytes(), &message, ending).await;
+        // A line of a file may be below the limit, and above it with the id and the source.
+        let is_accepted = if message.len() > MAX_MESSAGE_BYTES {
+            let reason = "a tweet is larger than the 1 MiB that listeners accept";
+            tokio::task::block_in_place(|| self.shared.deliveries.fail(&message, reason.into()));
+            false
+        } else {
+            self.produce(tweet.user.as_bytes(), &message, ending).await
+        };
         self.message = message;
         if !is_accepted {
             return;
