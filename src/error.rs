@@ -92,6 +92,18 @@ pub enum Error {
         /// The address of the broker, as `host:port`.
         address: String,
     },
+    /// The broker does not tell this client whether the topic exists.
+    #[error(
+        "no permission to describe topic {topic:?} at {address}\nhint: ask the administrator of the \
+         cluster for the permissions DESCRIBE and READ on the topic, and WRITE to stream to it, or \
+         check the name"
+    )]
+    NotPermitted {
+        /// The name of the topic.
+        topic: String,
+        /// The address of the broker, as `host:port`.
+        address: String,
+    },
     /// An argument is out of range or malformed.
     #[error("invalid {argument}: {reason}\nhint: {hint}")]
     InvalidArgument {

@@ -90,6 +90,8 @@ impl Client {
         broker: Option<Broker>,
     ) -> Result<Client> {
         let admin = config(&address, &settings)
+            // A request for a topic by name must not create it.
+            .set("allow.auto.create.topics", "false")
             .create()
             .map_err(|error| invalid_config(&address, &error))?;
         Ok(Client {
@@ -175,13 +177,38 @@ impl Client {
         })
     }
 
+    /// Returns the partition count of a topic that `cluster` has.
+    ///
+    /// # Errors
+    /// [`Error::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
+    /// [`Error::NoTopic`] if it does not exist.
+    pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
+        let partitions = cluster.partitions(topic);
+        // The embedded broker has no permissions, and crashes librdkafka when it is asked by name for a
+        // topic that it does not have.
+        if partitions.is_ok() || cluster.is_embedded {
+            return partitions;
+        }
+        let client = self.admin.inner();
+        let named = client.fetch_metadata(Some(topic), REQUEST_LIMIT).ok();
+        let error = named.and_then(|named| named.topics().first()?.error());
+        let denied = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        if error == Some(denied) {
+            return Err(Error::NotPermitted {
+                topic: topic.into(),
+                address: self.address.clone(),
+            });
+        }
+        partitions
+    }
+
     /// Returns the partition count of a topic. In a cluster it waits for a new topic until each
     /// broker knows it.
     pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
         let deadline = Instant::now() + METADATA_SPREAD;
         loop {
             let cluster = self.cluster()?;
-            let partitions = cluster.partitions(topic);
+            let partitions = self.partitions_in(&cluster, topic);
             if partitions.is_ok() || cluster.brokers == 1 || Instant::now() > deadline {
                 return partitions;
             }

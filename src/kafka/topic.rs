@@ -108,6 +108,7 @@ pub(crate) fn status_topic(topic: &str) -> String {
 /// Creates the topic `name` with the partitions and replicas of the topic `like`. Returns the
 /// partition count of both, which differ if `name` existed before.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
+    client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
     admin::create_if_missing(client, name, &config)?;
     Ok((client.partitions(name)?, client.partitions(like)?))

@@ -138,7 +138,7 @@ pub(super) fn connect(
 ) -> Result<Connected> {
     let ReadConfig { client, topic, .. } = config;
     let cluster = client.cluster()?;
-    let count = cluster.partitions(topic)?;
+    let count = client.partitions_in(&cluster, topic)?;
     let is_only_broker = cluster.brokers == 1;
     let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
     let fetch_wait_ms = config.fetch_wait.millis(cluster.is_embedded);
