@@ -63,6 +63,10 @@ pub enum Skip {
     WrongType,
     /// The message has no score, in a topic of scores.
     NoScore,
+    /// The score is larger than the limit of its topic, in a scorer.
+    ScoreTooLarge,
+    /// Kafka refuses the score for another reason, such as a missing key in a compacted topic.
+    ScoreRefused,
     /// The metric returned NaN or an infinite number.
     MetricNotFinite,
     /// The metric panicked.
@@ -82,6 +86,8 @@ impl fmt::Display for Skip {
             Skip::NoText => "no text",
             Skip::WrongType => "a field of the wrong type",
             Skip::NoScore => "no score",
+            Skip::ScoreTooLarge => "its score is larger than the topic's limit",
+            Skip::ScoreRefused => "the topic of scores refuses it",
             Skip::MetricNotFinite => "the metric is not a finite number",
             Skip::MetricPanicked => "the metric panicked",
         })
