@@ -51,6 +51,7 @@
 #![warn(missing_docs, clippy::unwrap_used)]
 
 mod background;
+mod backoff;
 mod deduplicator;
 mod display;
 mod error;

@@ -86,6 +86,10 @@ pub enum Skip {
     WrongType,
     /// The message has no score, in a topic of scores.
     NoScore,
+    /// The score is larger than the limit of its topic, in a scorer.
+    ScoreTooLarge,
+    /// Kafka refuses the score for another reason, such as a missing key in a compacted topic.
+    ScoreRefused,
     /// The metric returned NaN, or a number beyond ±1e100.
     MetricNotFinite,
     /// The metric panicked.
@@ -105,6 +109,8 @@ impl fmt::Display for Skip {
             Skip::NoText => "no text",
             Skip::WrongType => "a field of the wrong type",
             Skip::NoScore => "no score",
+            Skip::ScoreTooLarge => "its score is larger than the topic's limit",
+            Skip::ScoreRefused => "the topic of scores refuses it",
             Skip::MetricNotFinite => "the metric is not a number from -1e100 to 1e100",
             Skip::MetricPanicked => "the metric panicked",
         })

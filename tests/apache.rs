@@ -8,8 +8,7 @@ use common::*;
 use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::Streaming;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -179,13 +178,6 @@ fn both_sides_survive_connections_that_break_again_and_again() {
     cutting.store(false, Ordering::Relaxed);
     assert_all_sent(&streaming, &story);
     story.until_counted(&listening);
-}
-
-fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
-    rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", kafka.address())
-        .create()
-        .unwrap()
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 mod common;
 
-use common::apache::Apache;
+use common::apache::{Apache, shared};
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::tweet::Skip;
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminOptions;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,6 +138,150 @@ fn a_transaction_is_bounded_by_its_bytes() {
     // 60 messages of 0.99 MB, and 16 MiB in a transaction at most.
     let status = scoring.stop();
     assert!(status.transactions >= 4, "{status:?}");
+}
+
+/// Writes tweets with these ids to one partition.
+fn write_to(kafka: &Kafka, topic: &str, partition: i32, ids: std::ops::Range<u64>) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap();
+    for id in ids {
+        let tweet = format!("{{\"id\":\"{id}\",\"user\":\"{partition}\",\"text\":\"good\"}}");
+        let record = BaseRecord::<(), _>::to(topic)
+            .partition(partition)
+            .payload(&tweet);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+/// Returns the ids of the scores, and whether each score is in the partition of its tweet.
+fn ids(kafka: &Kafka, scores: &str) -> (Vec<u64>, bool) {
+    let scores = committed(kafka, scores);
+    let in_its_partition = |(partition, tweet): &(i32, serde_json::Value)| {
+        tweet["user"].as_str().unwrap() == partition.to_string()
+    };
+    let copartitioned = scores.iter().all(in_its_partition);
+    let ids = scores.iter().map(|(_, tweet)| &tweet["id"]);
+    let mut ids: Vec<u64> = ids
+        .map(|id| id.as_str().unwrap().parse().unwrap())
+        .collect();
+    ids.sort_unstable();
+    (ids, copartitioned)
+}
+
+#[test]
+fn partitions_added_while_scorers_run_are_scored() {
+    let Some(apache) = shared() else {
+        return;
+    };
+    let (kafka, from, to) = (apache.kafka(), "growing", "growing-scores");
+    kafka.create_topic(from, TopicConfig::default()).unwrap();
+    let scorers: Vec<_> = (0..2)
+        .map(|_| Scorer::new(&kafka, from, to).group(from).start().unwrap())
+        .collect();
+    let status = || scorers.iter().map(|scorer| scorer.status());
+    let scored = || status().map(|status| status.scored).sum::<u64>();
+    write_to(&kafka, from, 0, 0..100);
+    until("the first tweets", || scored() == 100);
+    add_partitions(&kafka, from, 3);
+    write_to(&kafka, from, 2, 100..150);
+    write_to(&kafka, from, 1, 150..200);
+    write_to(&kafka, from, 0, 200..210);
+    until("the tweets of all partitions", || scored() == 210);
+    until("the lag of all partitions", || {
+        let lag: Vec<_> = status().flat_map(|status| status.lag).collect();
+        lag.len() == 3 && lag.iter().all(|one| one.lag == 0)
+    });
+    assert_eq!(kafka.partitions(to).unwrap(), 3);
+    assert_eq!(ids(&kafka, to), ((0..210).collect(), true));
+}
+
+#[test]
+fn a_topic_of_scores_that_is_created_again_gets_the_next_scores() {
+    let Some(apache) = shared() else {
+        return;
+    };
+    let (kafka, from, to) = (apache.kafka(), "again", "again-scores");
+    let two = TopicConfig {
+        partitions: 2,
+        ..TopicConfig::default()
+    };
+    kafka.create_topic(from, two).unwrap();
+    let scoring = Scorer::new(&kafka, from, to).group(from).start().unwrap();
+    write_to(&kafka, from, 0, 0..10);
+    until("the first tweets", || scoring.status().scored == 10);
+    let network = tokio::runtime::Runtime::new().unwrap();
+    let admin = admin(&kafka);
+    let deleted = network.block_on(admin.delete_topics(&[to], &AdminOptions::new()));
+    deleted.unwrap().remove(0).unwrap();
+    until("the end of the topic", || kafka.partitions(to).is_err());
+    // With fewer partitions than the scorer knows.
+    kafka.create_topic(to, TopicConfig::default()).unwrap();
+    write_to(&kafka, from, 0, 10..20);
+    write_to(&kafka, from, 1, 20..30);
+    until("the next tweets", || scoring.status().scored == 30);
+    assert_eq!(ids(&kafka, to), ((10..30).collect(), true));
+}
+
+/// Denies changes of the topic `scores` and allows everything else there. librdkafka's Rust interface
+/// has no request for that: it is `CreateAcls`, version 1.
+fn deny_changes_of_scores(kafka: &Kafka) {
+    use std::io::{Read, Write};
+    let (all, alter, deny, allow) = (2, 7, 2, 3);
+    let text = |text: &str| [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat();
+    let acl = |operation: u8, permission: u8| {
+        let (topic, literal) = ([2], [3]);
+        let rule = [operation, permission];
+        let (name, who, host) = (text("scores"), text("User:*"), text("*"));
+        [&topic[..], &name, &literal, &who, &host, &rule].concat()
+    };
+    let header = [
+        &30_i16.to_be_bytes()[..],
+        &1_i16.to_be_bytes(),
+        &[0; 4],
+        &text("test"),
+    ]
+    .concat();
+    let count = 2_i32.to_be_bytes();
+    let request = [&header[..], &count, &acl(alter, deny), &acl(all, allow)].concat();
+    let mut broker = std::net::TcpStream::connect(kafka.address()).unwrap();
+    broker
+        .write_all(&(request.len() as i32).to_be_bytes())
+        .unwrap();
+    broker.write_all(&request).unwrap();
+    // Size, correlation id, throttle time, count, and for each no error and no message.
+    let mut answer = [0; 24];
+    broker.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[16..], [0; 8], "{answer:?}");
+}
+
+#[test]
+fn a_topic_of_scores_that_cannot_grow_gets_the_scores_by_key() {
+    let Some(apache) = Apache::start(&[
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        ),
+        ("allow.everyone.if.no.acl.found", "true"),
+    ]) else {
+        return;
+    };
+    let kafka = apache.kafka();
+    create_topic_with(&kafka, 1);
+    kafka
+        .create_topic("scores", TopicConfig::default())
+        .unwrap();
+    deny_changes_of_scores(&kafka);
+    let scoring = Scorer::new(&kafka, "tweets", "scores").start().unwrap();
+    write_to(&kafka, "tweets", 0, 0..10);
+    until("the first tweets", || scoring.status().scored == 10);
+    add_partitions(&kafka, "tweets", 2);
+    write_to(&kafka, "tweets", 1, 10..20);
+    until("the tweets of both", || scoring.status().scored == 20);
+    assert_eq!(kafka.partitions("scores").unwrap(), 1);
+    assert_eq!(ids(&kafka, "scores").0, (0..20).collect::<Vec<_>>());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::client::{Client, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
 use crate::runtime::block_on;
 use crate::{Error, Result};
-use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -38,12 +38,38 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
             Err((_, code)) => return Err(failed(code.to_string())),
         }
     }
-    // The broker answers before each of its threads knows the topic.
+    wait_for_partitions(client, name, 1);
+    Ok(true)
+}
+
+/// Adds partitions to a topic until it has `count`.
+pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Result<()> {
+    let failed = |reason: String| Error::Kafka {
+        action: format!("add partitions to topic {name:?}, up to {count}"),
+        reason,
+        hint: "ask an administrator for the permission to alter the topic, or for the partitions",
+    };
+    let more = [NewPartitions::new(name, count)];
+    let results = block_on(client.admin().create_partitions(&more, &options()))
+        .map_err(|error| failed(error.to_string()))?;
+    for result in results {
+        match result {
+            // Another program has added them meanwhile.
+            Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+            Err((_, code)) => return Err(failed(code.to_string())),
+        }
+    }
+    wait_for_partitions(client, name, count);
+    Ok(())
+}
+
+/// Waits for new partitions: the broker answers before each of its threads knows them.
+fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    while client.partitions(name).is_err() && Instant::now() < deadline {
+    let known = || client.partitions(name).is_ok_and(|known| known >= count);
+    while !known() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    Ok(true)
 }
 
 /// Returns how many in-sync replicas must have a message before it counts as sent: a majority. So a

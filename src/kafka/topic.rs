@@ -105,13 +105,20 @@ pub(crate) fn status_topic(topic: &str) -> String {
     format!("{topic}-streamer")
 }
 
-/// Creates the topic `name` with the partitions and replicas of the topic `like`. Returns the
-/// partition count of both, which differ if `name` existed before.
+/// Creates the topic `name` with the partitions and replicas of the topic `like`. If `name` exists with
+/// fewer partitions, it gets the missing ones. Returns the partition count of both, which differ if `name`
+/// has more partitions, or if the broker does not allow that it gets any.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
     client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
     admin::create_if_missing(client, name, &config)?;
-    Ok((client.partitions(name)?, client.partitions(like)?))
+    let wanted = client.partitions(like)?;
+    if client.partitions(name)? < wanted
+        && let Err(error) = admin::add_partitions(client, name, wanted)
+    {
+        tracing::warn!(%error, topic = name, "the topic keeps its partitions");
+    }
+    Ok((client.partitions(name)?, wanted))
 }
 
 pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> Result<Topic> {

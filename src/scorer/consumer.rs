@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many tweets a transaction has at most, and how many bytes of messages.
-const MAX_TWEETS: usize = 16_000;
+pub(super) const MAX_TWEETS: usize = 16_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a transaction waits for more tweets, so that not each tweet has one of its own.
-const LINGER: Duration = Duration::from_millis(20);
+/// How long a transaction waits for more tweets. With ten transactions per second, their cost is small.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long one wait for the first tweet takes, and so how long a stop takes.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -53,15 +53,18 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Returns the next messages: those that are there, or come within [`LINGER`] of the first. If the
-/// group is rebalanced meanwhile, the earlier messages are dropped: reading starts again from the
-/// committed offsets.
-pub(super) fn gather(consumer: &BaseConsumer<Context>) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
+/// Returns the next messages, `most` at most: those that are there, or come within [`LINGER`] of the
+/// first. If the group is rebalanced meanwhile, the earlier messages are dropped: reading starts again
+/// from the committed offsets.
+pub(super) fn gather(
+    consumer: &BaseConsumer<Context>,
+    most: usize,
+) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
     let context = consumer.context();
     let mut seen = context.rebalances();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut deadline = Instant::now() + POLL;
-    while batch.len() < MAX_TWEETS && bytes < MAX_BYTES {
+    while batch.len() < most && bytes < MAX_BYTES {
         let left = deadline.saturating_duration_since(Instant::now());
         let next = consumer.poll(left);
         let now = context.rebalances();

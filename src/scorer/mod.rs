@@ -13,8 +13,29 @@
 //! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
 //! If a scorer is killed, it leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
 //! before the group reassigns the partitions after [`SESSION_LIMIT`].
+//!
+//! # A failed transaction
+//! The scorer aborts the transaction, returns to the committed offsets, and scores the same tweets again
+//! with a new producer. Only a commit moves the offsets and the counts, so the guarantee holds:
+//!
+//! - *A score that Kafka refuses*, for its size or another lasting reason, is left out of the next
+//!   attempt. It counts as skipped when that transaction is committed. No other score is left out: if a
+//!   refused record batch had several messages, the scorer makes its record batches or its transactions
+//!   smaller until the refused message is alone.
+//! - *Any other error* is retried after a pause, which grows up to two seconds. After three aborted
+//!   transactions in a row, or if the abort fails too (as after a fatal error of the producer), the scorer
+//!   leaves the group and joins it again, with a new consumer and the partitions that both topics have
+//!   by then.
+//!
+//! # New partitions
+//! The consumer asks for the partitions of the topic of tweets every two seconds, and the group assigns
+//! new ones to its scorers. A scorer that gets one joins again before it scores any of its tweets. When a
+//! scorer joins, the topic of scores gets as many partitions as the topic of tweets, so that each score
+//! goes to the partition with the number of its tweet's. If the topic of scores has more partitions, or
+//! may not be altered, the key of the tweet chooses the partition instead.
 
 mod consumer;
+mod refusals;
 mod transaction;
 mod worker;
 
@@ -77,7 +98,8 @@ struct Shared {
 pub struct ScorerStatus {
     /// The number of scored tweets in committed transactions.
     pub scored: u64,
-    /// The number of messages that are not tweets, by reason.
+    /// The number of messages without a score, by reason: they are not tweets, or Kafka refuses their
+    /// scores.
     pub skipped: SkipCounts,
     /// The number of partitions that the scorer has at the moment.
     pub partitions: usize,
@@ -113,7 +135,8 @@ impl Scorer {
     }
 
     /// Starts the scorer and returns at once. A topic of tweets that does not exist yet is waited
-    /// for. The topic of scores is created with the same number of partitions.
+    /// for. The topic of scores is created with the same number of partitions; an existing one with
+    /// fewer partitions gets the missing ones.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if both topics have the same name, or if the name of the group is
@@ -214,6 +237,10 @@ impl std::fmt::Display for ScorerStatus {
             count => format!("{count} partitions"),
         };
         write!(f, "scored {scored}, {partitions}")?;
+        match self.skipped.values().sum() {
+            0 => {}
+            skipped => write!(f, ", skipped {}", thousands(skipped))?,
+        }
         match &self.last_error {
             Some(error) => write!(f, ", {}", shorten(error, 160)),
             None => Ok(()),

@@ -1,24 +1,27 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
 use super::consumer::Context;
+use super::refusals::{DeliveryReports, Refusal, Refused, reason};
 use crate::Tweet;
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The time limit of a step of a transaction.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// How often the thread looks whether all messages are delivered, or the queue has room.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A producer with a thread of its own for delivery reports: `abort_transaction` blocks on delivery
 /// reports but does not poll for them.
-pub(super) type TransactionalProducer = ThreadedProducer<DefaultProducerContext>;
+pub(super) type TransactionalProducer = ThreadedProducer<DeliveryReports>;
 
 /// A member of the group of scorers.
 pub(super) struct Member {
@@ -26,10 +29,10 @@ pub(super) struct Member {
     pub(super) producer: TransactionalProducer,
     pub(super) from: String,
     pub(super) to: String,
-    /// The partition count of the topic of scores.
+    /// The partition counts of both topics when the member joined. If they are equal, a score goes to
+    /// the partition of its tweet.
+    pub(super) from_partitions: usize,
     pub(super) to_partitions: usize,
-    /// Whether both topics have the same partitions. A score then goes to the partition of its tweet.
-    pub(super) is_copartitioned: bool,
 }
 
 impl Member {
@@ -39,11 +42,30 @@ impl Member {
         self.end_open_transactions()
     }
 
-    /// Aborts the current transaction, and returns to the committed offsets.
-    pub(super) fn abort(&self) -> KafkaResult<()> {
-        self.producer.abort_transaction(STEP_LIMIT)?;
-        self.end_open_transactions()?;
-        self.rewind()
+    /// Aborts the current transaction. Returns the messages that Kafka has refused in it.
+    pub(super) fn abort(&self) -> KafkaResult<Vec<Refusal>> {
+        let producer = &self.producer;
+        // Again and again: librdkafka queues the messages in flight once more after a failure, and would
+        // wait for their timeout.
+        self.settle(|| {
+            producer.purge(PurgeConfig::default().queue());
+            Ok(())
+        })?;
+        producer.abort_transaction(STEP_LIMIT)?;
+        Ok(producer.context().take())
+    }
+
+    /// Waits until each message has its delivery report. `flush` does so too, but looks every 100 ms.
+    fn settle(&self, look: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
+        let deadline = Instant::now() + STEP_LIMIT;
+        while self.producer.in_flight_count() > 0 {
+            look()?;
+            if Instant::now() > deadline {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
     }
 
     /// Ends what an earlier transaction of this scorer may have left open: it aborts a transaction in
@@ -56,10 +78,13 @@ impl Member {
         let producer = &self.producer;
         producer.begin_transaction()?;
         for partition in (0..).take(self.to_partitions) {
-            let record: BaseRecord<'_, (), ()> = BaseRecord::to(&self.to).partition(partition);
-            producer.send(record).map_err(|(error, _)| error)?;
+            // The index of no tweet, and a key, without which a compacted topic refuses the record.
+            let record: BaseRecord<'_, [u8], (), _> =
+                BaseRecord::with_opaque_to(&self.to, usize::MAX).key(&[]);
+            let sent = producer.send(record.partition(partition));
+            sent.map_err(|(error, _)| error)?;
         }
-        producer.flush(STEP_LIMIT)?;
+        self.settle(|| Ok(()))?;
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&self.from, 0, Offset::Offset(0))?;
         let group = self.consumer.group_metadata().ok_or(KafkaError::Canceled)?;
@@ -69,28 +94,36 @@ impl Member {
         producer.abort_transaction(STEP_LIMIT)
     }
 
-    /// Scores a batch, and writes the scores and the offsets in one transaction. Returns how many
-    /// messages were skipped.
+    /// Scores a batch without the messages whose scores are refused, and writes the scores and the
+    /// offsets in one transaction. Returns how many messages were skipped.
     pub(super) fn transact(
         &self,
         analyzer: &Analyzer,
         batch: &[BorrowedMessage<'_>],
+        refused: &Refused,
     ) -> KafkaResult<SkipCounts> {
         let producer = &self.producer;
+        // The refusals of `end_open_transactions` are of no use.
+        producer.context().take();
         producer.begin_transaction()?;
         let mut skipped = SkipCounts::new();
         let mut read: BTreeMap<i32, i64> = BTreeMap::new();
         let mut buffer = Vec::new();
-        for message in batch {
+        for (index, message) in batch.iter().enumerate() {
             read.insert(message.partition(), message.offset() + 1);
+            let known = refused.get(&(message.partition(), message.offset()));
             let payload = message.payload().ok_or(Skip::NoText);
-            match payload.and_then(Tweet::decode) {
-                Err(reason) => *skipped.entry(reason).or_default() += 1,
+            let tweet = known.map_or(payload, |reason| Err(*reason));
+            let sent = match tweet.and_then(Tweet::decode) {
+                Err(reason) => Err(reason),
                 Ok(tweet) => {
                     let sentiment = analyzer.score(&tweet.text);
                     scored_message::encode_into(&tweet, &sentiment, &mut buffer);
-                    self.send(message, &buffer)?;
+                    self.send(index, message, &buffer)?
                 }
+            };
+            if let Err(reason) = sent {
+                *skipped.entry(reason).or_default() += 1;
             }
         }
         let mut offsets = TopicPartitionList::new();
@@ -99,31 +132,49 @@ impl Member {
         }
         let group = self.consumer.group_metadata().ok_or(KafkaError::Canceled)?;
         producer.send_offsets_to_transaction(&offsets, &group, STEP_LIMIT)?;
+        // After a failure, the messages in the queue would wait for their timeout.
+        self.settle(|| producer.context().check())?;
         producer.commit_transaction(STEP_LIMIT)?;
         Ok(skipped)
     }
 
-    fn send(&self, tweet: &BorrowedMessage<'_>, score: &[u8]) -> KafkaResult<()> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.to).payload(score);
+    /// Queues a score. The inner error is the reason why the producer cannot send it.
+    fn send(
+        &self,
+        index: usize,
+        tweet: &BorrowedMessage<'_>,
+        score: &[u8],
+    ) -> KafkaResult<Result<(), Skip>> {
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(&self.to, index).payload(score);
         record.key = tweet.key();
-        record.partition = self.is_copartitioned.then(|| tweet.partition());
+        let is_copartitioned = self.from_partitions == self.to_partitions;
+        record.partition = is_copartitioned.then(|| tweet.partition());
         // A listener merges partitions by time, and a score is as old as its tweet.
         record.timestamp = tweet.timestamp().to_millis();
         record.headers = tweet.headers().map(BorrowedHeaders::detach);
         loop {
             match self.producer.send(record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(Ok(())),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
                     record = returned;
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::sleep(LOOK_INTERVAL);
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, _)) => return reason(&error).map(Err).ok_or(error),
             }
         }
     }
 
+    /// Returns whether the topic of tweets has got more partitions since the member joined, and the
+    /// member was assigned one of them.
+    pub(super) fn is_outgrown(&self, assignment: &TopicPartitionList) -> bool {
+        let assigned = assignment.elements();
+        let last = assigned.iter().map(|one| one.partition()).max();
+        last.and_then(|last| usize::try_from(last).ok()) >= Some(self.from_partitions)
+    }
+
     /// Returns the consumer to the committed offsets.
-    fn rewind(&self) -> KafkaResult<()> {
+    pub(super) fn rewind(&self) -> KafkaResult<()> {
         let committed = self.consumer.committed(STEP_LIMIT)?;
         for partition in committed.elements() {
             let offset = match partition.offset() {

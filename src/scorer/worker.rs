@@ -1,12 +1,15 @@
 //! The thread of a scorer: join the group, gather tweets, and score them in transactions.
 
-use super::consumer::{Context, gather};
+use super::consumer::{Context, MAX_TWEETS, gather};
+use super::refusals::{DeliveryReports, Refused, Remedy};
 use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
 use crate::background::Shutdown;
+use crate::backoff::Backoff;
 use crate::kafka::{STATISTICS_INTERVAL_MS, create_like};
-use crate::runtime::locked;
+use crate::runtime::{block_on, locked};
 use crate::sentiment::Analyzer;
+use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use rdkafka::Offset;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -16,8 +19,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pause after an error.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// The pauses after errors: the first, and the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// After so many aborted transactions in a row, the scorer joins the group again.
+const MAX_ABORTS: u32 = 3;
+/// The limit of a record batch, in bytes, until Kafka refuses a record batch. It is below Kafka's
+/// default limit.
+const RECORD_BATCH_BYTES: usize = 1_000_000;
+/// How often the consumer asks for the partitions of its topic.
+const METADATA_INTERVAL: Duration = Duration::from_secs(2);
 /// The time limit for fetching the committed offsets, which only the lag needs.
 const OFFSETS_LIMIT: Duration = Duration::from_secs(1);
 
@@ -29,6 +40,9 @@ pub(super) struct Worker {
     analyzer: Analyzer,
     shared: Arc<Shared>,
     shutdown: Shutdown,
+    backoff: Backoff,
+    /// The producer's limit of a record batch.
+    record_batch_bytes: usize,
 }
 
 impl Worker {
@@ -45,14 +59,17 @@ impl Worker {
             analyzer,
             shared,
             shutdown,
+            backoff: Backoff::doubling(PAUSE, MAX_PAUSE),
+            record_batch_bytes: RECORD_BATCH_BYTES,
         }
     }
 
-    /// Runs until the shutdown is requested. After an error it joins the group again.
-    pub(super) fn run(self) {
+    /// Runs until the shutdown is requested. After an error, or if there are new partitions, it joins the
+    /// group again.
+    pub(super) fn run(mut self) {
         while !self.shutdown.is_requested() {
             let ended = self.join().and_then(|member| {
-                let worked = self.work(&member);
+                let worked = self.work(member);
                 worked.map_err(|error| self.error("score a batch", &error))
             });
             if let Err(error) = ended {
@@ -61,13 +78,32 @@ impl Worker {
                     status.last_error = Some(error.to_string());
                     status.partitions = 0;
                 });
-                std::thread::sleep(RETRY_PAUSE);
             }
+            self.pause();
         }
+    }
+
+    /// Pauses longer after each failure in a row. A shutdown ends the pause.
+    fn pause(&mut self) {
+        let pause = self.backoff.next();
+        block_on(async {
+            // An error means that the pause is over.
+            let _ = tokio::time::timeout(pause, self.shutdown.requested()).await;
+        });
     }
 
     fn record(&self, change: impl FnOnce(&mut ScorerStatus)) {
         change(&mut locked(&self.shared.status));
+    }
+
+    fn record_commit(&self, read: usize, skipped: SkipCounts) {
+        self.record(|status| {
+            status.scored += read as u64 - skipped.values().sum::<u64>();
+            status.transactions += 1;
+            for (reason, count) in skipped {
+                *status.skipped.entry(reason).or_default() += count;
+            }
+        });
     }
 
     fn error(&self, action: &str, error: &KafkaError) -> Error {
@@ -99,10 +135,29 @@ impl Worker {
             // As for a listener: with the default of a second the queue would often be empty.
             .set("fetch.queue.backoff.ms", "5")
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
+            .set(
+                "topic.metadata.refresh.interval.ms",
+                METADATA_INTERVAL.as_millis().to_string(),
+            )
             .create_with_context(Context::new(from))
             .map_err(failed)?;
+        let member = Member {
+            consumer,
+            producer: self.producer().map_err(failed)?,
+            from: from.clone(),
+            to: to.clone(),
+            from_partitions,
+            to_partitions,
+        };
+        member.init().map_err(failed)?;
+        member.consumer.subscribe(&[from]).map_err(failed)?;
+        Ok(member)
+    }
+
+    fn producer(&self) -> KafkaResult<TransactionalProducer> {
         let limit = TRANSACTION_LIMIT.as_millis().to_string();
-        let producer: TransactionalProducer = client
+        self.scorer
+            .client
             .config()
             .set("transactional.id", &self.id)
             .set("transaction.timeout.ms", &limit)
@@ -110,20 +165,9 @@ impl Worker {
             .set("compression.type", "lz4")
             .set("linger.ms", "5")
             .set("batch.num.messages", "10000")
+            .set("batch.size", self.record_batch_bytes.to_string())
             .set("message.max.bytes", "1200000")
-            .create()
-            .map_err(failed)?;
-        let member = Member {
-            consumer,
-            producer,
-            from: from.clone(),
-            to: to.clone(),
-            to_partitions,
-            is_copartitioned: from_partitions == to_partitions,
-        };
-        member.init().map_err(failed)?;
-        member.consumer.subscribe(&[from]).map_err(failed)?;
-        Ok(member)
+            .create_with_context(DeliveryReports::default())
     }
 
     /// Starts to measure the lag of the assigned partitions, at their committed offsets or their first
@@ -150,7 +194,7 @@ impl Worker {
         all_known
     }
 
-    /// Records that a batch was committed.
+    /// Measures the lag after a batch was committed.
     fn measure_lag(&self, member: &Member, batch: &[BorrowedMessage<'_>]) {
         let last: BTreeMap<i32, &BorrowedMessage<'_>> =
             batch.iter().map(|one| (one.partition(), one)).collect();
@@ -162,11 +206,18 @@ impl Worker {
         }
     }
 
-    fn work(&self, member: &Member) -> KafkaResult<()> {
+    /// Works as a member of the group, until the shutdown is requested or the topic of tweets has got
+    /// more partitions.
+    fn work(&mut self, mut member: Member) -> KafkaResult<()> {
         let mut rebalances = 0;
+        let (mut refused, mut aborts, mut most) = (Refused::new(), 0, MAX_TWEETS);
         while !self.shutdown.is_requested() {
-            let batch = gather(&member.consumer)?;
-            let assigned = member.consumer.assignment()?.count();
+            let batch = gather(&member.consumer, most)?;
+            let assignment = member.consumer.assignment()?;
+            if member.is_outgrown(&assignment) {
+                return Ok(());
+            }
+            let assigned = assignment.count();
             self.record(|status| {
                 status.partitions = assigned;
                 if assigned > 0 {
@@ -174,7 +225,7 @@ impl Worker {
                 }
             });
             let now = member.consumer.context().rebalances();
-            if rebalances != now && self.start_lag(member) {
+            if rebalances != now && self.start_lag(&member) {
                 rebalances = now;
             }
             if batch.is_empty() {
@@ -182,24 +233,44 @@ impl Worker {
                 locked(&self.shared.lag).update_ends(|partition| ends.get(partition));
                 continue;
             }
-            match member.transact(&self.analyzer, &batch) {
+            match member.transact(&self.analyzer, &batch, &refused) {
                 Ok(skipped) => {
-                    self.measure_lag(member, &batch);
-                    self.record(|status| {
-                        status.scored += batch.len() as u64 - skipped.values().sum::<u64>();
-                        status.transactions += 1;
-                        for (reason, count) in skipped {
-                            *status.skipped.entry(reason).or_default() += count;
-                        }
-                    });
+                    self.measure_lag(&member, &batch);
+                    self.record_commit(batch.len(), skipped);
+                    self.backoff.reset();
+                    refused.clear();
+                    (aborts, most) = (0, (most * 2).min(MAX_TWEETS));
                 }
                 Err(error) => {
                     self.record(|status| {
                         status.aborted += 1;
                         status.last_error = Some(error.to_string());
                     });
+                    let refusals = member.abort()?;
+                    let remedy = Remedy::of(&refusals, &batch, self.record_batch_bytes);
+                    let read = batch.len();
                     drop(batch);
-                    member.abort()?;
+                    match remedy {
+                        Remedy::Skip(messages) => {
+                            let count = messages.len();
+                            tracing::warn!(%error, count, "scores are skipped: Kafka refuses them");
+                            refused.extend(messages);
+                        }
+                        Remedy::SmallerRecordBatches(bytes) => self.record_batch_bytes = bytes,
+                        Remedy::FewerTweets => most = (read / 2).max(1),
+                        Remedy::Retry => {
+                            aborts += 1;
+                            if aborts == MAX_ABORTS {
+                                return Err(error);
+                            }
+                            self.pause();
+                        }
+                    }
+                    // A refused record batch leaves a gap in the sequence numbers of its producer. Kafka
+                    // would reject its next record batch too.
+                    member.producer = self.producer()?;
+                    member.init()?;
+                    member.rewind()?;
                 }
             }
         }

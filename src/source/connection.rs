@@ -1,12 +1,10 @@
-//! The state of a live source's connection, and the waits between two attempts to connect.
+//! The state of a live source's connection.
 
 use crate::display::shorten;
-use crate::random::random_number;
 use crate::runtime::locked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// The maximum length of a reason, in characters. A server may have written it.
 const MAX_REASON: usize = 300;
@@ -89,111 +87,9 @@ impl ConnectionWatch {
     }
 }
 
-/// Increases the wait from one failure to the next.
-///
-/// Up to a tenth of the wait is added at random, so that programs which were disconnected by the
-/// same fault do not all reconnect at the same moment. The wait is never shorter than a provider
-/// asks for.
-#[derive(Clone, Debug)]
-pub(super) struct Backoff {
-    growth: Growth,
-    max: Duration,
-    failures: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Growth {
-    /// Each wait is one step longer.
-    Linear(Duration),
-    /// Each wait is twice as long, starting with this one.
-    Doubling(Duration),
-}
-
-impl Backoff {
-    pub(super) const fn linear(step: Duration, max: Duration) -> Backoff {
-        Backoff {
-            growth: Growth::Linear(step),
-            max,
-            failures: 0,
-        }
-    }
-
-    pub(super) const fn doubling(first: Duration, max: Duration) -> Backoff {
-        Backoff {
-            growth: Growth::Doubling(first),
-            max,
-            failures: 0,
-        }
-    }
-
-    /// Counts one more failure, and returns the wait after it.
-    pub(super) fn next(&mut self) -> Duration {
-        let wait = match self.growth {
-            Growth::Linear(step) => step.saturating_mul(self.failures.saturating_add(1)),
-            Growth::Doubling(first) => {
-                first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
-            }
-        };
-        self.failures = self.failures.saturating_add(1);
-        jittered(wait.min(self.max))
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.failures = 0;
-    }
-}
-
-/// Returns the wait plus a random part of up to a tenth.
-pub(super) fn jittered(wait: Duration) -> Duration {
-    let fraction = random_number() as f64 / u64::MAX as f64;
-    wait + wait.mul_f64(0.1 * fraction)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn waits(mut backoff: Backoff, count: usize) -> Vec<f64> {
-        let waits: Vec<f64> = (0..count).map(|_| backoff.next().as_secs_f64()).collect();
-        backoff.reset();
-        assert!(
-            backoff.next().as_secs_f64() <= waits[0] * 1.1 + 1e-9,
-            "a reset starts again with the shortest wait"
-        );
-        waits
-    }
-
-    fn assert_waits(waits: &[f64], expected: &[f64]) {
-        assert_eq!(waits.len(), expected.len());
-        for (wait, least) in waits.iter().zip(expected) {
-            assert!(
-                (*least..=least * 1.1).contains(wait),
-                "{wait} instead of {least}"
-            );
-        }
-    }
-
-    #[test]
-    fn waits_grow_linearly_or_double_up_to_the_maximum() {
-        let linear = Backoff::linear(Duration::from_millis(250), Duration::from_secs(16));
-        let linear = waits(linear, 100);
-        assert_waits(&linear[..4], &[0.25, 0.5, 0.75, 1.0]);
-        assert_waits(&linear[62..66], &[15.75, 16.0, 16.0, 16.0]);
-        let doubling = Backoff::doubling(Duration::from_secs(5), Duration::from_secs(320));
-        let doubling = waits(doubling, 80);
-        assert_waits(
-            &doubling[..8],
-            &[5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 320.0],
-        );
-        assert_waits(&doubling[78..], &[320.0, 320.0]);
-    }
-
-    #[test]
-    fn jitter_spreads_the_waits() {
-        let waits: std::collections::BTreeSet<Duration> =
-            (0..50).map(|_| jittered(Duration::from_secs(1))).collect();
-        assert!(waits.len() > 10);
-    }
 
     #[test]
     fn reconnects_are_counted_from_the_second_connection_on() {

@@ -7,9 +7,14 @@ pub mod apache;
 use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
-use rdkafka::ClientConfig;
-use rdkafka::message::ToBytes;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Message, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -120,6 +125,57 @@ pub fn write_many(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
         });
     }
     producer.flush(LIMIT).unwrap();
+}
+
+/// Returns the partition and the tweet of each committed message of a topic, as another program reads
+/// them.
+pub fn committed(kafka: &Kafka, topic: &str) -> Vec<(i32, serde_json::Value)> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .set("group.id", "independent")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).unwrap();
+    let count = metadata.topics()[0].partitions().len();
+    let mut assignment = TopicPartitionList::new();
+    for partition in (0..).take(count) {
+        let added = assignment.add_partition_offset(topic, partition, Offset::Beginning);
+        added.unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let (mut messages, mut ends) = (Vec::new(), BTreeSet::new());
+    while ends.len() < count {
+        match consumer.poll(LIMIT).expect("the end of each partition") {
+            Ok(message) => {
+                let tweet = serde_json::from_slice(message.payload().unwrap()).unwrap();
+                messages.push((message.partition(), tweet));
+            }
+            Err(KafkaError::PartitionEOF(partition)) => {
+                ends.insert(partition);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    messages
+}
+
+pub fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new()
+        .set("bootstrap.servers", kafka.address())
+        .create()
+        .unwrap()
+}
+
+/// Adds partitions to a topic, as another program does.
+pub fn add_partitions(kafka: &Kafka, topic: &str, count: usize) {
+    let network = tokio::runtime::Runtime::new().unwrap();
+    let more = [NewPartitions::new(topic, count)];
+    let admin = admin(kafka);
+    let added = network.block_on(admin.create_partitions(&more, &AdminOptions::new()));
+    added.unwrap().remove(0).unwrap();
 }
 
 /// Returns the process id of the embedded broker at `address`.

@@ -1,10 +1,11 @@
 //! The reader: connects to a Jetstream, decodes and filters its posts, and reconnects.
 
-use super::super::connection::{Backoff, ConnectionWatch};
+use super::super::connection::ConnectionWatch;
 use super::super::feed::Outlet;
 use super::super::http;
 use super::event::{self, Cursor, Frame, POSTS, Version};
 use super::profiles::Item;
+use crate::backoff::Backoff;
 use crate::display::shorten;
 use crate::{Error, Filter, Result};
 use futures_util::{SinkExt, StreamExt};

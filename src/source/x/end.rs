@@ -1,10 +1,10 @@
 //! How a connection ends, and how long to wait before the next one (docs.x.com, "Handling
 //! disconnections" and "Error handling").
 
-use super::super::connection::{Backoff, jittered};
 use super::super::http;
 use super::problem::Problem;
 use super::rules::Answer;
+use crate::backoff::{Backoff, jittered};
 use reqwest::Response;
 use std::time::Duration;
 
