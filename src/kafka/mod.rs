@@ -32,7 +32,7 @@ pub use broker::Engine;
 pub(crate) use client::{Client, METADATA_INTERVAL_MS, bound_queues, warm_metadata_cache};
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
-pub(crate) use run::RunId;
+pub(crate) use run::{RunCheck, RunId};
 pub use topic::Topic;
 pub(crate) use topic::{create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;

@@ -1,7 +1,9 @@
 //! The identifier of a run, and how it travels in a message.
 
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 /// The Kafka header that carries the identifier, as eight bytes, big endian.
 const HEADER: &str = "run-id";
@@ -45,6 +47,48 @@ impl RunId {
     }
 }
 
+/// For how long a run that the topic cannot have is rejected without asking the broker again. So a
+/// flood of such messages costs a request a second.
+const REJECTED_FOR: Duration = Duration::from_secs(1);
+
+/// Checks the runs of messages, see [`RunId::is_possible`]. Each is looked up once.
+#[derive(Default)]
+pub(crate) struct RunCheck {
+    /// The largest run that was found possible.
+    accepted: Option<RunId>,
+    /// The smallest run that was found impossible, and when.
+    rejected: Option<(RunId, Instant)>,
+}
+
+impl RunCheck {
+    /// Returns the run of a message, or `None` if the topic cannot have it. The message then counts as
+    /// one of another program, which belongs to no run. `is_possible` asks the broker.
+    ///
+    /// # Errors
+    /// Those of `is_possible`.
+    pub(crate) fn trusted(
+        &mut self,
+        run: Option<RunId>,
+        is_possible: impl FnOnce(RunId) -> KafkaResult<bool>,
+    ) -> KafkaResult<Option<RunId>> {
+        let Some(found) = run else { return Ok(None) };
+        if run <= self.accepted {
+            return Ok(run);
+        }
+        let rejected = self.rejected.filter(|(_, at)| at.elapsed() < REJECTED_FOR);
+        if rejected.is_some_and(|(least, _)| least <= found) {
+            return Ok(None);
+        }
+        if is_possible(found)? {
+            self.accepted = run;
+            return Ok(run);
+        }
+        tracing::warn!(?found, "a message has a run that the topic cannot have");
+        self.rejected = Some((found, Instant::now()));
+        Ok(None)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +100,21 @@ mod tests {
         assert!(!run.is_possible([5, 6]));
         assert!(!RunId(u64::MAX).is_possible([i64::MAX]));
         assert!(!run.is_possible([i64::MIN, 7]));
+    }
+
+    #[test]
+    fn the_broker_is_asked_once_for_a_run() {
+        let mut check = RunCheck::default();
+        let mut asked = 0;
+        let mut trusted = |run: u64| {
+            let trusted = check.trusted(Some(RunId(run)), |run| {
+                asked += 1;
+                Ok(run < RunId(10))
+            });
+            trusted.unwrap().is_some()
+        };
+        let outcomes = [5, 5, 3, 20, 30, 20, 9].map(&mut trusted);
+        assert_eq!(outcomes, [true, true, true, false, false, false, true]);
+        assert_eq!(asked, 3, "for 5, 20 and 9");
     }
 }

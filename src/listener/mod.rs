@@ -15,7 +15,6 @@ mod obstacles;
 mod printable;
 mod progress;
 mod reader;
-mod runs;
 mod scoring;
 mod status;
 mod tweets;

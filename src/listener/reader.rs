@@ -6,11 +6,10 @@ use super::counting::Counter;
 use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume};
 use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
-use super::runs::RunCheck;
-use super::scoring::Scoring;
+use super::scoring::{Content, Scoring};
 use crate::Result;
 use crate::background::Shutdown;
-use crate::kafka::{COMPACTED, RunId};
+use crate::kafka::{COMPACTED, RunCheck, RunId};
 use crate::runtime::{locked, runtime};
 use crate::streamer::StatusMessage;
 use rdkafka::error::KafkaError;
@@ -80,7 +79,7 @@ impl Reader {
         shutdown: Shutdown,
     ) -> Reader {
         Reader {
-            runs: RunCheck::new(scoring.content()),
+            runs: RunCheck::default(),
             config,
             limits,
             scoring,
@@ -370,7 +369,15 @@ impl Reader {
             let Some(partition) = self.partitions.get(*number) else {
                 continue;
             };
-            let run = self.runs.trusted(RunId::of(message), consumer);
+            let run = match self.scoring.content() {
+                // The runs in a topic of scores are those of the topic of tweets, whose ends are not known
+                // here. The scorer has checked them.
+                Content::Scores => Ok(RunId::of(message)),
+                Content::Tweets => {
+                    let is_possible = |run| consumer.is_possible(run);
+                    self.runs.trusted(RunId::of(message), is_possible)
+                }
+            };
             let record = PendingRecord {
                 position: Position::of(message),
                 run: run.map_err(ConsumerError::BrokerLost)?,

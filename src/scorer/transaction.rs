@@ -3,11 +3,12 @@
 use super::consumer::Context;
 use super::refusals::{DeliveryReports, Refusal, Refused, reason};
 use crate::Tweet;
+use crate::kafka::{RunCheck, RunId};
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -101,6 +102,7 @@ impl Member {
         analyzer: &Analyzer,
         batch: &[BorrowedMessage<'_>],
         refused: &Refused,
+        runs: &mut RunCheck,
     ) -> KafkaResult<SkipCounts> {
         let producer = &self.producer;
         // The refusals of `end_open_transactions` are of no use.
@@ -119,7 +121,8 @@ impl Member {
                 Ok(tweet) => {
                     let sentiment = analyzer.score(&tweet.text);
                     scored_message::encode_into(&tweet, &sentiment, &mut buffer);
-                    self.send(index, message, &buffer)?
+                    let run = runs.trusted(RunId::of(message), |run| self.is_possible(run))?;
+                    self.send(index, message, run, &buffer)?
                 }
             };
             if let Err(reason) = sent {
@@ -138,11 +141,23 @@ impl Member {
         Ok(skipped)
     }
 
+    /// Returns whether the topic of tweets can have a run.
+    fn is_possible(&self, run: RunId) -> KafkaResult<bool> {
+        let ends = (0..).take(self.from_partitions).map(|partition| {
+            let offsets = self
+                .consumer
+                .fetch_watermarks(&self.from, partition, STEP_LIMIT);
+            offsets.map(|(_, end)| end)
+        });
+        Ok(run.is_possible(ends.collect::<KafkaResult<Vec<i64>>>()?))
+    }
+
     /// Queues a score. The inner error is the reason why the producer cannot send it.
     fn send(
         &self,
         index: usize,
         tweet: &BorrowedMessage<'_>,
+        run: Option<RunId>,
         score: &[u8],
     ) -> KafkaResult<Result<(), Skip>> {
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
@@ -152,7 +167,7 @@ impl Member {
         record.partition = is_copartitioned.then(|| tweet.partition());
         // A listener merges partitions by time, and a score is as old as its tweet.
         record.timestamp = tweet.timestamp().to_millis();
-        record.headers = tweet.headers().map(BorrowedHeaders::detach);
+        record.headers = run.map(RunId::headers);
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(Ok(())),

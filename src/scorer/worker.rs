@@ -6,13 +6,15 @@ use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
 use crate::background::Shutdown;
 use crate::backoff::Backoff;
-use crate::kafka::{STATISTICS_INTERVAL_MS, create_like};
+use crate::kafka::{
+    METADATA_INTERVAL_MS, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
+};
 use crate::runtime::{block_on, locked};
 use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::BTreeMap;
@@ -27,8 +29,6 @@ const MAX_ABORTS: u32 = 3;
 /// The limit of a record batch, in bytes, until Kafka refuses a record batch. It is below Kafka's
 /// default limit.
 const RECORD_BATCH_BYTES: usize = 1_000_000;
-/// How often the consumer asks for the partitions of its topic.
-const METADATA_INTERVAL: Duration = Duration::from_secs(2);
 /// The time limit for fetching the committed offsets, which only the lag needs.
 const OFFSETS_LIMIT: Duration = Duration::from_secs(1);
 
@@ -41,6 +41,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     shutdown: Shutdown,
     backoff: Backoff,
+    runs: RunCheck,
     /// The producer's limit of a record batch.
     record_batch_bytes: usize,
 }
@@ -60,6 +61,7 @@ impl Worker {
             shared,
             shutdown,
             backoff: Backoff::doubling(PAUSE, MAX_PAUSE),
+            runs: RunCheck::default(),
             record_batch_bytes: RECORD_BATCH_BYTES,
         }
     }
@@ -124,25 +126,22 @@ impl Worker {
         } = &self.scorer;
         let (to_partitions, from_partitions) = create_like(client, to, from)?;
         let failed = |error: KafkaError| self.error("join the group of scorers", &error);
-        let consumer: BaseConsumer<Context> = client
-            .config()
+        let mut config = client.config();
+        config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", SESSION_LIMIT.as_millis().to_string())
             .set("heartbeat.interval.ms", "1000")
-            .set("queued.max.messages.kbytes", "8192")
             // As for a listener: with the default of a second the queue would often be empty.
             .set("fetch.queue.backoff.ms", "5")
             .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
-            .set(
-                "topic.metadata.refresh.interval.ms",
-                METADATA_INTERVAL.as_millis().to_string(),
-            )
-            .create_with_context(Context::new(from))
-            .map_err(failed)?;
+            .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS);
+        // One queue for all partitions: their messages are scored in any order.
+        bound_queues(&mut config, 1);
+        let consumer = config.create_with_context(Context::new(from));
         let member = Member {
-            consumer,
+            consumer: consumer.map_err(failed)?,
             producer: self.producer().map_err(failed)?,
             from: from.clone(),
             to: to.clone(),
@@ -233,7 +232,7 @@ impl Worker {
                 locked(&self.shared.lag).update_ends(|partition| ends.get(partition));
                 continue;
             }
-            match member.transact(&self.analyzer, &batch, &refused) {
+            match member.transact(&self.analyzer, &batch, &refused, &mut self.runs) {
                 Ok(skipped) => {
                     self.measure_lag(&member, &batch);
                     self.record_commit(batch.len(), skipped);
