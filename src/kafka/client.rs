@@ -69,6 +69,11 @@ impl Cluster {
         })
     }
 
+    /// Returns the names of all topics.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
     /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)

@@ -34,7 +34,7 @@ pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};
 pub use topic::Topic;
-pub(crate) use topic::{create_like, newest_status_runs, status_topic};
+pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
@@ -197,8 +197,8 @@ impl Kafka {
     /// and the card of the returned topic say so.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an invalid name or configuration, [`Error::Kafka`] if the
-    /// broker refuses the request.
+    /// [`Error::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
+    /// own (`__…`); [`Error::Kafka`] if the broker refuses the request, with its reason.
     ///
     /// # Examples
     /// ```no_run
@@ -222,8 +222,8 @@ impl Kafka {
     /// that continues after a crash. It starts no new run.
     ///
     /// # Errors
-    /// [`Error::NoTopic`] if the topic does not exist, [`Error::Kafka`] if the broker does not
-    /// answer.
+    /// [`Error::InvalidArgument`] for an impossible name, [`Error::NoTopic`] if the topic does not exist,
+    /// [`Error::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))
