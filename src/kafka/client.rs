@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Engine};
 use super::embedded;
-use super::settings::Settings;
+use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
@@ -94,7 +94,7 @@ impl Client {
         settings: Settings,
         broker: Option<Broker>,
     ) -> Result<Client> {
-        let admin = config(&address, &settings)
+        let admin = config(&address, &settings, Role::Admin)
             // A request for a topic by name must not create it.
             .set("allow.auto.create.topics", "false")
             .create()
@@ -145,8 +145,8 @@ impl Client {
     }
 
     /// Returns the configuration of a consumer or producer for this broker.
-    pub(crate) fn config(&self) -> ClientConfig {
-        config(&self.address, &self.settings)
+    pub(crate) fn config(&self, role: Role) -> ClientConfig {
+        config(&self.address, &self.settings, role)
     }
 
     /// Fetches the metadata of the cluster.
@@ -270,9 +270,9 @@ pub(super) fn invalid_config(address: &str, error: &KafkaError) -> Error {
     }
 }
 
-fn config(address: &str, settings: &Settings) -> ClientConfig {
+fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
     let mut config = ClientConfig::new();
-    settings.apply(&mut config);
+    settings.apply(role, &mut config);
     config
         .set("bootstrap.servers", address)
         .set("broker.address.family", "v4")

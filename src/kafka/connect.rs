@@ -2,7 +2,7 @@
 
 use super::broker::Broker;
 use super::client::{Client, REQUEST_LIMIT, invalid_config};
-use super::settings::Settings;
+use super::settings::{Role, Settings};
 use crate::runtime::locked;
 use crate::{Error, Result};
 use rdkafka::client::ClientContext;
@@ -104,7 +104,9 @@ fn check_listening(addresses: &str) -> Result<()> {
 
 /// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
 fn diagnose(client: &Client) -> Result<()> {
-    let probe = client.config().create_with_context(Probe::default());
+    let probe = client
+        .config(Role::Admin)
+        .create_with_context(Probe::default());
     let probe: BaseProducer<Probe> =
         probe.map_err(|error| invalid_config(client.address(), &error))?;
     let deadline = Instant::now() + FIRST_ANSWER;

@@ -33,6 +33,7 @@ pub(crate) use client::{Client, METADATA_INTERVAL_MS, bound_queues, warm_metadat
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};
+pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;

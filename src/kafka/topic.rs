@@ -3,6 +3,7 @@
 use super::admin;
 use super::client::{Client, warm_metadata_cache};
 use super::run::RunId;
+use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
 use crate::display::Card;
@@ -240,7 +241,7 @@ fn read_newest(
         hint: "check that the broker is running",
     };
     let consumer: BaseConsumer = client
-        .config()
+        .config(Role::Admin)
         // librdkafka requires a group id; the consumer joins no group.
         .set("group.id", "open-topic")
         .set("enable.auto.commit", "false")
