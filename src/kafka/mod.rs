@@ -14,6 +14,7 @@
 //! message with it in a Kafka header; a listener counts the newest run only. The two notebooks may
 //! start in either order.
 
+mod address;
 mod admin;
 mod apache;
 mod broker;
@@ -21,6 +22,7 @@ mod client;
 mod connect;
 mod embedded;
 mod lag;
+mod peer;
 mod run;
 pub mod settings;
 mod topic;
@@ -63,10 +65,11 @@ impl Kafka {
     /// Connects to the broker, or starts the embedded one on 127.0.0.1:9092 if none runs.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] if `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there,
-    /// [`Error::NotKafka`] if another program uses the port, [`Error::AccessDenied`] if the broker
-    /// rejects the credentials, [`Error::BrokerStart`] if the embedded broker does not start. Each
-    /// within 5 seconds.
+    /// [`Error::InvalidArgument`] if the address or a setting is malformed, [`Error::NoBroker`] if
+    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`Error::NotKafka`] if another program
+    /// uses the port or the broker speaks another protocol, [`Error::AccessDenied`] if the broker rejects
+    /// the credentials, [`Error::Unreachable`] if the address that it advertises cannot be reached,
+    /// [`Error::BrokerStart`] if the embedded broker does not start. Each within 5 seconds.
     pub fn start() -> Result<Kafka> {
         Kafka::start_with(Engine::Embedded)
     }
@@ -101,8 +104,8 @@ impl Kafka {
     /// started before the Streamer.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] after 30 seconds; [`Error::NotKafka`] and [`Error::AccessDenied`] within
-    /// 5 seconds.
+    /// [`Error::NoBroker`] after 30 seconds; [`Error::InvalidArgument`], [`Error::NotKafka`],
+    /// [`Error::AccessDenied`] and [`Error::Unreachable`] within 5 seconds, as for [`Kafka::start`].
     pub fn connect() -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -113,7 +116,8 @@ impl Kafka {
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
     ///
     /// # Errors
-    /// [`Error::NoBroker`], [`Error::NotKafka`] or [`Error::AccessDenied`], within 5 seconds.
+    /// [`Error::InvalidArgument`], [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or
+    /// [`Error::Unreachable`], within 5 seconds, as for [`Kafka::start`].
     pub fn at(address: &str) -> Result<Kafka> {
         let (address, settings) = (address.to_owned(), Settings::from_env()?);
         Kafka::call("connect to Kafka", move || {

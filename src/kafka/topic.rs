@@ -9,7 +9,7 @@ use super::writers;
 use crate::display::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -272,6 +272,10 @@ fn read_newest(
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
+            // An address of the broker does not accept, and librdkafka tries the next one.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(error)) => return Err(failed(error)),
         }
     }
