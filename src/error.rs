@@ -26,20 +26,29 @@ pub enum Error {
         /// The operating system's reason.
         reason: String,
     },
-    /// A program listens at the address, but it does not answer in Kafka's protocol.
-    #[error(
-        "failed to connect to Kafka at {address}: a program listens there, but it did not answer \
-         within {seconds} s in the protocol {protocol}\nhint: if it is a Kafka broker, it may \
-         require encryption or a password: set KAFKA_SECURITY_PROTOCOL (see docs/kafka.md). \
-         Otherwise stop that program, or set KAFKA_BOOTSTRAP_SERVERS to the address of a broker"
-    )]
+    /// A program listens at the address, but it is no broker, or none that answers in this protocol.
+    #[error("failed to connect to Kafka at {address}: {reason}\nhint: {hint}")]
     NotKafka {
         /// The address, as `host:port`.
         address: String,
-        /// The time-out, in seconds.
-        seconds: u64,
-        /// The security protocol of the request.
-        protocol: String,
+        /// What listens there, as far as it is known.
+        reason: String,
+        /// What to do next.
+        hint: &'static str,
+    },
+    /// The broker answers, but the addresses that it tells its clients to use cannot be reached.
+    #[error(
+        "failed to connect to Kafka: the broker at {address} answers, but it advertises {advertised}, \
+         which cannot be reached from here: {reason}\nhint: set `advertised.listeners` of the broker \
+         to an address that this machine reaches; for a broker in a container, see docs/kafka.md"
+    )]
+    Unreachable {
+        /// The address that answers, as `host:port`.
+        address: String,
+        /// The advertised addresses, as `host:port`, separated by commas.
+        advertised: String,
+        /// Why the advertised addresses cannot be reached.
+        reason: String,
     },
     /// The broker rejects the credentials or the certificate.
     #[error("failed to connect to Kafka at {address}: access denied: {reason}\nhint: {hint}")]

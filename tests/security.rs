@@ -39,6 +39,9 @@ fn certificates(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
 
 struct Secured {
     apache: Apache,
+    /// Ports without encryption: one without a password, and one with.
+    open: u16,
+    password: u16,
     authority: PathBuf,
     other_authority: PathBuf,
     _folder: tempfile::TempDir,
@@ -49,11 +52,11 @@ impl Secured {
         let folder = tempfile::tempdir().unwrap();
         let (authority, keystore) = certificates(folder.path(), "our");
         let (other_authority, _) = certificates(folder.path(), "other");
-        let internal = free_port();
-        let listeners = format!(
-            "SASL_SSL://127.0.0.1:{{port}},CONTROLLER://127.0.0.1:{{controller}},INTERNAL://127.0.0.1:{internal}"
+        let (open, password) = (free_port(), free_port());
+        let advertised = format!(
+            "SASL_SSL://127.0.0.1:{{port}},INTERNAL://127.0.0.1:{open},PASSWORD://127.0.0.1:{password}"
         );
-        let advertised = format!("SASL_SSL://127.0.0.1:{{port}},INTERNAL://127.0.0.1:{internal}");
+        let listeners = format!("{advertised},CONTROLLER://127.0.0.1:{{controller}}");
         let plain = format!(
             "org.apache.kafka.common.security.plain.PlainLoginModule required user_ada=\"{PASSWORD}\";"
         );
@@ -63,12 +66,14 @@ impl Secured {
             ("inter.broker.listener.name", "INTERNAL"),
             (
                 "listener.security.protocol.map",
-                "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT",
+                "SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,PASSWORD:SASL_PLAINTEXT",
             ),
             ("ssl.keystore.type", "PEM"),
             ("ssl.keystore.location", &keystore.display().to_string()),
             ("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
             ("listener.name.sasl_ssl.plain.sasl.jaas.config", &plain),
+            ("listener.name.password.sasl.enabled.mechanisms", "PLAIN"),
+            ("listener.name.password.plain.sasl.jaas.config", &plain),
             (
                 "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config",
                 "org.apache.kafka.common.security.scram.ScramLoginModule required;",
@@ -79,7 +84,7 @@ impl Secured {
             .args(["-cp", "target/kafka/libs/*", "kafka.admin.ConfigCommand"])
             .args([
                 "--bootstrap-server",
-                &format!("127.0.0.1:{internal}"),
+                &format!("127.0.0.1:{open}"),
                 "--alter",
             ])
             .args([
@@ -92,6 +97,8 @@ impl Secured {
         assert!(user.status.success(), "{user:?}");
         Some(Secured {
             apache,
+            open,
+            password,
             authority,
             other_authority,
             _folder: folder,
@@ -100,15 +107,12 @@ impl Secured {
 
     /// Streams ten tweets with these settings. Returns whether that succeeds, and the output.
     fn stream(&self, settings: &[(&str, &str)]) -> (bool, String) {
+        self.stream_to(&self.apache.address(), settings)
+    }
+
+    fn stream_to(&self, address: &str, settings: &[(&str, &str)]) -> (bool, String) {
         let mut command = example("streamer");
-        command.args([
-            "--bootstrap",
-            &self.apache.address(),
-            "--count",
-            "10",
-            "--rate",
-            "0",
-        ]);
+        command.args(["--bootstrap", address, "--count", "10", "--rate", "0"]);
         command.envs(settings.iter().copied());
         let start = Instant::now();
         let ended = command.output().unwrap();
@@ -156,6 +160,24 @@ fn the_right_password_is_accepted_and_each_error_names_its_setting() {
     let (done, output) = secured.stream(&[]);
     assert!(
         !done && output.contains("KAFKA_SECURITY_PROTOCOL"),
+        "{output}"
+    );
+    assert!(output.contains("the port requires encryption"), "{output}");
+    let open = format!("127.0.0.1:{}", secured.open);
+    let (done, output) = secured.stream_to(&open, &settings("PLAIN", PASSWORD, &ours));
+    assert!(
+        !done && output.contains("the port has no encryption"),
+        "{output}"
+    );
+    let with_password = format!("127.0.0.1:{}", secured.password);
+    let (done, output) = secured.stream_to(&with_password, &[]);
+    assert!(
+        !done && output.contains("KAFKA_SECURITY_PROTOCOL=sasl_plaintext"),
+        "{output}"
+    );
+    let (done, output) = secured.stream(&[("KAFKA_SECURITY_PROTOCOL", "sasl_ssl")]);
+    assert!(
+        !done && output.contains("set KAFKA_SASL_MECHANISM"),
         "{output}"
     );
 

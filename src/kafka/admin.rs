@@ -1,6 +1,6 @@
 //! Requests to the broker about topics: create one, compare its configuration, find its end.
 
-use super::client::{Client, REQUEST_LIMIT};
+use super::client::{Client, Cluster, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
 use crate::runtime::block_on;
 use crate::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
         match result {
             Ok(_) => {}
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => return Ok(false),
-            Err((_, code)) => return Err(failed(code.to_string())),
+            Err((_, code)) => return Err(failed(refusal(client, name, code))),
         }
     }
     wait_for_partitions(client, name, 1);
@@ -70,6 +70,31 @@ fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     while !known() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Returns why the broker refuses a topic. rdkafka passes on the broker's number, and not its words.
+fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
+    let topics = |cluster: Cluster| colliding(name, cluster.topics()).map(String::from);
+    match code {
+        RDKafkaErrorCode::InvalidTopic => match client.cluster().ok().and_then(topics) {
+            Some(other) => format!(
+                "its name collides with that of topic {other:?}: Kafka does not tell a dot from an \
+                 underscore ({code})"
+            ),
+            None => code.to_string(),
+        },
+        RDKafkaErrorCode::PolicyViolation => {
+            format!("the broker has a policy for topics, `create.topic.policy.class.name` ({code})")
+        }
+        code => code.to_string(),
+    }
+}
+
+/// Returns the topic that differs from `name` only in dots and underscores.
+fn colliding<'a>(name: &str, topics: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let same = |name: &str| name.replace('.', "_");
+    let mut topics = topics.into_iter();
+    topics.find(|topic| *topic != name && same(topic) == same(name))
 }
 
 /// Returns how many in-sync replicas must have a message before it counts as sent: a majority. So a
@@ -172,5 +197,14 @@ mod tests {
     fn a_sent_message_is_on_a_majority_of_the_replicas() {
         let needed = [1, 2, 3, 4, 5].map(min_insync_replicas);
         assert_eq!(needed, [1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn names_that_differ_in_dots_and_underscores_collide() {
+        let topics = ["tweets", "a_b-c", "a.b.c"];
+        assert_eq!(colliding("a_b_c", topics), Some("a.b.c"));
+        assert_eq!(colliding("a.b-c", topics), Some("a_b-c"));
+        assert_eq!(colliding("tweets", topics), None);
+        assert_eq!(colliding("abc", topics), None);
     }
 }

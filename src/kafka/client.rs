@@ -1,9 +1,10 @@
 //! The connection to a broker: its address, its settings, and the requests that are not part of a
 //! stream.
 
+use super::address::Address;
 use super::broker::{Broker, Engine};
 use super::embedded;
-use super::settings::Settings;
+use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
@@ -40,6 +41,8 @@ pub(crate) struct Client {
 pub(crate) struct Cluster {
     /// The number of brokers.
     pub(crate) brokers: usize,
+    /// The addresses that the brokers advertise.
+    pub(super) advertised: Vec<Address>,
     /// Whether the broker is the embedded one, whichever process started it.
     pub(crate) is_embedded: bool,
     topics: HashMap<String, Shape>,
@@ -69,6 +72,11 @@ impl Cluster {
         })
     }
 
+    /// Returns the names of all topics.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
     /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
         self.topics.contains_key(topic)
@@ -89,7 +97,7 @@ impl Client {
         settings: Settings,
         broker: Option<Broker>,
     ) -> Result<Client> {
-        let admin = config(&address, &settings)
+        let admin = config(&address, &settings, Role::Admin)
             // A request for a topic by name must not create it.
             .set("allow.auto.create.topics", "false")
             .create()
@@ -129,8 +137,8 @@ impl Client {
         &self.admin
     }
 
-    pub(super) fn protocol(&self) -> &str {
-        self.settings.protocol()
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Returns the exit reason if this process started the broker and it has exited. The call reads
@@ -140,8 +148,8 @@ impl Client {
     }
 
     /// Returns the configuration of a consumer or producer for this broker.
-    pub(crate) fn config(&self) -> ClientConfig {
-        config(&self.address, &self.settings)
+    pub(crate) fn config(&self, role: Role) -> ClientConfig {
+        config(&self.address, &self.settings, role)
     }
 
     /// Fetches the metadata of the cluster.
@@ -160,8 +168,12 @@ impl Client {
         let client = self.admin.inner();
         let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
         let topics = metadata.topics().iter();
+        let brokers = metadata.brokers().iter();
         Ok(Cluster {
             brokers: metadata.brokers().len(),
+            advertised: brokers
+                .filter_map(|broker| Address::new(broker.host(), broker.port()))
+                .collect(),
             is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(embedded::CLUSTER_ID),
             topics: topics
                 .map(|topic| {
@@ -261,16 +273,15 @@ pub(super) fn invalid_config(address: &str, error: &KafkaError) -> Error {
     Error::Kafka {
         action: format!("create a client for {address:?}"),
         reason: error.to_string(),
-        hint: "check the address, which is `host:port`, and the variables that start with KAFKA_",
+        hint: "check the variables that start with KAFKA_",
     }
 }
 
-fn config(address: &str, settings: &Settings) -> ClientConfig {
+fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
     let mut config = ClientConfig::new();
-    settings.apply(&mut config);
+    settings.apply(role, &mut config);
     config
         .set("bootstrap.servers", address)
-        .set("broker.address.family", "v4")
         // Connect to each broker when it becomes known, and not up to a second later.
         .set("enable.sparse.connections", "false")
         // Find a restarted broker within half a second. By default, a client whose broker was away for

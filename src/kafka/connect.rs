@@ -1,16 +1,18 @@
 //! Connecting: is there a broker at the address, and if it does not answer, why not?
 
+use super::address::{self, Address};
 use super::broker::Broker;
 use super::client::{Client, REQUEST_LIMIT, invalid_config};
-use super::settings::Settings;
-use crate::runtime::locked;
+use super::peer::{self, Peer};
+use super::settings::{Role, Settings};
+use crate::runtime::{block_on, locked};
 use crate::{Error, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::statistics::{self, Statistics};
 use rdkafka::types::RDKafkaErrorCode;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -20,17 +22,36 @@ pub(super) const DEFAULT_PORT: u16 = 9092;
 const BROKER_WAIT: Duration = Duration::from_secs(30);
 /// The pause between two attempts to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// The time limit for the first answer, and then for finding out why there is none. Both together
-/// stay below 5 seconds.
-const FIRST_ANSWER: Duration = Duration::from_secs(2);
+/// The time limits for the first answer, and for the second attempt, which finds out why there was none.
+/// With the limits of the connections before and after, they stay below 5 seconds.
+const FIRST_ANSWER: Duration = Duration::from_millis(1_500);
+const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
+/// How often the second attempt looks at what is known.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Connects to a running broker.
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
+    // Before the client is created: a listener asks again and again, and a client has several threads.
     check_listening(&address)?;
     let client = Client::new(address, settings, None)?;
-    match client.fetch_cluster(FIRST_ANSWER) {
-        Ok(_) => Ok(client),
-        Err(_) => diagnose(&client).map(|()| client),
+    client.check_reachable()?;
+    Ok(client)
+}
+
+impl Client {
+    /// Checks that the broker answers, and that the addresses that it advertises can be reached. It blocks
+    /// for up to 5 seconds.
+    ///
+    /// # Errors
+    /// [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or [`Error::Unreachable`].
+    pub(crate) fn check_reachable(&self) -> Result<()> {
+        let listening = check_listening(self.address())?;
+        match self.fetch_cluster(FIRST_ANSWER) {
+            // A cluster that is starting may not name a broker yet.
+            Ok(cluster) if cluster.advertised.is_empty() => Ok(()),
+            Ok(cluster) => reach(self, &cluster.advertised).map(|_| ()),
+            Err(_) => diagnose(self, &listening),
+        }
     }
 }
 
@@ -66,7 +87,7 @@ pub(super) fn wait_until_started(client: &Client) -> Result<()> {
     let limit = client.broker().map_or(REQUEST_LIMIT, Broker::start_limit);
     let deadline = Instant::now() + limit;
     loop {
-        let answer = check_listening(client.address()).and_then(|()| client.cluster());
+        let answer = check_listening(client.address()).and_then(|_| client.cluster());
         let Err(error) = answer else {
             return Ok(());
         };
@@ -80,40 +101,102 @@ pub(super) fn wait_until_started(client: &Client) -> Result<()> {
     }
 }
 
-/// Returns an error unless a program listens at one of the addresses.
-fn check_listening(addresses: &str) -> Result<()> {
-    let mut reason = "no address given".to_owned();
-    for address in addresses.split(',').map(str::trim) {
-        match address.to_socket_addrs() {
-            Err(error) => reason = error.to_string(),
-            Ok(resolved) => {
-                for socket in resolved {
-                    match TcpStream::connect_timeout(&socket, Duration::from_secs(1)) {
-                        Ok(_) => return Ok(()),
-                        Err(error) => reason = error.to_string(),
-                    }
-                }
-            }
-        }
-    }
-    Err(Error::NoBroker {
-        address: addresses.into(),
+/// Returns the first address at which a program listens.
+fn check_listening(address: &str) -> Result<Address> {
+    let addresses = Address::parse_list(address)?;
+    block_on(address::first_reachable(&addresses)).map_err(|reason| Error::NoBroker {
+        address: address.into(),
         reason,
     })
 }
 
+/// Returns the first of the advertised addresses that can be reached. Others may be those of brokers that
+/// are down.
+fn reach(client: &Client, advertised: &[Address]) -> Result<Address> {
+    let reached = block_on(address::first_reachable(advertised));
+    reached.map_err(|reason| unreachable(client, advertised, reason))
+}
+
+fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error {
+    Error::Unreachable {
+        address: client.address().into(),
+        advertised: address::list(advertised),
+        reason,
+    }
+}
+
 /// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
-fn diagnose(client: &Client) -> Result<()> {
-    let probe = client.config().create_with_context(Probe::default());
+fn diagnose(client: &Client, listening: &Address) -> Result<()> {
+    let settings = client.settings();
+    let not_kafka = |reason: String, hint| Error::NotKafka {
+        address: client.address().into(),
+        reason,
+        hint,
+    };
+    let peer = block_on(peer::identify(listening));
+    let mistake = match peer {
+        Peer::Http => Some((
+            "an HTTP server listens there",
+            "set KAFKA_BOOTSTRAP_SERVERS to the address of a broker, or stop that server",
+        )),
+        Peer::Controller => Some((
+            "it is the port of a controller of Kafka, which serves no clients",
+            "use the port of the broker, which `listeners` in its server.properties names",
+        )),
+        Peer::Tls if !settings.is_encrypted() => Some((
+            "the port requires encryption",
+            "set KAFKA_SECURITY_PROTOCOL to ssl, or to sasl_ssl with a password; see docs/kafka.md",
+        )),
+        Peer::Broker if settings.is_encrypted() => Some((
+            "the port has no encryption",
+            "use the encrypted port of the broker, or set KAFKA_SECURITY_PROTOCOL to plaintext, or to \
+             sasl_plaintext with a password",
+        )),
+        _ => None,
+    };
+    if let Some((reason, hint)) = mistake {
+        return Err(not_kafka(reason.into(), hint));
+    }
+    let brokers = probe(client)?;
+    if brokers.is_connected {
+        return Ok(());
+    }
+    if !brokers.advertised.is_empty() {
+        let address = reach(client, &brokers.advertised)?;
+        let reason = format!("a program listens at {address}, and is no broker");
+        return Err(unreachable(client, &brokers.advertised, reason));
+    }
+    let hint = match peer {
+        Peer::Broker if !settings.needs_password() => {
+            "the broker may require a password: set KAFKA_SECURITY_PROTOCOL=sasl_plaintext and the \
+             variables in docs/kafka.md. Otherwise look at its log"
+        }
+        Peer::Broker | Peer::Tls => "check that the broker is healthy, and look at its log",
+        _ => {
+            "if it is a broker, check that it is healthy. Otherwise stop that program, or set \
+             KAFKA_BOOTSTRAP_SERVERS to the address of a broker"
+        }
+    };
+    let seconds = REQUEST_LIMIT.as_secs();
+    let protocol = settings.protocol();
+    let reason = format!(
+        "a program listens there, but it did not answer within {seconds} s in the protocol {protocol}"
+    );
+    Err(not_kafka(reason, hint))
+}
+
+/// Connects once more, and returns what is known of the brokers.
+fn probe(client: &Client) -> Result<Brokers> {
+    let mut config = client.config(Role::Admin);
+    let interval = PROBE_INTERVAL.as_millis().to_string();
+    let probe = config
+        .set("statistics.interval.ms", interval)
+        .create_with_context(Probe::default());
     let probe: BaseProducer<Probe> =
         probe.map_err(|error| invalid_config(client.address(), &error))?;
-    let deadline = Instant::now() + FIRST_ANSWER;
+    let deadline = Instant::now() + SECOND_ANSWER;
     while Instant::now() < deadline {
-        let wait = Duration::from_millis(250);
-        if probe.client().fetch_metadata(None, wait).is_ok() {
-            return Ok(());
-        }
-        probe.poll(Duration::ZERO);
+        probe.poll(PROBE_INTERVAL);
         if let Some((hint, reason)) = locked(&probe.context().denied).take() {
             return Err(Error::AccessDenied {
                 address: client.address().into(),
@@ -121,21 +204,48 @@ fn diagnose(client: &Client) -> Result<()> {
                 hint,
             });
         }
+        if locked(&probe.context().brokers).is_connected {
+            break;
+        }
     }
-    Err(Error::NotKafka {
-        address: client.address().into(),
-        seconds: REQUEST_LIMIT.as_secs(),
-        protocol: client.protocol().into(),
-    })
+    let brokers = locked(&probe.context().brokers).clone();
+    Ok(brokers)
 }
 
-/// Records why a broker denies access, and which setting to check.
+/// The brokers of a cluster, as one of them names them.
+#[derive(Clone, Default)]
+struct Brokers {
+    advertised: Vec<Address>,
+    /// Whether one of them answers at its advertised address.
+    is_connected: bool,
+}
+
+/// Records why a broker denies access and which setting to check, and what the brokers advertise.
+///
+/// The statistics tell the latter. A request for the metadata may get no answer: if none of the
+/// advertised addresses can be reached, librdkafka has closed the only connection that it had.
 #[derive(Default)]
 struct Probe {
     denied: Mutex<Option<(&'static str, String)>>,
+    brokers: Mutex<Brokers>,
 }
 
 impl ClientContext for Probe {
+    fn stats(&self, statistics: Statistics) {
+        let mut brokers = Brokers::default();
+        let learned = |broker: &&statistics::Broker| broker.source == "learned";
+        for broker in statistics.brokers.values().filter(learned) {
+            brokers.is_connected |= broker.state == "UP";
+            let address = broker.nodename.rsplit_once(':');
+            let address = address.and_then(|(host, port)| Address::new(host, port.parse().ok()?));
+            brokers.advertised.extend(address);
+        }
+        // When librdkafka begins again at the given address, it forgets what it had learned.
+        if !brokers.advertised.is_empty() {
+            *locked(&self.brokers) = brokers;
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         let hint = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication) => {

@@ -14,6 +14,7 @@
 //! message with it in a Kafka header; a listener counts the newest run only. The two notebooks may
 //! start in either order.
 
+mod address;
 mod admin;
 mod apache;
 mod broker;
@@ -21,6 +22,7 @@ mod client;
 mod connect;
 mod embedded;
 mod lag;
+mod peer;
 mod run;
 pub mod settings;
 mod topic;
@@ -33,8 +35,9 @@ pub(crate) use client::{Client, METADATA_INTERVAL_MS, bound_queues, warm_metadat
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};
+pub(crate) use settings::Role;
 pub use topic::Topic;
-pub(crate) use topic::{create_like, newest_status_runs, status_topic};
+pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
@@ -62,10 +65,11 @@ impl Kafka {
     /// Connects to the broker, or starts the embedded one on 127.0.0.1:9092 if none runs.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] if `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there,
-    /// [`Error::NotKafka`] if another program uses the port, [`Error::AccessDenied`] if the broker
-    /// rejects the credentials, [`Error::BrokerStart`] if the embedded broker does not start. Each
-    /// within 5 seconds.
+    /// [`Error::InvalidArgument`] if the address or a setting is malformed, [`Error::NoBroker`] if
+    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`Error::NotKafka`] if another program
+    /// uses the port or the broker speaks another protocol, [`Error::AccessDenied`] if the broker rejects
+    /// the credentials, [`Error::Unreachable`] if the address that it advertises cannot be reached,
+    /// [`Error::BrokerStart`] if the embedded broker does not start. Each within 5 seconds.
     pub fn start() -> Result<Kafka> {
         Kafka::start_with(Engine::Embedded)
     }
@@ -100,8 +104,8 @@ impl Kafka {
     /// started before the Streamer.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] after 30 seconds; [`Error::NotKafka`] and [`Error::AccessDenied`] within
-    /// 5 seconds.
+    /// [`Error::NoBroker`] after 30 seconds; [`Error::InvalidArgument`], [`Error::NotKafka`],
+    /// [`Error::AccessDenied`] and [`Error::Unreachable`] within 5 seconds, as for [`Kafka::start`].
     pub fn connect() -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -112,7 +116,8 @@ impl Kafka {
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
     ///
     /// # Errors
-    /// [`Error::NoBroker`], [`Error::NotKafka`] or [`Error::AccessDenied`], within 5 seconds.
+    /// [`Error::InvalidArgument`], [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or
+    /// [`Error::Unreachable`], within 5 seconds, as for [`Kafka::start`].
     pub fn at(address: &str) -> Result<Kafka> {
         let (address, settings) = (address.to_owned(), Settings::from_env()?);
         Kafka::call("connect to Kafka", move || {
@@ -197,8 +202,8 @@ impl Kafka {
     /// and the card of the returned topic say so.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an invalid name or configuration, [`Error::Kafka`] if the
-    /// broker refuses the request.
+    /// [`Error::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
+    /// own (`__…`); [`Error::Kafka`] if the broker refuses the request, with its reason.
     ///
     /// # Examples
     /// ```no_run
@@ -222,8 +227,8 @@ impl Kafka {
     /// that continues after a crash. It starts no new run.
     ///
     /// # Errors
-    /// [`Error::NoTopic`] if the topic does not exist, [`Error::Kafka`] if the broker does not
-    /// answer.
+    /// [`Error::InvalidArgument`] for an impossible name, [`Error::NoTopic`] if the topic does not exist,
+    /// [`Error::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))

@@ -1,17 +1,23 @@
-//! Settings for a broker that requires encryption or a password, at a provider or in a company.
+//! Settings of the connection: for a broker that requires encryption or a password, at a provider or in a
+//! company.
 //!
 //! The settings have librdkafka's names
 //! (<https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>). Each is read from the
 //! environment, where `sasl.password` is `KAFKA_SASL_PASSWORD`, or from the file that
-//! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence.
-//! Encryption and passwords need the cargo feature `tls`, so that a notebook with its own broker
-//! does not have to compile OpenSSL.
+//! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence; a
+//! variable that is empty counts as not set. Encryption and passwords need the cargo feature `tls`, so
+//! that a notebook with its own broker does not have to compile OpenSSL.
+//!
+//! A setting that does not belong to the connection is refused: what is counted depends on the others,
+//! such as `acks` or `isolation.level`. So is a setting that librdkafka does not know.
 //!
 //! Passwords stay in a type that has no `Debug` and is never displayed.
 
 use crate::permissions::warn_if_others_can_read;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -19,11 +25,13 @@ use std::path::{Path, PathBuf};
 pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
 const BOOTSTRAP: &str = "bootstrap.servers";
 const PROTOCOL: &str = "security.protocol";
+const MECHANISM: &str = "sasl.mechanism";
+const CLIENT_ID: &str = "client.id";
 /// The settings that are read from the environment.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     BOOTSTRAP,
     PROTOCOL,
-    "sasl.mechanism",
+    MECHANISM,
     "sasl.username",
     "sasl.password",
     "ssl.ca.location",
@@ -33,8 +41,48 @@ const NAMES: [&str; 13] = [
     "ssl.key.password",
     "ssl.endpoint.identification.algorithm",
     "enable.ssl.certificate.verification",
-    "client.id",
+    "broker.address.family",
+    CLIENT_ID,
 ];
+/// The settings of the connection, which a file may contain. A dot at the end stands for every name that
+/// begins so.
+const CONNECTION: [&str; 14] = [
+    BOOTSTRAP,
+    PROTOCOL,
+    "sasl.",
+    "ssl.",
+    "enable.ssl.certificate.verification",
+    "enable.sasl.oauthbearer.unsecure.jwt",
+    "https.ca.",
+    CLIENT_ID,
+    "client.rack",
+    "client.dns.lookup",
+    "broker.address.",
+    "connections.max.idle.ms",
+    "enable.metrics.push",
+    "socket.",
+];
+
+/// What a client is for. Each has a `client.id` of its own, so that the log and the quotas of a broker
+/// tell them apart.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    Admin,
+    Streamer,
+    Listener,
+    Scorer,
+}
+
+impl Role {
+    fn client_id(self) -> &'static str {
+        match self {
+            Role::Admin => "live-sentiment-admin",
+            Role::Streamer => "live-sentiment-streamer",
+            Role::Listener => "live-sentiment-listener",
+            Role::Scorer => "live-sentiment-scorer",
+        }
+    }
+}
 
 /// The settings, by librdkafka's names.
 #[derive(Clone, Default)]
@@ -48,10 +96,10 @@ impl Settings {
         };
         for name in NAMES {
             let variable = format!("KAFKA_{}", name.replace('.', "_").to_uppercase());
-            if let Ok(value) = std::env::var(variable)
+            if let Ok(value) = std::env::var(&variable)
                 && !value.trim().is_empty()
             {
-                settings.0.insert(name.into(), value);
+                settings.insert(name, value, &variable)?;
             }
         }
         settings.check()
@@ -63,34 +111,89 @@ impl Settings {
             path: path.into(),
             source,
         })?;
-        let mut settings = BTreeMap::new();
+        let mut settings = Settings::default();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with(['#', '!']) {
                 continue;
             }
+            let origin = format!("line {} of {}", number + 1, path.display());
             // The message does not contain the line, which may be a password.
             let (name, value) = line.split_once('=').ok_or_else(|| Error::InvalidArgument {
-                argument: format!("line {} of {}", number + 1, path.display()),
+                argument: origin.clone(),
                 reason: "it is not a setting",
                 hint: "write each line as `name=value`, with librdkafka's names",
             })?;
-            settings.insert(name.trim().to_owned(), value.trim().to_owned());
+            settings.insert(name.trim(), value.trim().to_owned(), &origin)?;
         }
-        if settings.keys().any(|name| name.ends_with("password")) {
+        if settings.0.keys().any(|name| name.ends_with("password")) {
             warn_if_others_can_read(path);
         }
-        Ok(Settings(settings))
+        Ok(settings)
+    }
+
+    /// Adds a setting. `origin` is where it comes from; an error names that and never the value, which
+    /// may be a password.
+    fn insert(&mut self, name: &str, value: String, origin: &str) -> Result<()> {
+        let refused = |reason, hint| Error::InvalidArgument {
+            argument: format!("setting {name:?} in {origin}"),
+            reason,
+            hint,
+        };
+        // librdkafka has two names for it.
+        let name = match name {
+            "sasl.mechanisms" => MECHANISM,
+            name => name,
+        };
+        let is_of_connection = is_of_connection(name);
+        // A refused setting is tried without its value, which could have an effect, such as loading a
+        // plugin.
+        let value_to_try = if is_of_connection { &value } else { "" };
+        let tried = ClientConfig::new()
+            .set(name, value_to_try)
+            .create_native_config();
+        match tried.err() {
+            Some(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+                return Err(refused(
+                    "librdkafka has no such setting",
+                    "use librdkafka's names, such as `sasl.username`, and not Java's; docs/kafka.md \
+                     has an example",
+                ));
+            }
+            _ if !is_of_connection => {
+                return Err(refused(
+                    "it is not a setting of the connection, and the numbers of the programs depend \
+                     on the others",
+                    "remove it; docs/kafka.md lists the settings of the connection",
+                ));
+            }
+            // Without OpenSSL, librdkafka refuses every setting that needs it.
+            Some(_) if !cfg!(feature = "tls") && (name == PROTOCOL || name.contains("ssl.")) => {
+                return Err(needs_tls(format!("setting {name:?} in {origin}")));
+            }
+            Some(_) => {
+                return Err(refused(
+                    "librdkafka does not accept it, or not with this value",
+                    "use librdkafka's names and values, and not Java's; docs/kafka.md has an example",
+                ));
+            }
+            None => {}
+        }
+        self.0.insert(name.to_owned(), value);
+        Ok(())
     }
 
     fn check(self) -> Result<Settings> {
-        let protocol = self.0.get(PROTOCOL).map_or("plaintext", String::as_str);
+        let protocol = self.protocol();
         if !cfg!(feature = "tls") && !protocol.eq_ignore_ascii_case("plaintext") {
+            return Err(needs_tls(format!("{PROTOCOL} {protocol:?}")));
+        }
+        if self.needs_password() && !self.0.contains_key(MECHANISM) {
             return Err(Error::InvalidArgument {
                 argument: format!("{PROTOCOL} {protocol:?}"),
-                reason: "this build supports neither encryption nor passwords",
-                hint: "enable the cargo feature: `--features tls`, or in a notebook `:dep \
-                       live_sentiment = { path = \"..\", features = [\"tls\"] }`",
+                reason: "it needs a SASL mechanism, and none is set",
+                hint: "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
+                       SCRAM-SHA-512",
             });
         }
         Ok(self)
@@ -106,10 +209,37 @@ impl Settings {
         self.0.get(PROTOCOL).map_or("plaintext", String::as_str)
     }
 
-    pub(super) fn apply(&self, config: &mut ClientConfig) {
+    /// Returns whether the protocol has encryption.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.protocol().to_ascii_lowercase().ends_with("ssl")
+    }
+
+    /// Returns whether the protocol has a password.
+    pub(super) fn needs_password(&self) -> bool {
+        self.protocol().to_ascii_lowercase().starts_with("sasl")
+    }
+
+    pub(super) fn apply(&self, role: Role, config: &mut ClientConfig) {
+        config.set(CLIENT_ID, role.client_id());
         for (name, value) in &self.0 {
             config.set(name, value);
         }
+    }
+}
+
+fn is_of_connection(name: &str) -> bool {
+    CONNECTION.iter().any(|known| match known.ends_with('.') {
+        true => name.starts_with(known),
+        false => name == *known,
+    })
+}
+
+fn needs_tls(argument: String) -> Error {
+    Error::InvalidArgument {
+        argument,
+        reason: "this build supports neither encryption nor passwords",
+        hint: "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
+               path = \"..\", features = [\"tls\"] }`",
     }
 }
 
@@ -123,16 +253,123 @@ mod tests {
         Settings::read(file.path())
     }
 
+    fn refused(text: &str) -> String {
+        read(text).err().unwrap().to_string()
+    }
+
+    fn config(settings: &Settings, role: Role, name: &str) -> Option<String> {
+        let mut config = ClientConfig::new();
+        settings.apply(role, &mut config);
+        config.get(name).map(String::from)
+    }
+
     #[test]
     fn an_error_in_a_settings_file_names_the_line_and_not_its_content() {
         let settings =
             read("# a cluster\nbootstrap.servers = a:1,b:2\nsasl.password=p=w\n\n").unwrap();
         assert_eq!(settings.address(), Some("a:1,b:2"));
         assert_eq!(settings.0["sasl.password"], "p=w");
-        let error = read("a=b\nhunter2\n").err().unwrap().to_string();
+        let error = refused("client.id=b\nhunter2\n");
         assert!(
             error.contains("line 2") && !error.contains("hunter2"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_setting_that_the_counts_depend_on_is_refused() {
+        for name in [
+            "acks",
+            "allow.auto.create.topics",
+            "auto.offset.reset",
+            "compression.type",
+            "delivery.report.only.error",
+            "enable.auto.commit",
+            "enable.auto.offset.store",
+            "enable.idempotence",
+            "enable.partition.eof",
+            "group.id",
+            "group.instance.id",
+            "isolation.level",
+            "log_level",
+            "max.in.flight",
+            "message.timeout.ms",
+            "metadata.broker.list",
+            "partitioner",
+            "plugin.library.paths",
+            "request.required.acks",
+            "retries",
+            "statistics.interval.ms",
+            "transactional.id",
+        ] {
+            let error = refused(&format!("client.id=x\n{name}=1\n"));
+            let setting = format!("setting {name:?} in line 2 of");
+            assert!(error.contains(&setting), "{error}");
+            assert!(error.contains("not a setting of the connection"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_setting_and_an_impossible_value_are_named_without_the_value() {
+        for (line, name) in [
+            ("sasl.pasword=hunter2", "sasl.pasword"),
+            ("hunter=hunter2", "hunter"),
+            ("sasl.jaas.config=hunter2", "sasl.jaas.config"),
+            ("broker.address.family=hunter2", "broker.address.family"),
+        ] {
+            let error = refused(line);
+            assert!(error.contains(&format!("{name:?} in line 1")), "{error}");
+            assert!(error.contains("not Java's"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_setting_of_the_environment_is_one_of_the_connection() {
+        assert!(NAMES.into_iter().all(is_of_connection));
+    }
+
+    #[test]
+    fn both_names_of_the_sasl_mechanism_are_the_same_setting() {
+        let settings = read("sasl.mechanisms=PLAIN\n").unwrap();
+        assert_eq!(settings.0[MECHANISM], "PLAIN");
+    }
+
+    #[test]
+    fn each_role_has_a_client_id_unless_one_is_set() {
+        let unset = Settings::default();
+        for (role, id) in [
+            (Role::Admin, "live-sentiment-admin"),
+            (Role::Streamer, "live-sentiment-streamer"),
+            (Role::Listener, "live-sentiment-listener"),
+            (Role::Scorer, "live-sentiment-scorer"),
+        ] {
+            assert_eq!(config(&unset, role, CLIENT_ID).as_deref(), Some(id));
+        }
+        let set = read("client.id=ada").unwrap();
+        let id = config(&set, Role::Streamer, CLIENT_ID);
+        assert_eq!(id.as_deref(), Some("ada"));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_protocol_with_a_password_needs_a_mechanism() {
+        let without = read("security.protocol=SASL_SSL").unwrap().check();
+        let error = without.err().unwrap().to_string();
+        assert!(error.contains("set KAFKA_SASL_MECHANISM"), "{error}");
+        let with = read("security.protocol=SASL_SSL\nsasl.mechanism=PLAIN").unwrap();
+        assert!(with.check().is_ok());
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn a_build_without_encryption_names_the_feature() {
+        let protocol = refused("security.protocol=sasl_ssl");
+        let certificate = refused("ssl.ca.location=ca.pem");
+        let password = read("security.protocol=sasl_plaintext").unwrap().check();
+        let password = password.err().unwrap().to_string();
+        for error in [protocol, certificate, password] {
+            assert!(error.contains("--features tls"), "{error}");
+        }
     }
 }

@@ -3,12 +3,13 @@
 use super::admin;
 use super::client::{Client, warm_metadata_cache};
 use super::run::RunId;
+use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
 use crate::display::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
@@ -122,7 +123,14 @@ pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(us
 }
 
 pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> Result<Topic> {
-    check(name, &config)?;
+    check_name(name)?;
+    if config.partitions < 1 || config.replication < 1 {
+        return Err(Error::InvalidArgument {
+            argument: format!("{config:?}"),
+            reason: "a topic has at least one partition and one replica",
+            hint: "give `TopicConfig::default()`, or numbers from 1 up",
+        });
+    }
     writers::stop_writers(client, name);
     let status = TopicConfig {
         partitions: 1,
@@ -154,6 +162,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
 }
 
 pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
+    check_name(name)?;
     let partitions = admin::offsets(client, name)?;
     // If nothing in the topic is marked, there is no run to join, and a new one begins.
     let run = newest_run(client, name, &partitions)?.unwrap_or_else(|| RunId::next(&partitions));
@@ -166,26 +175,24 @@ pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
     })
 }
 
-fn check(name: &str, config: &TopicConfig) -> Result<()> {
-    if config.partitions < 1 || config.replication < 1 {
-        return Err(Error::InvalidArgument {
-            argument: format!("{config:?}"),
-            reason: "a topic has at least one partition and one replica",
-            hint: "give `TopicConfig::default()`, or numbers from 1 up",
-        });
-    }
+/// Returns an error for a name that no topic of tweets can have.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !(1..=MAX_NAME_LENGTH).contains(&name.len())
+    let reason = if !(1..=MAX_NAME_LENGTH).contains(&name.len())
         || !name.chars().all(legal)
         || matches!(name, "." | "..")
     {
-        return Err(Error::InvalidArgument {
-            argument: format!("topic name {name:?}"),
-            reason: "a name has 1 to 240 letters, digits, dots, dashes or underscores",
-            hint: "give a name such as \"tweets\"",
-        });
-    }
-    Ok(())
+        "a name has 1 to 240 letters, digits, dots, dashes or underscores"
+    } else if name.starts_with("__") {
+        "topics whose names begin with two underscores are Kafka's own"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidArgument {
+        argument: format!("topic name {name:?}"),
+        reason,
+        hint: "give a name such as \"tweets\"",
+    })
 }
 
 /// Searches the newest messages of each partition for the newest run that the topic can have.
@@ -234,7 +241,7 @@ fn read_newest(
         hint: "check that the broker is running",
     };
     let consumer: BaseConsumer = client
-        .config()
+        .config(Role::Admin)
         // librdkafka requires a group id; the consumer joins no group.
         .set("group.id", "open-topic")
         .set("enable.auto.commit", "false")
@@ -265,8 +272,35 @@ fn read_newest(
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
+            // An address of the broker does not accept, and librdkafka tries the next one.
+            Some(Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            ))) => {}
             Some(Err(error)) => return Err(failed(error)),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_names_and_those_of_kafka_are_refused() {
+        let longest = "x".repeat(MAX_NAME_LENGTH);
+        for name in ["tweets", "a.b", "_a", "A-1_b.c", &longest] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        let too_long = format!("{longest}x");
+        let impossible = ["", ".", "..", "a b", "a/b", "ünder", "a\n", &too_long];
+        for name in impossible {
+            let error = check_name(name).unwrap_err().to_string();
+            assert!(error.contains("1 to 240 letters"), "{error}");
+        }
+        for name in ["__consumer_offsets", "__"] {
+            let error = check_name(name).unwrap_err().to_string();
+            assert!(error.contains("Kafka's own"), "{error}");
+        }
+    }
 }

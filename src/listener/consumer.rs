@@ -11,7 +11,7 @@
 use super::StartFrom;
 use super::merge::{Partitions, Position, Resume, Start};
 use crate::kafka::{
-    Client, EndOffsets, METADATA_INTERVAL_MS, RunId, STATISTICS_INTERVAL_MS, bound_queues,
+    Client, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS, bound_queues,
     is_compacted, status_topic, warm_metadata_cache,
 };
 use crate::runtime::{locked, runtime};
@@ -250,7 +250,7 @@ fn create(
     is_only_broker: bool,
     partitions: usize,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut config = read.client.config();
+    let mut config = read.client.config(Role::Listener);
     config
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
         // librdkafka requires a group id; the consumer joins no group.

@@ -28,7 +28,7 @@ pub use tweets::Tweets;
 use crate::background::Background;
 use crate::display::{progress_interval, shorten};
 use crate::interrupt::{Wait, Waited};
-use crate::kafka::{Client, Kafka, RunId, Topic};
+use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::time_span::TimeSpan;
@@ -194,7 +194,8 @@ impl Listener {
     /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws what the listener counts.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero,
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero or an
+    /// impossible name of the topic,
     /// [`Error::Thread`](crate::Error::Thread) if the operating system refuses a thread.
     pub fn start(self) -> Result<Listening> {
         self.start_with(Output::default())
@@ -225,6 +226,7 @@ impl Listener {
 
     fn start_with(self, output: Output) -> Result<Listening> {
         let time_span = TimeSpan::new(self.time_span)?;
+        check_name(&self.topic)?;
         let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
         let config = ReadConfig {
             client: self.client,

@@ -42,7 +42,7 @@ mod worker;
 use crate::background::Background;
 use crate::display::{Card, shorten, thousands};
 use crate::interrupt::Waited;
-use crate::kafka::{Client, Kafka, LagMeter, PartitionLag};
+use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;
@@ -139,8 +139,8 @@ impl Scorer {
     /// fewer partitions gets the missing ones.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if both topics have the same name, or if the name of the group is
-    /// empty; [`Error::Thread`] if the operating system refuses a thread.
+    /// [`Error::InvalidArgument`] if both topics have the same name or one has an impossible name, or if
+    /// the name of the group is empty; [`Error::Thread`] if the operating system refuses a thread.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {
@@ -152,6 +152,8 @@ impl Scorer {
                 hint: "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
             });
         }
+        check_name(&self.from)?;
+        check_name(&self.to)?;
         let shared = Arc::new(Shared::default());
         let worker_shared = shared.clone();
         let thread = Background::spawn_thread("scorer", move |shutdown| {

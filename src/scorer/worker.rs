@@ -7,7 +7,7 @@ use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
 use crate::background::Shutdown;
 use crate::backoff::Backoff;
 use crate::kafka::{
-    METADATA_INTERVAL_MS, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
+    METADATA_INTERVAL_MS, Role, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
 };
 use crate::runtime::{block_on, locked};
 use crate::sentiment::Analyzer;
@@ -126,7 +126,7 @@ impl Worker {
         } = &self.scorer;
         let (to_partitions, from_partitions) = create_like(client, to, from)?;
         let failed = |error: KafkaError| self.error("join the group of scorers", &error);
-        let mut config = client.config();
+        let mut config = client.config(Role::Scorer);
         config
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -157,7 +157,7 @@ impl Worker {
         let limit = TRANSACTION_LIMIT.as_millis().to_string();
         self.scorer
             .client
-            .config()
+            .config(Role::Scorer)
             .set("transactional.id", &self.id)
             .set("transaction.timeout.ms", &limit)
             .set("message.timeout.ms", &limit)

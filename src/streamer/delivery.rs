@@ -2,7 +2,7 @@
 
 use super::dead_letter::DeadLetters;
 use super::rivals::StatusOffsets;
-use crate::kafka::{Client, METADATA_INTERVAL_MS, Topic};
+use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
 use crate::runtime::locked;
 use crate::{Error, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -294,7 +294,7 @@ impl ProducerContext for DeliveryReports {
 /// Creates the producer.
 pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<TweetProducer> {
     client
-        .config()
+        .config(Role::Streamer)
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
