@@ -1,10 +1,14 @@
 # The commands of the project. They create files only in .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab lesson kernel kernel-remove test check bench bench-quick robustness fuzz deny record lock kafka-start kafka-stop kafka-status stop clean
+.PHONY: help setup demo lab lesson kernel kernel-remove test check bench bench-quick robustness fuzz mutants deny record lock kafka-start kafka-stop kafka-status stop clean
 # The cargo of a kernel; the kernel itself has no code of ours.
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
+# What unit tests can notice, and what needs a broker.
+MUTATE_UNITS ?= $(addprefix src/,deduplicator.rs rate.rs listener/merge.rs listener/counting.rs listener/liveness.rs listener/obstacles.rs kafka/run.rs trajectory/words.rs trajectory/segment.rs trajectory/history.rs)
+MUTATE_PIPELINE ?= $(addprefix src/,listener/consumer.rs listener/reader.rs scorer/transaction.rs scorer/worker.rs streamer/task.rs streamer/delivery.rs)
+MUTANTS := LIVE_SENTIMENT_TANSU=$(CURDIR)/.venv/bin/tansu cargo mutants --timeout 300 --build-timeout 600
 SECONDS ?= 60
 PORT ?= 8888
 IP ?= 127.0.0.1
@@ -68,6 +72,10 @@ robustness: ## measure what the project endures, and write docs/robustness.md; t
 
 fuzz: ## look for inputs that fail, for SECONDS=60
 	fuzz/run $(SECONDS)
+
+mutants: ## change the code in many small ways, and list the changes that no test notices; takes many hours; needs cargo-mutants (cargo install cargo-mutants --locked)
+	$(if $(MUTATE_UNITS),$(MUTANTS) $(addprefix -f ,$(MUTATE_UNITS)) -- --all-features --lib)
+	$(if $(MUTATE_PIPELINE),$(MUTANTS) $(addprefix -f ,$(MUTATE_PIPELINE)) -- --all-features --lib --test pipeline --test faults --test scorer --test others)
 
 deny: ## check licences, duplicates and sources of all crates; needs cargo-deny (cargo install cargo-deny --locked)
 	cargo deny --offline check licenses bans sources
