@@ -1,7 +1,7 @@
 //! The connection to a broker: its address, its settings, and the requests that are not part of a
 //! stream.
 
-use super::address::Address;
+use super::address::{self, Address};
 use super::broker::{Broker, Engine};
 use super::embedded;
 use super::settings::{Role, Settings};
@@ -70,6 +70,11 @@ impl Cluster {
             replication: number(shape.replication.max(1)),
             ..TopicConfig::default()
         })
+    }
+
+    /// Returns the addresses that the brokers advertise, as `bootstrap.servers` of a client.
+    pub(crate) fn bootstrap(&self) -> String {
+        address::list(&self.advertised)
     }
 
     /// Returns the names of all topics.

@@ -31,7 +31,7 @@ mod writers;
 
 pub(crate) use admin::{COMPACTED, is_compacted};
 pub use broker::Engine;
-pub(crate) use client::{Client, METADATA_INTERVAL_MS, bound_queues, warm_metadata_cache};
+pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, bound_queues, warm_metadata_cache};
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};

@@ -11,8 +11,8 @@
 use super::StartFrom;
 use super::merge::{Partitions, Position, Resume, Start};
 use crate::kafka::{
-    Client, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS, bound_queues,
-    is_compacted, status_topic, warm_metadata_cache,
+    Client, Cluster, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS,
+    bound_queues, is_compacted, status_topic, warm_metadata_cache,
 };
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
@@ -137,6 +137,7 @@ pub(super) fn connect(
     reader: &Thread,
 ) -> Result<Connected> {
     let ReadConfig { client, topic, .. } = config;
+    client.check_reachable()?;
     let cluster = client.cluster()?;
     let count = client.partitions_in(&cluster, topic)?;
     let is_only_broker = cluster.brokers == 1;
@@ -147,8 +148,11 @@ pub(super) fn connect(
         reason: error.to_string(),
         hint: "the listener retries by itself",
     };
-    let consumer = create(config, fetch_wait_ms, is_only_broker, count).map_err(failed)?;
+    let consumer = create(config, fetch_wait_ms, &cluster, count).map_err(failed)?;
     warm_metadata_cache(consumer.client(), topic);
+    // A name may have several addresses, of which librdkafka tries one after the other. The errors of those
+    // before the one that accepts are over.
+    while consumer.poll(Duration::ZERO).is_some() {}
 
     let from = match resumes {
         [] => config.from,
@@ -247,7 +251,7 @@ fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start
 fn create(
     read: &ReadConfig,
     fetch_wait_ms: u32,
-    is_only_broker: bool,
+    cluster: &Cluster,
     partitions: usize,
 ) -> Result<BaseConsumer<Context>, KafkaError> {
     let mut config = read.client.config(Role::Listener);
@@ -267,7 +271,11 @@ fn create(
         // would be empty for most of it.
         .set("fetch.queue.backoff.ms", "5");
     bound_queues(&mut config, partitions);
-    if is_only_broker {
+    if cluster.brokers == 1 {
+        // The loss of an address that is no broker's is not the loss of the broker.
+        config.set("bootstrap.servers", cluster.bootstrap());
+    }
+    if cluster.is_embedded {
         // The consumer must be closed before it reconnects, see the module documentation. The reader
         // notices a lost connection within this time.
         config.set("reconnect.backoff.ms", "10000");
@@ -292,10 +300,6 @@ impl Consumer {
             }
             Some(Code::AllBrokersDown) if self.is_only_broker => {
                 Err(ConsumerError::BrokerLost(error))
-            }
-            // An address of the list that nobody listens at says nothing about the broker.
-            Some(Code::BrokerTransportFailure | Code::Resolve) if reason.contains("/bootstrap") => {
-                Ok(None)
             }
             Some(Code::BrokerTransportFailure) if self.is_only_broker => {
                 Err(ConsumerError::BrokerLost(error))
