@@ -5,50 +5,20 @@ mod common;
 
 use common::*;
 use live_sentiment::prelude::*;
-use std::process::Command;
 
 /// Set in the process that runs inside of the namespace.
 const INSIDE: &str = "LIVE_SENTIMENT_TEST_OFFLINE";
-/// Starts the loopback interface, replaces /etc/hosts, and runs the arguments.
-const SET_UP: &str = r#"
-up='import fcntl, socket, struct
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41))'
-ip link set lo up || ifconfig lo up || python3 -c "$up" || exit 1
-mount --bind "$1" /etc/hosts || exit 1
-shift
-exec "$@""#;
-/// The IPv6 address first, as many systems have it.
-const HOSTS: &str = "::1 localhost\n127.0.0.1 localhost\n";
 
 /// Returns whether this is the process inside of the namespace. If not, it runs the test `name` there.
 fn is_inside(name: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let unshare = |arguments: &[&str]| {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--net", "--mount"]);
-        command.args(arguments).env(INSIDE, "1");
-        command.output()
-    };
-    let hosts = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(hosts.path(), HOSTS).unwrap();
-    let hosts = hosts.path().to_str().unwrap();
-    let prepare = ["sh", "-c", SET_UP, "sh", hosts];
-    match unshare(&[&prepare[..], &["true"]].concat()) {
-        Ok(done) if done.status.success() => {}
-        Ok(done) => {
-            not_run("tests offline", &String::from_utf8_lossy(&done.stderr));
-            return false;
-        }
-        Err(error) => {
-            not_run("tests offline", &format!("unshare: {error}"));
-            return false;
-        }
-    }
     let test = std::env::current_exe().unwrap();
-    let run = [test.to_str().unwrap(), "--exact", name, "--nocapture"];
-    let done = unshare(&[&prepare[..], &run].concat()).unwrap();
+    let program = [test.to_str().unwrap(), "--exact", name, "--nocapture"];
+    let Some(done) = common::offline::run(&program, INSIDE) else {
+        return false;
+    };
     let output = [done.stdout, done.stderr].concat();
     let output = String::from_utf8_lossy(&output);
     assert!(done.status.success(), "{output}");

@@ -23,7 +23,9 @@ pub fn run(size: Size) -> Vec<Finding> {
     if size.kills == 0 || !crate::common::apache::is_there() {
         return Vec::new();
     }
-    vec![other_programs(), compaction(), deleted_records()]
+    let mut findings = vec![other_programs(), compaction(), deleted_records()];
+    findings.extend(without_network());
+    findings
 }
 
 /// Tweets of other programs, and their sum.
@@ -253,4 +255,36 @@ fn deleted_records() -> Finding {
             thousands(status.uncounted.missed as usize)
         ),
     }
+}
+
+/// The programs with the broker that they start. `None` where the system permits no namespace.
+fn without_network() -> Option<Finding> {
+    const TWEETS: usize = 100_000;
+    const RUN: &str = r#"
+"$1" --topic first --count 1000000 --rate 10 >/dev/null 2>&1 & broker=$!
+"$2" --count "$3" --figure-port 0 --json >"$4" & listener=$!
+sleep 1
+"$1" --bootstrap localhost:9092 --count "$3" --rate 0 >/dev/null || exit 1
+wait $listener || exit 1
+kill $broker"#;
+    let result = tempfile::NamedTempFile::new().unwrap();
+    let program = |name| crate::common::example(name).get_program().to_owned();
+    let (streamer, listener) = (program("streamer"), program("listener"));
+    let count = TWEETS.to_string();
+    let arguments = [
+        streamer.to_str().unwrap(),
+        listener.to_str().unwrap(),
+        &count,
+        result.path().to_str().unwrap(),
+    ];
+    let shell = [&["sh", "-c", RUN, "sh"], &arguments[..]].concat();
+    let done = crate::common::offline::run(&shell, "OFFLINE")?;
+    assert!(done.status.success(), "{done:?}");
+    let counted = std::fs::read_to_string(result.path()).unwrap();
+    let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();
+    assert_eq!(counted["counted"], TWEETS, "{counted}");
+    Some(Finding {
+        what: "streamer, listener and embedded broker on a machine whose only interface is the loopback".into(),
+        outcome: format!("exact count of {} tweets", thousands(TWEETS)),
+    })
 }

@@ -3,6 +3,8 @@
 
 pub mod admin;
 pub mod apache;
+#[cfg(target_os = "linux")]
+pub mod offline;
 
 use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
