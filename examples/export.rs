@@ -60,7 +60,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let summary = tweets.listening().status();
     println!("{summary}");
     match summary.unread {
-        Some(reason) => Err(format!("the topic was not read to the end: {reason}").into()),
+        Some(reason) => {
+            Err(common::Failure(format!("the topic was not read to the end: {reason}")).into())
+        }
         None => Ok(()),
     }
 }

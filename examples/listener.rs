@@ -105,8 +105,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{summary}");
     }
     match (summary.state, summary.unread) {
-        (State::Failed(error), _) => Err(error.into()),
-        (_, Some(reason)) => Err(format!("the topic was not read to the end: {reason}").into()),
+        (State::Failed(error), _) => Err(common::Failure(error).into()),
+        (_, Some(reason)) => {
+            Err(common::Failure(format!("the topic was not read to the end: {reason}")).into())
+        }
         _ => Ok(()),
     }
 }

@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{status}");
     }
     match status.last_error {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(common::Failure(error).into()),
         None => Ok(()),
     }
 }

@@ -128,15 +128,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let counts = status.counts;
     let error = status.last_error.unwrap_or_default();
     match status.ended {
-        Some(EndReason::Failed) => Err(error.into()),
+        Some(EndReason::Failed) => Err(common::Failure(error).into()),
         _ if counts.failed > 0 => {
             let file = status.dead_letter_file.unwrap_or_default();
             let (failed, file) = (counts.failed, file.display());
-            Err(format!("{failed} tweets were not delivered, see {file}: {error}").into())
+            Err(common::Failure(format!(
+                "{failed} tweets were not delivered, see {file}: {error}"
+            ))
+            .into())
         }
         Some(EndReason::Source) if counts.read == 0 => {
             let skipped = counts.skipped;
-            Err(format!("the source had no tweet; {skipped} messages were skipped: {error}").into())
+            Err(common::Failure(format!(
+                "the source had no tweet; {skipped} messages were skipped: {error}"
+            ))
+            .into())
         }
         _ if !error.is_empty() => {
             eprintln!("last error: {error}");

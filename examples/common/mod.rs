@@ -3,7 +3,7 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use live_sentiment::prelude::*;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -17,8 +17,26 @@ pub fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| ours()))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
+
+/// Why a program has failed. `main` prints the `Debug` form of its error.
+pub struct Failure(pub String);
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
 
 /// Connects to the broker at `address`, or to the default one.
 pub fn connect(address: Option<&str>) -> Result<Kafka> {

@@ -112,7 +112,7 @@ impl Reader {
                 Some(Err(error)) => {
                     let reason = error.to_string();
                     if !is_named {
-                        tracing::warn!(reason, "the listener waits");
+                        tracing::warn!(%error, "the listener waits");
                         is_named = true;
                     }
                     self.shared.set_state(State::Waiting(reason));
