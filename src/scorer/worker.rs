@@ -42,6 +42,8 @@ pub(super) struct Worker {
     shutdown: Shutdown,
     backoff: Backoff,
     runs: RunCheck,
+    /// How many tweets the next transaction may have.
+    most_tweets: usize,
     /// The producer's limit of a record batch.
     record_batch_bytes: usize,
 }
@@ -62,6 +64,7 @@ impl Worker {
             shutdown,
             backoff: Backoff::doubling(PAUSE, MAX_PAUSE),
             runs: RunCheck::default(),
+            most_tweets: MAX_TWEETS,
             record_batch_bytes: RECORD_BATCH_BYTES,
         }
     }
@@ -209,9 +212,9 @@ impl Worker {
     /// more partitions.
     fn work(&mut self, mut member: Member) -> KafkaResult<()> {
         let mut rebalances = 0;
-        let (mut refused, mut aborts, mut most) = (Refused::new(), 0, MAX_TWEETS);
+        let (mut refused, mut aborts) = (Refused::new(), 0);
         while !self.shutdown.is_requested() {
-            let batch = gather(&member.consumer, most)?;
+            let batch = gather(&member.consumer, self.most_tweets)?;
             let assignment = member.consumer.assignment()?;
             if member.is_outgrown(&assignment) {
                 return Ok(());
@@ -238,25 +241,32 @@ impl Worker {
                     self.record_commit(batch.len(), skipped);
                     self.backoff.reset();
                     refused.clear();
-                    (aborts, most) = (0, (most * 2).min(MAX_TWEETS));
+                    aborts = 0;
+                    self.most_tweets = (self.most_tweets * 2).min(MAX_TWEETS);
                 }
                 Err(error) => {
                     self.record(|status| {
                         status.aborted += 1;
                         status.last_error = Some(error.to_string());
                     });
+                    // Kafka may be too slow for so many tweets within the transaction timeout. Then the
+                    // abort fails too, and the next member of this scorer takes fewer.
+                    let most = std::mem::replace(&mut self.most_tweets, (batch.len() / 2).max(1));
                     let refusals = member.abort()?;
                     let remedy = Remedy::of(&refusals, &batch, self.record_batch_bytes);
-                    let read = batch.len();
                     drop(batch);
                     match remedy {
                         Remedy::Skip(messages) => {
                             let count = messages.len();
                             tracing::warn!(%error, count, "scores are skipped: Kafka refuses them");
                             refused.extend(messages);
+                            self.most_tweets = most;
                         }
-                        Remedy::SmallerRecordBatches(bytes) => self.record_batch_bytes = bytes,
-                        Remedy::FewerTweets => most = (read / 2).max(1),
+                        Remedy::SmallerRecordBatches(bytes) => {
+                            self.record_batch_bytes = bytes;
+                            self.most_tweets = most;
+                        }
+                        Remedy::FewerTweets => {}
                         Remedy::Retry => {
                             aborts += 1;
                             if aborts == MAX_ABORTS {
