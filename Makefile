@@ -65,7 +65,7 @@ bench-quick: ## compare throughput and scoring only; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
 
-robustness: ## measure what the project endures, and write docs/robustness.md; takes 10 minutes
+robustness: ## measure what the project endures, and write docs/robustness.md; takes 15 minutes
 	@kernel/setup tests
 	cargo build --release --examples
 	cargo bench --bench robustness -- all
