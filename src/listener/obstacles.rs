@@ -83,7 +83,8 @@ impl Obstacles {
         }
     }
 
-    fn is_clear(&self) -> bool {
+    /// Returns whether nothing is in the way, not even a transaction that has just begun.
+    pub(super) fn is_clear(&self) -> bool {
         self.partitions.is_empty() && self.general.is_none() && self.transactions.is_empty()
     }
 }

@@ -340,7 +340,8 @@ impl Reader {
         }
         if self.interval.start.elapsed() >= LAG_CHECK_INTERVAL {
             let past = std::mem::replace(&mut self.interval, Interval::new());
-            let is_slow = past.messages < FAST_FLOW && !past.is_behind;
+            // What cannot be read does not come sooner from a broker that searches for longer.
+            let is_slow = past.messages < FAST_FLOW && !past.is_behind && self.obstacles.is_clear();
             if is_slow && self.lag_check.is_none() {
                 self.lag_check = consumer.start_lag_check(&self.partitions, past.messages);
             }
