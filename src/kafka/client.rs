@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -255,6 +255,20 @@ pub(crate) fn bound_queues(config: &mut ClientConfig, partitions: usize) {
         // A full queue may exceed its limit by one response, which has compressed batches.
         .set("fetch.message.max.bytes", (share * 1024 / 4).to_string())
         .set("fetch.max.bytes", FETCH_BYTES.to_string());
+}
+
+/// Fetches the end of each partition of a topic. `limit` is for each of them.
+pub(crate) fn fetch_ends<C: ClientContext>(
+    client: &rdkafka::client::Client<C>,
+    topic: &str,
+    partitions: usize,
+    limit: Duration,
+) -> KafkaResult<Vec<i64>> {
+    let ends = (0..).take(partitions).map(|partition| {
+        let offsets = client.fetch_watermarks(topic, partition, limit);
+        offsets.map(|(_, end)| end)
+    });
+    ends.collect()
 }
 
 /// Warms the metadata cache of a new client: it blocks until the client knows the topic and is

@@ -2,7 +2,7 @@
 
 use super::address::{self, Address};
 use super::broker::Broker;
-use super::client::{Client, REQUEST_LIMIT, invalid_config};
+use super::client::{Client, Cluster, REQUEST_LIMIT, invalid_config};
 use super::peer::{self, Peer};
 use super::settings::{Role, Settings};
 use crate::runtime::{block_on, locked};
@@ -39,19 +39,22 @@ pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
 }
 
 impl Client {
-    /// Checks that the broker answers, and that the addresses that it advertises can be reached. It blocks
-    /// for up to 5 seconds.
+    /// Fetches the metadata of the cluster, and checks that the addresses that it advertises can be
+    /// reached. It blocks for up to 5 seconds.
     ///
     /// # Errors
     /// [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or [`Error::Unreachable`].
-    pub(crate) fn check_reachable(&self) -> Result<()> {
+    pub(crate) fn check_reachable(&self) -> Result<Cluster> {
         let listening = check_listening(self.address())?;
-        match self.fetch_cluster(FIRST_ANSWER) {
-            // A cluster that is starting may not name a broker yet.
-            Ok(cluster) if cluster.advertised.is_empty() => Ok(()),
-            Ok(cluster) => reach(self, &cluster.advertised).map(|_| ()),
-            Err(_) => diagnose(self, &listening),
+        let Ok(cluster) = self.fetch_cluster(FIRST_ANSWER) else {
+            diagnose(self, &listening)?;
+            return self.cluster();
+        };
+        // A cluster that is starting may not name a broker yet.
+        if !cluster.advertised.is_empty() {
+            reach(self, &cluster.advertised)?;
         }
+        Ok(cluster)
     }
 }
 

@@ -31,7 +31,9 @@ mod writers;
 
 pub(crate) use admin::{COMPACTED, is_compacted};
 pub use broker::Engine;
-pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, bound_queues, warm_metadata_cache};
+pub(crate) use client::{
+    Client, Cluster, METADATA_INTERVAL_MS, bound_queues, fetch_ends, warm_metadata_cache,
+};
 pub use lag::PartitionLag;
 pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};
@@ -228,7 +230,8 @@ impl Kafka {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an impossible name, [`Error::NoTopic`] if the topic does not exist,
-    /// [`Error::Kafka`] if the broker does not answer.
+    /// [`Error::NotPermitted`] if the cluster does not tell whether it exists, [`Error::Kafka`] if the
+    /// broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))
@@ -237,8 +240,8 @@ impl Kafka {
     /// Returns the partition count of a topic.
     ///
     /// # Errors
-    /// [`Error::NoTopic`] if the topic does not exist, [`Error::Kafka`] if the broker does not
-    /// answer.
+    /// [`Error::NoTopic`] if the topic does not exist, [`Error::NotPermitted`] if the cluster does not
+    /// tell whether it exists, [`Error::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
         let (client, topic) = (self.client.clone(), topic.to_owned());
         interrupt::call("count the partitions", move || client.partitions(&topic))

@@ -110,10 +110,9 @@ pub(crate) fn status_topic(topic: &str) -> String {
 /// fewer partitions, it gets the missing ones. Returns the partition count of both, which differ if `name`
 /// has more partitions, or if the broker does not allow that it gets any.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
-    client.partitions(like)?;
+    let wanted = client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
     admin::create_if_missing(client, name, &config)?;
-    let wanted = client.partitions(like)?;
     if client.partitions(name)? < wanted
         && let Err(error) = admin::add_partitions(client, name, wanted)
     {

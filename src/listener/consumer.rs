@@ -12,7 +12,7 @@ use super::StartFrom;
 use super::merge::{Partitions, Position, Resume, Start};
 use crate::kafka::{
     Client, Cluster, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS,
-    bound_queues, is_compacted, status_topic, warm_metadata_cache,
+    bound_queues, fetch_ends, is_compacted, status_topic, warm_metadata_cache,
 };
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
@@ -137,8 +137,7 @@ pub(super) fn connect(
     reader: &Thread,
 ) -> Result<Connected> {
     let ReadConfig { client, topic, .. } = config;
-    client.check_reachable()?;
-    let cluster = client.cluster()?;
+    let cluster = client.check_reachable()?;
     let count = client.partitions_in(&cluster, topic)?;
     let is_only_broker = cluster.brokers == 1;
     let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
@@ -298,10 +297,7 @@ impl Consumer {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
                 Err(ConsumerError::BrokerLost(error))
             }
-            Some(Code::AllBrokersDown) if self.is_only_broker => {
-                Err(ConsumerError::BrokerLost(error))
-            }
-            Some(Code::BrokerTransportFailure) if self.is_only_broker => {
+            Some(Code::AllBrokersDown | Code::BrokerTransportFailure) if self.is_only_broker => {
                 Err(ConsumerError::BrokerLost(error))
             }
             Some(Code::AllBrokersDown | Code::BrokerTransportFailure) => Ok(None),
@@ -329,18 +325,12 @@ impl Consumer {
     /// Returns whether the topic can have a run, see [`RunId::is_possible`]. It asks the broker if the
     /// ends that are known here are too small.
     pub(super) fn is_possible(&self, run: RunId) -> Result<bool, KafkaError> {
-        let numbers = || (0..).take(self.partitions.len());
-        if run.is_possible(numbers().filter_map(|number| self.end(number))) {
+        let count = self.partitions.len();
+        let known = (0..).take(count).filter_map(|number| self.end(number));
+        if run.is_possible(known) {
             return Ok(true);
         }
-        let ends: Vec<i64> = numbers()
-            .map(|number| {
-                let offsets = self
-                    .main
-                    .fetch_watermarks(&self.topic, number, OFFSETS_LIMIT);
-                offsets.map(|(_, end)| end)
-            })
-            .collect::<Result<_, _>>()?;
+        let ends = fetch_ends(self.main.client(), &self.topic, count, OFFSETS_LIMIT)?;
         let unreported = if self.is_embedded { EMBEDDED_BATCH } else { 0 };
         Ok(run.is_possible(ends.into_iter().map(|end| end + unreported)))
     }

@@ -315,7 +315,10 @@ impl Reader {
             // Where nothing was read, the position is known only at the end, as in an empty partition.
             let start = || consumer.end(number).filter(|_| is_done);
             if let Some(position) = partition.resume.position().or_else(start) {
-                let open = consumer.open_transaction(number).filter(|_| is_done);
+                let open = match is_done {
+                    true => consumer.open_transaction(number),
+                    false => None,
+                };
                 self.obstacles.watch_transaction(index(number), open);
                 // The embedded broker may report an end that is one too large.
                 let end = match is_done && open.is_none() {

@@ -3,7 +3,7 @@
 use super::consumer::Context;
 use super::refusals::{DeliveryReports, Refusal, Refused, reason};
 use crate::Tweet;
-use crate::kafka::{RunCheck, RunId};
+use crate::kafka::{RunCheck, RunId, fetch_ends};
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -143,13 +143,9 @@ impl Member {
 
     /// Returns whether the topic of tweets can have a run.
     fn is_possible(&self, run: RunId) -> KafkaResult<bool> {
-        let ends = (0..).take(self.from_partitions).map(|partition| {
-            let offsets = self
-                .consumer
-                .fetch_watermarks(&self.from, partition, STEP_LIMIT);
-            offsets.map(|(_, end)| end)
-        });
-        Ok(run.is_possible(ends.collect::<KafkaResult<Vec<i64>>>()?))
+        let client = self.consumer.client();
+        let ends = fetch_ends(client, &self.from, self.from_partitions, STEP_LIMIT)?;
+        Ok(run.is_possible(ends))
     }
 
     /// Queues a score. The inner error is the reason why the producer cannot send it.

@@ -393,6 +393,17 @@ mod tests {
         assert_eq!(read[0].as_ref().unwrap().text, "piped");
     }
 
+    /// Returns when each tweet comes, from now on.
+    async fn times(replay: &mut Replay) -> Vec<Duration> {
+        let start = Instant::now();
+        let mut times = Vec::new();
+        while let Some(tweet) = replay.next().await {
+            tweet.unwrap();
+            times.push(start.elapsed());
+        }
+        times
+    }
+
     #[test]
     fn the_pace_is_the_tweets_own_times_the_speed() {
         let file = file(
@@ -403,12 +414,8 @@ mod tests {
         );
         with_paused_clock(async {
             let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
-            let start = Instant::now();
-            let mut at = Vec::new();
-            while let Some(tweet) = replay.next().await {
-                tweet.unwrap();
-                at.push(start.elapsed().as_secs_f64().round());
-            }
+            let at = times(&mut replay).await;
+            let at: Vec<f64> = at.iter().map(|at| at.as_secs_f64().round()).collect();
             assert_eq!(at, [0.0, 6.0, 6.0, 60.0]);
         });
     }
@@ -428,12 +435,8 @@ mod tests {
         );
         with_paused_clock(async {
             let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
-            let start = Instant::now();
-            let mut at = Vec::new();
-            while let Some(tweet) = replay.next().await {
-                tweet.unwrap();
-                at.push(start.elapsed().as_secs());
-            }
+            let at = times(&mut replay).await;
+            let at: Vec<u64> = at.iter().map(Duration::as_secs).collect();
             let pause = 9 * 24 * 360;
             let later = 120 + pause;
             assert_eq!(at, [0, 0, 60, 60, 60, 120, later, later, later + 60]);

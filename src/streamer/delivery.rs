@@ -87,7 +87,7 @@ pub(super) struct DeliveryReport {
     pub(super) failed: u64,
     pub(super) dead_letter_file: Option<PathBuf>,
     pub(super) last_error: Option<String>,
-    /// The error of a connection that is still down.
+    /// The error of a connection that is still down, or that the broker throttles it.
     pub(super) connection_error: Option<String>,
 }
 
