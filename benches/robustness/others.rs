@@ -6,6 +6,7 @@ use crate::common::apache::Apache;
 use crate::common::{LIMIT, Program, signal, until};
 use crate::load::{Load, Truth};
 use crate::{Finding, Size, thousands};
+use live_sentiment::listener::ListenerStatus;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -185,6 +186,16 @@ fn other_programs() -> Finding {
     }
 }
 
+/// The finding that each tweet was counted or is known to be missing.
+fn counted_or_missed(what: &str, written: u64, status: &ListenerStatus) -> Finding {
+    let [written, counted, missed] = [written, status.total.counted, status.uncounted.missed]
+        .map(|count| thousands(count as usize));
+    Finding {
+        what: what.into(),
+        outcome: format!("{written} tweets written, {counted} counted and {missed} missed"),
+    }
+}
+
 fn compaction() -> Finding {
     const WRITTEN: u64 = 100_000;
     let apache = Apache::start(&[("log.cleaner.backoff.ms", "100")]).unwrap();
@@ -209,15 +220,7 @@ fn compaction() -> Finding {
         status.total.counted + status.uncounted.missed == WRITTEN
     });
     let status = listening.status();
-    Finding {
-        what: "a compacted topic".into(),
-        outcome: format!(
-            "{} tweets written, {} counted and {} missed",
-            thousands(WRITTEN as usize),
-            thousands(status.total.counted as usize),
-            thousands(status.uncounted.missed as usize)
-        ),
-    }
+    counted_or_missed("a compacted topic", WRITTEN, &status)
 }
 
 fn deleted_records() -> Finding {
@@ -246,15 +249,11 @@ fn deleted_records() -> Finding {
     });
     let status = listening.status();
     assert!(status.uncounted.missed > 0);
-    Finding {
-        what: "records deleted under a listener that is slower than the stream".into(),
-        outcome: format!(
-            "{} tweets written, {} counted and {} missed",
-            thousands(WRITTEN as usize),
-            thousands(status.total.counted as usize),
-            thousands(status.uncounted.missed as usize)
-        ),
-    }
+    counted_or_missed(
+        "records deleted under a listener that is slower than the stream",
+        WRITTEN,
+        &status,
+    )
 }
 
 /// The programs with the broker that they start. `None` where the system permits no namespace.
