@@ -301,8 +301,12 @@ fn a_deleted_topic_is_named() {
     let (kafka, topic) = (apache.kafka(), "deleted");
     let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
     let listening = Listener::new(&kafka, topic).start().unwrap();
-    let demo = Demo::default().rate(200.0).unwrap();
-    let streaming = Streamer::new(&target).start(demo).unwrap();
+    let demo = Demo::default().rate(500.0).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("saved.jsonl");
+    // With one track, a tweet has one topic.
+    let streamer = Streamer::new(&target).track(["bitcoin"]);
+    let streaming = streamer.save_to(&saved).start(demo).unwrap();
     until("some tweets", || listening.status().total.counted > 100);
     delete_topic(&kafka, topic);
     let gone = "topic \"deleted\" does not exist";
@@ -314,8 +318,15 @@ fn a_deleted_topic_is_named() {
         let error = streaming.status().last_error;
         error.is_some_and(|error| error.contains(gone))
     });
-    let counts = streaming.stop().counts;
+    let status = streaming.stop();
+    std::fs::remove_file(status.dead_letter_file.unwrap()).unwrap();
+    let counts = status.counts;
     assert_eq!(counts.in_flight(), 0, "{counts:?}");
+    // The file and the topics have every tweet that was streamed, whatever the broker said of it.
+    let streamed = counts.sent + counts.failed;
+    let lines = std::fs::read_to_string(&saved).unwrap().lines().count();
+    assert_eq!(lines as u64, streamed);
+    assert_eq!(status.topics.values().sum::<u64>(), streamed);
 }
 
 #[test]

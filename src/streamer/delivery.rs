@@ -102,9 +102,9 @@ impl Deliveries {
         })
     }
 
-    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. It blocks like
-    /// [`fail`](Deliveries::fail).
-    pub(super) fn refuse(&self, key: &[u8], message: &[u8], error: &KafkaError) {
+    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. Returns whether it is kept,
+    /// so that it is still part of the stream. It blocks like [`fail`](Deliveries::fail).
+    pub(super) fn refuse(&self, key: &[u8], message: &[u8], error: &KafkaError) -> bool {
         use RDKafkaErrorCode as Code;
         let reason = match error.rdkafka_error_code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
@@ -123,16 +123,17 @@ impl Deliveries {
             _ => None,
         };
         let mut state = locked(&self.state);
-        if let Some(reason) = reason.filter(|_| !state.is_ending) {
-            state.last_error = Some(reason.to_string());
-            state.held.push(HeldTweet {
-                key: key.to_vec(),
-                message: message.to_vec(),
-            });
-        } else {
+        let Some(reason) = reason.filter(|_| !state.is_ending) else {
             drop(state);
             self.fail(message, format!("Kafka did not accept a tweet: {error}"));
-        }
+            return false;
+        };
+        state.last_error = Some(reason.to_string());
+        state.held.push(HeldTweet {
+            key: key.to_vec(),
+            message: message.to_vec(),
+        });
+        true
     }
 
     /// Returns the held tweets, to send them again.

@@ -244,7 +244,7 @@ impl Task {
     }
 
     /// Passes a message to the producer, and waits while the producer's queue is full. Returns whether
-    /// the producer has accepted it. If not, it is held or has failed.
+    /// the message is in the producer or held; otherwise it has failed.
     async fn produce(&mut self, key: &[u8], message: &[u8], ending: &mut Ending) -> bool {
         let mut record = BaseRecord::with_opaque_to(&self.topic, 1)
             .key(key)
@@ -267,10 +267,9 @@ impl Task {
                 }
                 Err((error, _)) => {
                     // A full disk queue is rare, but blocks: let another thread run the other tasks.
-                    tokio::task::block_in_place(|| {
-                        self.shared.deliveries.refuse(key, message, &error);
+                    return tokio::task::block_in_place(|| {
+                        self.shared.deliveries.refuse(key, message, &error)
                     });
-                    return false;
                 }
             }
         }
