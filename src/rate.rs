@@ -54,11 +54,63 @@ impl Rate {
 
     /// Returns the number of events per second over the last seconds.
     pub(crate) fn per_second(&self) -> f64 {
-        let now = self.elapsed();
+        self.per_second_at(self.elapsed())
+    }
+
+    fn per_second_at(&self, now: Duration) -> f64 {
         let window = now.min(Duration::from_secs(SECONDS));
         let since = now.as_secs().saturating_sub(SECONDS - 1);
         let recent = self.seconds.iter().filter(|(second, _)| *second >= since);
         let counts = recent.map(|(_, count)| *count);
         counts.fold(0, u64::saturating_add) as f64 / window.as_secs_f64().max(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_the_mean_of_the_last_five_seconds() {
+        let at = Duration::from_secs_f64;
+        let mut rate = Rate::default();
+        assert_eq!(rate.per_second_at(at(0.0)), 0.0);
+        rate.add_at(10, at(0.2));
+        rate.add_at(20, at(0.7));
+        assert_eq!(
+            rate.per_second_at(at(0.8)),
+            30.0,
+            "the first second is not over"
+        );
+        rate.add_at(10, at(3.5));
+        assert_eq!(rate.per_second_at(at(4.0)), 10.0, "40 events in 4 s");
+        assert_eq!(rate.per_second_at(at(5.0)), 2.0, "10 events in 5 s");
+        assert_eq!(rate.per_second_at(at(7.9)), 2.0);
+        assert_eq!(rate.per_second_at(at(8.0)), 0.0);
+    }
+
+    #[test]
+    fn only_the_last_seconds_are_kept() {
+        let mut rate = Rate::default();
+        for second in 0..100 {
+            rate.add_at(1, Duration::from_secs(second));
+        }
+        let kept: Vec<u64> = rate.seconds.iter().map(|(second, _)| *second).collect();
+        assert_eq!(kept, [94, 95, 96, 97, 98, 99]);
+    }
+
+    #[test]
+    fn events_are_counted_now_and_without_overflow() {
+        let mut rate = Rate::default();
+        let started = rate.started;
+        assert_eq!(
+            rate.elapsed_at(started + Duration::from_secs(3)).as_secs(),
+            3
+        );
+        rate.started = started.checked_sub(Duration::from_secs(60)).unwrap();
+        rate.add(u64::MAX);
+        rate.add(1);
+        assert!(rate.seconds.iter().all(|(second, _)| *second >= 60));
+        assert_eq!(rate.per_second(), u64::MAX as f64 / 5.0);
     }
 }

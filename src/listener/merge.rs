@@ -332,6 +332,16 @@ mod tests {
     }
 
     #[test]
+    fn the_next_offset_follows_the_last_message_whether_or_not_it_is_counted() {
+        let mut partitions = partitions(1);
+        assert_eq!(partitions.all[0].next_offset(), None);
+        partitions.all[0].push(record(0, 7)).unwrap();
+        assert_eq!(partitions.all[0].next_offset(), Some(8));
+        partitions.oldest().unwrap();
+        assert_eq!(partitions.all[0].next_offset(), Some(8));
+    }
+
+    #[test]
     fn the_last_counted_message_identifies_the_log() {
         let last = record(7, 3).position;
         let after_reconnect = |next: PendingRecord| {

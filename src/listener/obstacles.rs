@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_no_partition_is_an_obstacle_for_a_limited_time() {
+        let mut obstacles = Obstacles::default();
+        obstacles.add(None, "not permitted".into());
+        assert!(!obstacles.is_clear());
+        let blocked = State::Blocked("not permitted".into());
+        assert_eq!(obstacles.state(), Some(blocked));
+        let (_, at) = obstacles.general.as_mut().unwrap();
+        *at -= 2 * GENERAL_LIMIT;
+        assert_eq!(obstacles.state(), Some(State::Connected));
+        assert!(obstacles.is_clear());
+    }
+
+    #[test]
     fn a_short_transaction_is_no_obstacle() {
         let mut obstacles = Obstacles::default();
         obstacles.watch_transaction(0, Some(7));
@@ -118,5 +131,8 @@ mod tests {
         assert!(matches!(obstacles.state(), Some(State::Blocked(_))));
         obstacles.watch_transaction(0, Some(9));
         assert_eq!(obstacles.state(), Some(State::Connected));
+        assert!(!obstacles.is_clear());
+        obstacles.watch_transaction(0, None);
+        assert!(obstacles.is_clear());
     }
 }
