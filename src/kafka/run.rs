@@ -17,7 +17,7 @@ pub(crate) struct RunId(u64);
 
 impl RunId {
     /// Returns the identifier of a run that begins now, from the offsets of the topic's partitions.
-    pub(super) fn next(partitions: &[Range<i64>]) -> RunId {
+    pub(crate) fn next(partitions: &[Range<i64>]) -> RunId {
         let ends = partitions.iter().map(|offsets| offsets.end.unsigned_abs());
         RunId(ends.sum())
     }

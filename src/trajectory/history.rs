@@ -310,6 +310,63 @@ mod tests {
         }
     }
 
+    /// Returns the number of tweets in each closed segment.
+    fn sizes(history: &History) -> Vec<u64> {
+        let closed = history.closed.iter();
+        closed.map(|closed| closed.segment.counted).collect()
+    }
+
+    #[test]
+    fn a_segment_is_closed_when_it_has_its_share_of_all_tweets() {
+        let mut history = History::default();
+        for _ in 0..1_000 {
+            history.add(&scored(0, 1.0, &[]));
+            history.close_segment(Duration::ZERO, usize::MAX);
+        }
+        let mut total = 0;
+        for size in sizes(&history) {
+            total += size;
+            assert_eq!(size, total / TWEETS + 1);
+        }
+        assert!(total > 990);
+    }
+
+    #[test]
+    fn a_segment_is_closed_when_it_is_long_but_not_many_times_a_second() {
+        let mut history = History::default();
+        let mut add = |at: i64, now: Duration| {
+            history.add(&scored(at as u64, 1.0, &[]));
+            history.close_segment(now, usize::MAX);
+            history.closed.len()
+        };
+        // So many tweets that a segment is not closed for its share.
+        let (mut now, mut at) = (Duration::ZERO, 0);
+        for _ in 0..100_000 {
+            add(0, now);
+        }
+        let mut closed_at = vec![];
+        let mut segments = add(at, now);
+        for _ in 0..30 {
+            at += 100;
+            now += Duration::from_millis(100);
+            if add(at, now) > segments {
+                segments += 1;
+                closed_at.push(at);
+            }
+        }
+        // A segment begins with the tweet after the last one.
+        assert_eq!(closed_at, [1_000, 2_100]);
+        // In a fast replay, a second of the tweets takes no time.
+        let fast = now + Duration::from_millis(10);
+        for _ in 0..8 {
+            at += 2_000;
+            add(at, fast);
+        }
+        assert!(add(at, fast) == segments + 1, "at most one in 50 ms");
+        assert_eq!(add(at + 1_000, now + MIN_INTERVAL), segments + 1);
+        assert_eq!(add(at + 2_000, fast + MIN_INTERVAL), segments + 2);
+    }
+
     #[test]
     fn tweets_of_the_same_time_have_many_segments_too() {
         let mut recorded = Recorded::default();
@@ -365,8 +422,45 @@ mod tests {
             movers.truncate(10);
             let found: Vec<f64> = stretch.movers.iter().map(|mover| mover.tweet.metric.abs()).collect();
             prop_assert_eq!(found, movers);
-            let words: f64 = stretch.words.iter().map(|(_, total)| total).sum();
-            prop_assert!((words - sum).abs() < 1e-6);
+            let times = || tweets.iter().map(|scored| scored.tweet.created_at.as_millisecond());
+            prop_assert_eq!((Some(stretch.from), Some(stretch.to)), (times().min(), times().max()));
+            let mut words: HashMap<Word, f64> = HashMap::new();
+            for scored in tweets {
+                for share in &scored.words {
+                    *words.entry(share.word).or_default() += scored.metric * f64::from(share.share);
+                }
+            }
+            let mut words: Vec<_> = words.into_iter().filter(|(_, total)| *total != 0.0).collect();
+            words.sort_by(|(a, x), (b, y)| y.abs().total_cmp(&x.abs()).then(a.cmp(b)));
+            prop_assert_eq!(stretch.words, words);
+        }
+
+        #[test]
+        fn the_parts_that_a_page_asks_for_make_the_whole(
+            steps in prop::collection::vec((0i64..2_000, -9i32..=9), 1..500),
+            skip in 0.0f64..=1.0,
+        ) {
+            let mut recorded = Recorded::default();
+            let mut at = 0;
+            for (step, metric) in steps {
+                at += step;
+                recorded.add(at, f64::from(metric));
+            }
+            let history = &recorded.history;
+            let versions: Vec<u64> = history.versions().collect();
+            prop_assert_eq!(history.unchanged(&versions), versions.len());
+            let skip = (skip * versions.len() as f64) as usize;
+            prop_assert_eq!(history.unchanged(&versions[..skip]), skip);
+            let points = |skip| history.closed_points(0, skip).map(|point| point.number).collect::<Vec<_>>();
+            prop_assert_eq!(history.points_in(0, skip) + points(skip).len(), points(0).len());
+            prop_assert!(points(0).ends_with(&points(skip)));
+            let counted = |skip| history.moods(skip).map(|mood| mood.counted).sum::<u64>();
+            let before: u64 = history.moods(0).take(skip).map(|mood| mood.counted).sum();
+            prop_assert_eq!(counted(0), recorded.tweets.len() as u64);
+            prop_assert_eq!(before + counted(skip), counted(0));
+            let compounds: f64 = recorded.tweets.iter().map(|scored| scored.sentiment.compound).sum();
+            let moods: f64 = history.moods(0).map(|mood| mood.compounds).sum();
+            prop_assert!((compounds - moods).abs() < 1e-6);
         }
     }
 

@@ -258,3 +258,85 @@ impl Point<Arc<Scored>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scored;
+    use super::*;
+
+    fn segment(metrics: impl IntoIterator<Item = f64>, first: u64) -> Segment<Arc<Scored>> {
+        let mut segment = Segment::default();
+        for (number, metric) in (first..).zip(metrics) {
+            segment.add(number, &scored(number, metric, &[]));
+        }
+        segment
+    }
+
+    fn movers<T>(segment: &Segment<T>) -> Vec<(u64, f64)> {
+        let movers = segment.movers.iter();
+        movers.map(|mover| (mover.number, mover.metric)).collect()
+    }
+
+    #[test]
+    fn the_movers_are_the_largest_and_the_earliest_of_equal_ones() {
+        let ascending = segment((1..=30).map(f64::from), 1);
+        let descending = segment((1..=30).rev().map(|metric| -f64::from(metric)), 1);
+        for (segment, sign) in [(&ascending, 1.0), (&descending, -1.0)] {
+            let metrics: Vec<f64> = movers(segment).iter().map(|(_, metric)| *metric).collect();
+            let expected: Vec<f64> = (0..10).map(|less| sign * f64::from(30 - less)).collect();
+            assert_eq!(metrics, expected);
+        }
+        let equal = segment(vec![2.0; 15].into_iter().chain([0.0, -3.0]), 1);
+        let mut expected: Vec<_> = (1..10).map(|number| (number, 2.0)).collect();
+        expected.insert(0, (17, -3.0));
+        assert_eq!(movers(&equal), expected);
+        assert_eq!(movers(&segment([0.0, 0.0], 1)), []);
+        assert_eq!(equal.counted, 17);
+        assert_eq!((equal.from, equal.to), (1, 17));
+        assert_eq!(equal.compounds, 14.0, "15 of 1, and one of -1");
+    }
+
+    #[test]
+    fn merged_segments_are_as_one() {
+        let metrics = |from: i32, to: i32| (from..to).map(|number| f64::from(number * 7 % 23 - 11));
+        for cut in 0..=40 {
+            let mut merged = segment(metrics(0, cut), 1);
+            merged.merge(segment(metrics(cut, 40), cut as u64 + 1));
+            let whole = segment(metrics(0, 40), 1);
+            assert_eq!(movers(&merged), movers(&whole), "cut at {cut}");
+            let facts = |segment: &Segment<_>| (segment.counted, segment.from, segment.to);
+            assert_eq!(facts(&merged), facts(&whole));
+            assert!((merged.compounds - whole.compounds).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn merged_lines_keep_their_counts_and_extremes() {
+        let point = |number: u64, sum: f64| Point {
+            number,
+            sum,
+            tweet: scored(number, 1.0, &[]),
+        };
+        let mut first = Segment::default();
+        first.add_point(0, &point(1, 1.0));
+        first.add_point(0, &point(2, -4.0));
+        let mut next = Segment::default();
+        next.add_point(2, &point(1, 5.0));
+        next.add_point(0, &point(3, 2.0));
+        next.add_point(0, &point(4, 2.0));
+        first.merge(next);
+        let of_line = |line: usize| {
+            let part: &Part<_> = &first.parts[line];
+            let extremes = part.extremes().map(|point| point.number);
+            (part.counted, part.change, extremes.collect::<Vec<_>>())
+        };
+        assert_eq!(
+            of_line(0),
+            (4, 4.0, vec![2, 3]),
+            "the lowest, then the highest"
+        );
+        assert_eq!(of_line(1), (0, 0.0, vec![]));
+        assert_eq!(of_line(2), (1, 1.0, vec![1]));
+        assert_eq!(first.parts.len(), 3);
+    }
+}

@@ -82,3 +82,57 @@ impl OpenWords {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scored;
+    use super::*;
+    use crate::sentiment::WordShare;
+    use std::sync::Arc;
+
+    /// Counts tweets with one word each, given as the word and its contribution.
+    fn open(words: &[(Word, f64)]) -> OpenWords {
+        let mut open = OpenWords::default();
+        for (word, metric) in words {
+            let mut scored = Arc::unwrap_or_clone(scored(0, *metric, &[]));
+            let share = WordShare {
+                word: *word,
+                share: 1.0,
+            };
+            scored.words = [share].into_iter().collect();
+            open.add(&scored);
+        }
+        open
+    }
+
+    fn list(words: &Words) -> Vec<(Word, f64)> {
+        words.iter().collect()
+    }
+
+    #[test]
+    fn contributions_of_a_word_add_up() {
+        let mut counted = open(&[(7, 1.0), (3, 2.0), (7, -1.0), (7, 0.5)]);
+        let mut words = counted.snapshot();
+        assert_eq!(list(&words), [(3, 2.0), (7, 0.5)]);
+        words.merge(&open(&[(1, 1.0), (7, 4.0)]).snapshot());
+        assert_eq!(list(&words), [(1, 1.0), (3, 2.0), (7, 4.5)]);
+        counted.clear();
+        assert_eq!(list(&counted.snapshot()), []);
+    }
+
+    #[test]
+    fn the_words_with_the_largest_contributions_are_kept() {
+        let limit = MAX_WORDS as Word;
+        let sign = |word: Word| if word % 2 == 0 { 1.0 } else { -1.0 };
+        let many: Vec<_> = (0..limit + 3)
+            .map(|word| (word, sign(word) * f64::from(word + 1)))
+            .collect();
+        let full = open(&many[..MAX_WORDS]).snapshot();
+        assert_eq!(list(&full), many[..MAX_WORDS]);
+        let shortened = open(&many).snapshot();
+        assert_eq!(list(&shortened), many[3..]);
+        let mut merged = full;
+        merged.merge(&open(&many[MAX_WORDS..]).snapshot());
+        assert_eq!(list(&merged), many[3..]);
+    }
+}
