@@ -94,6 +94,7 @@ mod tests {
         let mut rate = Rate::default();
         for second in 0..100 {
             rate.add_at(1, Duration::from_secs(second));
+            rate.add_at(1, Duration::from_secs(second));
         }
         let kept: Vec<u64> = rate.seconds.iter().map(|(second, _)| *second).collect();
         assert_eq!(kept, [94, 95, 96, 97, 98, 99]);

@@ -342,6 +342,21 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_done_at_its_end_without_pending_records() {
+        let mut partitions = partitions(1);
+        let is_done = |partitions: &mut Partitions| partitions.get(0).map(|only| only.is_done());
+        assert_eq!(is_done(&mut partitions), Some(false));
+        partitions.all[0].at_end = true;
+        assert_eq!(is_done(&mut partitions), Some(true));
+        partitions.all[0].push(record(0, 0)).unwrap();
+        assert_eq!(is_done(&mut partitions), Some(false));
+        partitions.oldest().unwrap();
+        assert_eq!(is_done(&mut partitions), Some(true));
+        partitions.clear();
+        assert_eq!(is_done(&mut partitions), None);
+    }
+
+    #[test]
     fn the_last_counted_message_identifies_the_log() {
         let last = record(7, 3).position;
         let after_reconnect = |next: PendingRecord| {

@@ -332,6 +332,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stretch_has_the_open_segment_too() {
+        let mut history = History::default();
+        for number in 1..=2_000 {
+            let tweet = scored(0, 1.0, &[]);
+            history.add(&tweet);
+            let sum = number as f64;
+            history.add_point(0, &Point { number, sum, tweet });
+            history.close_segment(Duration::ZERO, LIMIT);
+            let stretch = history.stretch(0, 0, 1).unwrap();
+            assert_eq!(stretch.lines, [(number, sum)]);
+        }
+        assert!(history.open.counted > 0);
+    }
+
+    #[test]
     fn a_segment_is_closed_when_it_is_long_but_not_many_times_a_second() {
         let mut history = History::default();
         let mut add = |at: i64, now: Duration| {
