@@ -66,8 +66,8 @@ struct Shown {
 struct Shared {
     /// The listeners that the figure shows, in the order of their first appearance.
     shown: watch::Sender<Vec<Shown>>,
-    /// What the open pages have received.
-    cursor: Mutex<Cursor>,
+    /// What the open pages have received, for each shown listener.
+    cursors: Mutex<Vec<Cursor>>,
     updates: broadcast::Sender<Arc<str>>,
 }
 
@@ -75,23 +75,23 @@ impl Shared {
     fn new() -> Shared {
         Shared {
             shown: watch::Sender::new(Vec::new()),
-            cursor: Mutex::default(),
+            cursors: Mutex::default(),
             updates: broadcast::Sender::new(MAX_PAGE_LAG),
         }
     }
 
-    /// Returns what is new since `cursor`, and advances it.
-    fn update(&self, cursor: &mut Cursor) -> Option<Arc<str>> {
+    /// Returns what is new since `cursors`, and advances them.
+    fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
-        (!shown.is_empty()).then(|| Update::since(&shown, cursor).to_json().into())
+        (!shown.is_empty()).then(|| Update::since(&shown, cursors).to_json().into())
     }
 
     /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
         // The lock keeps an update from falling between the two.
-        let _cursor = locked(&self.cursor);
+        let _cursors = locked(&self.cursors);
         let updates = self.updates.subscribe();
-        (self.update(&mut Cursor::default()), updates)
+        (self.update(&mut Vec::new()), updates)
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
@@ -121,8 +121,8 @@ impl Shared {
                 () = tokio::time::sleep(IDLE_INTERVAL) => {}
             }
             if self.updates.receiver_count() > 0 {
-                let mut cursor = locked(&self.cursor);
-                if let Some(update) = self.update(&mut cursor) {
+                let mut cursors = locked(&self.cursors);
+                if let Some(update) = self.update(&mut cursors) {
                     // An error means that the last page has just been closed.
                     let _ = self.updates.send(update);
                 }
