@@ -6,7 +6,7 @@
 //!
 //! The figure subscribes to listeners, and a listener never waits for a page. A task of the figure
 //! reads the progress of each listener at most 33 times per second, and sends the changes to all
-//! pages (`update.rs`). What a reader of the page asks is answered on request (`answer.rs`).
+//! pages (`update.rs`). The page asks for details when its reader opens them (`answer.rs`).
 
 mod address;
 mod answer;
@@ -22,24 +22,24 @@ use crate::random::random_secret;
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use update::{Cursor, Update};
 
 const DEFAULT_PORT: u16 = 8050;
-/// How many ports are tried, starting with the requested one.
+/// The number of ports that are tried, starting with the requested one.
 const PORTS: u16 = 20;
 /// The minimum time between two updates of a page.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(30);
-/// The maximum time between two updates: the rate of a silent stream falls.
+/// The maximum time between two updates, because the rate of a silent stream changes too.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// How many updates a page may lag behind before its stream ends. The page then reconnects.
+/// The number of updates that a page may lag behind. Then its stream ends, and the page reconnects.
 const MAX_PAGE_LAG: usize = 32;
 
-/// How many listeners a figure shows at most. It bounds the size of an update.
+/// The maximum number of listeners of a figure. It bounds the size of an update.
 pub const MAX_LISTENERS: usize = 4;
 /// The longest name of a shown listener, in characters.
 const MAX_NAME: usize = 32;
@@ -99,25 +99,14 @@ impl Shared {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
-            let changes = shown
+            let mut changes: FuturesUnordered<_> = shown
                 .iter_mut()
-                .map(|shown| Box::pin(shown.subscription.changed()));
-            let mut changes: Vec<_> = changes.collect();
-            // Ready as soon as one of them is; never, if there is none.
-            let changed = std::future::poll_fn(|context| {
-                let is_ready = changes
-                    .iter_mut()
-                    .any(|change| change.as_mut().poll(context).is_ready());
-                if is_ready {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            });
+                .map(|shown| shown.subscription.changed())
+                .collect();
             tokio::select! {
                 () = shutdown.requested() => return,
                 _ = replaced.changed() => {}
-                () = changed => {}
+                Some(()) = changes.next() => {}
                 () = tokio::time::sleep(IDLE_INTERVAL) => {}
             }
             if self.updates.receiver_count() > 0 {
@@ -203,12 +192,12 @@ impl LiveFigure {
         Address::Direct(self.socket.port()).url()
     }
 
-    /// Shows a listener from now on, under a name of up to 32 characters. It takes the place of an
-    /// earlier listener of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
+    /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
+    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
     /// lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an empty or a longer name, and for a listener too many.
+    /// [`Error::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
     pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
         let invalid = |reason, hint| Error::InvalidArgument {
             argument: format!("the listener {name:?} of the figure"),
