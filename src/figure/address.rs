@@ -1,19 +1,19 @@
 //! The address of the page, as the browser that shows the notebook reaches it.
 //!
-//! The page is served on 127.0.0.1. Where the browser runs on another machine than the notebook's
-//! server, that address leads nowhere. [jupyter-server-proxy] then passes the page on: it is below the
-//! address of the server, behind the server's login. The address depends on who has started the kernel:
+//! The page is served on 127.0.0.1. A browser on another machine than the notebook's server cannot reach
+//! that address. Then [jupyter-server-proxy] serves the page below the address of the notebook's server,
+//! behind the server's login. The address depends on what has started the kernel:
 //!
 //! | variable | set by | address |
 //! | --- | --- | --- |
-//! | `LIVE_SENTIMENT_FIGURE_URL` | the user | the template, with the port in place of `{port}` |
+//! | `LIVE_SENTIMENT_FIGURE_URL` | the user | the template, with the port instead of `{port}` |
 //! | `JUPYTERHUB_SERVICE_PREFIX` | JupyterHub, Binder | below the prefix |
 //! | `LIVE_SENTIMENT_BASE_URL` | `kernel/start.py`, for a Jupyter server that is not only for this machine | below the base URL |
 //! | none | | `http://127.0.0.1:{port}/` |
 //!
-//! A server behind a proxy cannot tell by the `Host` header whether a request comes from the proxy, or
-//! from a stranger's page whose name resolves to 127.0.0.1. So a page with a proxied address has a
-//! random path, which a stranger does not know.
+//! Behind a proxy, the `Host` header does not show whether a request comes from the proxy or from another
+//! site whose name resolves to 127.0.0.1. So a page with a proxied address has a random path, which other
+//! sites do not know.
 //!
 //! [jupyter-server-proxy]: https://jupyter-server-proxy.readthedocs.io
 

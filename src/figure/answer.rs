@@ -1,23 +1,19 @@
-//! Answers to what a reader asks the page: why the sum moved, which tweet a point is, why a text has its
-//! score, and what was skipped. They are fetched when the reader asks, and are not part of the updates.
+//! Answers to the questions of a reader: why the sum moved, which tweet a point is, why a text has its
+//! score, and what was skipped. The page fetches them when the reader asks; updates do not contain them.
 //!
-//! A question names the run that it is about by its generation, so a page with an earlier run does not
-//! get the answer of another one.
+//! A question contains the generation of its run, so a page that shows an earlier run does not get the
+//! answer of a later one.
 
 use super::Shown;
-use super::update::TOPIC_LENGTH;
+use super::update::{ShownTweet, TOPIC_LENGTH};
 use crate::display::shorten;
 use crate::listener::{Progress, Subscription};
-use crate::sentiment::{Explanation, Polarity, Sentiment};
-use crate::trajectory::{Excerpt, Mover, Stretch};
+use crate::sentiment::{Explanation, Scored};
+use crate::trajectory::{Stretch, TEXT_LENGTH};
 use reqwest::Url;
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::str::FromStr;
-
-/// The longest text that is explained, in characters.
-const TEXT_LENGTH: usize = 1_000;
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq)]
@@ -26,7 +22,7 @@ pub(super) enum Refused {
     Malformed(&'static str),
     /// It is about an earlier run, or a listener that is no longer shown.
     Stale,
-    /// There is nothing at the place.
+    /// There are no tweets at this time or on this line.
     Nothing,
 }
 
@@ -56,94 +52,58 @@ impl Question {
         value.parse().map_err(|_| Refused::Malformed(name))
     }
 
-    /// Returns the listener that the question is about.
-    fn listener<'s>(&self, shown: &'s [Shown]) -> Result<&'s Subscription, Refused> {
+    /// Reads the progress that the question is about, if its listener is shown and still has the same run.
+    fn read<'s, T>(
+        &self,
+        shown: &'s [Shown],
+        read: impl Fn(&Progress) -> T,
+    ) -> Result<(&'s Subscription, T), Refused> {
         let generation: u64 = self.number("generation")?;
-        let is_meant = |shown: &&Shown| {
-            shown
-                .subscription
-                .read(|progress| progress.generation == generation)
+        let answer = |Shown { subscription, .. }: &'s Shown| {
+            let value = subscription
+                .read(|progress| (progress.generation == generation).then(|| read(progress)));
+            value.map(|value| (subscription, value))
         };
-        let found = shown.iter().find(is_meant).ok_or(Refused::Stale)?;
-        Ok(&found.subscription)
+        shown.iter().find_map(answer).ok_or(Refused::Stale)
     }
 }
 
-/// Reads the progress that the question is about, if it is still of the same run.
-fn read<T>(
-    question: &Question,
-    listener: &Subscription,
-    read: impl FnOnce(&Progress) -> T,
-) -> Result<T, Refused> {
-    let generation: u64 = question.number("generation")?;
-    listener
-        .read(|progress| (progress.generation == generation).then(|| read(progress)))
-        .ok_or(Refused::Stale)
-}
-
-#[derive(Serialize)]
-struct TweetAnswer<'e> {
-    /// In milliseconds since 1970.
-    at: i64,
-    user: &'e str,
-    followers: Option<u64>,
-    compound: f64,
-    polarity: Polarity,
-    metric: f64,
-    text: &'e str,
-    is_shortened: bool,
-}
-
-impl<'e> TweetAnswer<'e> {
-    fn new(excerpt: &'e Excerpt) -> TweetAnswer<'e> {
-        let sentiment = Sentiment {
-            compound: excerpt.compound,
-            ..Sentiment::default()
-        };
-        TweetAnswer {
-            at: excerpt.at,
-            user: &excerpt.user,
-            followers: excerpt.followers,
-            compound: excerpt.compound,
-            polarity: sentiment.polarity(),
-            metric: excerpt.metric,
-            text: &excerpt.text,
-            is_shortened: excerpt.is_shortened,
-        }
-    }
+fn tweet(scored: &Scored) -> ShownTweet {
+    ShownTweet::new(scored, TEXT_LENGTH)
 }
 
 /// What happened between the times `from` and `to`, in milliseconds since 1970.
 pub(super) fn stretch(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let (from, to): (i64, i64) = (question.number("from")?, question.number("to")?);
-    let listener = question.listener(shown)?;
-    let (stretch, names) = read(question, listener, |progress| {
-        let lines = progress.trajectory.lines().iter();
-        let names: Vec<_> = lines
+    let (listener, (stretch, names)) = question.read(shown, |progress| {
+        let trajectory = &progress.trajectory;
+        let names: Vec<_> = trajectory
+            .lines()
+            .iter()
             .map(|line| shorten(line.name(), TOPIC_LENGTH))
             .collect();
-        (
-            progress.trajectory.stretch(from.min(to), from.max(to)),
-            names,
-        )
+        let stretch = trajectory.history().stretch(from.min(to), from.max(to));
+        (stretch, names)
     })?;
     let stretch = stretch.ok_or(Refused::Nothing)?;
     Ok(stretch_json(&stretch, &names, listener))
 }
 
 fn stretch_json(stretch: &Stretch, names: &[String], listener: &Subscription) -> Value {
-    let lines = names.iter().zip(&stretch.lines).map(
-        |(name, (counted, change))| json!({"name": name, "counted": counted, "change": change}),
-    );
-    let movers = stretch.movers.iter();
-    let indices: Vec<_> = stretch.words.iter().map(|(word, _)| *word).collect();
-    let words = listener.analyzer().words(&indices);
-    let words = words.iter().zip(&stretch.words);
+    let Stretch { segment, words } = stretch;
+    let lines = names
+        .iter()
+        .zip(&segment.parts)
+        .map(|(name, part)| json!({"name": name, "counted": part.counted, "change": part.change}));
+    let movers = segment.movers.iter().map(|mover| tweet(&mover.scored));
+    let indices: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    let texts = listener.analyzer().words(&indices);
+    let words = texts.iter().zip(words);
     json!({
-        "from": stretch.from,
-        "to": stretch.to,
+        "from": segment.from,
+        "to": segment.to,
         "lines": lines.collect::<Vec<_>>(),
-        "movers": movers.map(|Mover { tweet, .. }| TweetAnswer::new(tweet)).collect::<Vec<_>>(),
+        "movers": movers.collect::<Vec<_>>(),
         "words": words
             .map(|(word, (_, total))| json!({"word": word, "total": total}))
             .collect::<Vec<_>>(),
@@ -157,18 +117,17 @@ pub(super) fn point(question: &Question, shown: &[Shown]) -> Result<Value, Refus
         question.number("at")?,
         question.number("sum")?,
     );
-    let listener = question.listener(shown)?;
-    let nearest = read(question, listener, |progress| {
-        progress.trajectory.nearest(line, at, sum)
-    })?;
+    let (_, nearest) =
+        question.read(shown, |progress| progress.trajectory.nearest(line, at, sum))?;
     let point = nearest.ok_or(Refused::Nothing)?;
-    Ok(json!({"sum": point.sum, "tweet": TweetAnswer::new(&point.tweet)}))
+    Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored)}))
 }
 
 /// Why `text` has its score.
 pub(super) fn explain(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let text = shorten(question.text("text")?, TEXT_LENGTH);
-    let explanation = question.listener(shown)?.analyzer().explain(&text);
+    let (listener, ()) = question.read(shown, |_| ())?;
+    let explanation = listener.analyzer().explain(&text);
     let Explanation {
         sentiment,
         exclamation,
@@ -191,8 +150,7 @@ pub(super) fn explain(question: &Question, shown: &[Shown]) -> Result<Value, Ref
 
 /// The number of skipped messages and the first of them, for each reason.
 pub(super) fn skipped(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
-    let listener = question.listener(shown)?;
-    read(question, listener, |progress| {
+    let (_, reasons) = question.read(shown, |progress| {
         let reasons = progress.uncounted.skipped.iter().map(|(reason, count)| {
             json!({
                 "reason": reason.to_string(),
@@ -201,7 +159,8 @@ pub(super) fn skipped(question: &Question, shown: &[Shown]) -> Result<Value, Ref
             })
         });
         Value::Array(reasons.collect())
-    })
+    })?;
+    Ok(reasons)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The connections to the figure. Their number and the time of each wait are bounded.
 //!
-//! A connection is closed when the head of its next request is not complete within ten seconds, or
-//! when it accepts no bytes for ten seconds. When too many connections are open, the one whose last
-//! request is the oldest gives way to the new one. So connections that are idle or slow cannot block
-//! the figure. The connection of an open page never gives way. There are more connections than pages,
-//! so a new connection never waits.
+//! The server closes a connection when the head of its next request is not complete within ten seconds,
+//! or when it accepts no bytes for ten seconds. When too many connections are open, a new one replaces
+//! the one with the oldest request. So idle and slow connections cannot block the figure. The
+//! connection of an open page is never replaced. There are more connections than pages, so a new
+//! connection never waits.
 
-use crate::background::Shutdown;
 use crate::runtime::locked;
 use axum::Router;
 use axum::extract::Request;
@@ -15,13 +14,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_io_timeout::TimeoutWriter;
 
 /// The maximum number of open connections.
@@ -30,8 +28,6 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_PAGES: usize = 48;
 /// How long a connection may take to send the head of its next request, and for each write.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How long the connections may take to end after the shutdown is requested.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection, as its requests see it.
 #[derive(Clone)]
@@ -65,7 +61,7 @@ impl Connection {
     }
 }
 
-/// An open page. Its connection does not give way to others.
+/// An open page. Its connection is not replaced by a new one.
 pub(super) struct OpenPage {
     connection: Connection,
     _permit: OwnedSemaphorePermit,
@@ -77,9 +73,9 @@ impl Drop for OpenPage {
     }
 }
 
-/// Serves until the shutdown is requested. A handler gets its [`Connection`] as an extension of the
-/// request.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+/// Serves until the future is dropped, which closes all connections. A handler gets its [`Connection`] as
+/// an extension of the request.
+pub(super) async fn serve(listener: TcpListener, router: Router) {
     let pages = Arc::new(Semaphore::new(MAX_PAGES));
     // The set owns the tasks: it aborts them when it is dropped.
     let mut tasks = JoinSet::new();
@@ -87,7 +83,6 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: S
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.requested() => break,
             Some(ended) = tasks.join_next() => {
                 report(ended);
                 continue;
@@ -110,20 +105,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: S
             }
         }
         let connection = Connection::new(pages.clone());
-        let task = answer_requests(stream, router.clone(), connection.clone(), shutdown.clone());
+        let task = answer_requests(stream, router.clone(), connection.clone());
         open.push((connection, tasks.spawn(task)));
-    }
-    drop(listener);
-    let ended = async {
-        while let Some(ended) = tasks.join_next().await {
-            report(ended);
-        }
-    };
-    if timeout(SHUTDOWN_LIMIT, ended).await.is_err() {
-        tracing::debug!(
-            connections = tasks.len(),
-            "closing connections to the figure"
-        );
     }
 }
 
@@ -149,12 +132,7 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// Answers the requests of a connection.
-async fn answer_requests(
-    stream: TcpStream,
-    router: Router,
-    connection: Connection,
-    mut shutdown: Shutdown,
-) {
+async fn answer_requests(stream: TcpStream, router: Router, connection: Connection) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(LIMIT));
@@ -164,18 +142,11 @@ async fn answer_requests(
         request.extensions_mut().insert(connection.clone());
         router.call(request)
     });
-    let served = http1::Builder::new()
+    let result = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(LIMIT)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut served = pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = shutdown.requested() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .await;
     if let Err(error) = result {
         tracing::debug!(%error, "a connection to the figure was closed");
     }

@@ -6,7 +6,7 @@
 //!
 //! The figure subscribes to listeners, and a listener never waits for a page. A task of the figure
 //! reads the progress of each listener at most 33 times per second, and sends the changes to all
-//! pages (`update.rs`). What a reader of the page asks is answered on request (`answer.rs`).
+//! pages (`update.rs`). The page asks for details when its reader opens them (`answer.rs`).
 
 mod address;
 mod answer;
@@ -22,24 +22,24 @@ use crate::random::random_secret;
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 use update::{Cursor, Update};
 
 const DEFAULT_PORT: u16 = 8050;
-/// How many ports are tried, starting with the requested one.
+/// The number of ports that are tried, starting with the requested one.
 const PORTS: u16 = 20;
 /// The minimum time between two updates of a page.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(30);
-/// The maximum time between two updates: the rate of a silent stream falls.
+/// The maximum time between two updates, because the rate of a silent stream changes too.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
-/// How many updates a page may lag behind before its stream ends. The page then reconnects.
+/// The number of updates that a page may lag behind. Then its stream ends, and the page reconnects.
 const MAX_PAGE_LAG: usize = 32;
 
-/// How many listeners a figure shows at most. It bounds the size of an update.
+/// The maximum number of listeners of a figure. It bounds the size of an update.
 pub const MAX_LISTENERS: usize = 4;
 /// The longest name of a shown listener, in characters.
 const MAX_NAME: usize = 32;
@@ -66,8 +66,8 @@ struct Shown {
 struct Shared {
     /// The listeners that the figure shows, in the order of their first appearance.
     shown: watch::Sender<Vec<Shown>>,
-    /// What the open pages have received.
-    cursor: Mutex<Cursor>,
+    /// What the open pages have received, for each shown listener.
+    cursors: Mutex<Vec<Cursor>>,
     updates: broadcast::Sender<Arc<str>>,
 }
 
@@ -75,23 +75,23 @@ impl Shared {
     fn new() -> Shared {
         Shared {
             shown: watch::Sender::new(Vec::new()),
-            cursor: Mutex::default(),
+            cursors: Mutex::default(),
             updates: broadcast::Sender::new(MAX_PAGE_LAG),
         }
     }
 
-    /// Returns what is new since `cursor`, and advances it.
-    fn update(&self, cursor: &mut Cursor) -> Option<Arc<str>> {
+    /// Returns what is new since `cursors`, and advances them.
+    fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
-        (!shown.is_empty()).then(|| Update::since(&shown, cursor).to_json().into())
+        (!shown.is_empty()).then(|| Update::since(&shown, cursors).to_json().into())
     }
 
     /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
         // The lock keeps an update from falling between the two.
-        let _cursor = locked(&self.cursor);
+        let _cursors = locked(&self.cursors);
         let updates = self.updates.subscribe();
-        (self.update(&mut Cursor::default()), updates)
+        (self.update(&mut Vec::new()), updates)
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
@@ -99,30 +99,19 @@ impl Shared {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
-            let changes = shown
+            let mut changes: FuturesUnordered<_> = shown
                 .iter_mut()
-                .map(|shown| Box::pin(shown.subscription.changed()));
-            let mut changes: Vec<_> = changes.collect();
-            // Ready as soon as one of them is; never, if there is none.
-            let changed = std::future::poll_fn(|context| {
-                let is_ready = changes
-                    .iter_mut()
-                    .any(|change| change.as_mut().poll(context).is_ready());
-                if is_ready {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            });
+                .map(|shown| shown.subscription.changed())
+                .collect();
             tokio::select! {
                 () = shutdown.requested() => return,
                 _ = replaced.changed() => {}
-                () = changed => {}
+                Some(()) = changes.next() => {}
                 () = tokio::time::sleep(IDLE_INTERVAL) => {}
             }
             if self.updates.receiver_count() > 0 {
-                let mut cursor = locked(&self.cursor);
-                if let Some(update) = self.update(&mut cursor) {
+                let mut cursors = locked(&self.cursors);
+                if let Some(update) = self.update(&mut cursors) {
                     // An error means that the last page has just been closed.
                     let _ = self.updates.send(update);
                 }
@@ -203,12 +192,12 @@ impl LiveFigure {
         Address::Direct(self.socket.port()).url()
     }
 
-    /// Shows a listener from now on, under a name of up to 32 characters. It takes the place of an
-    /// earlier listener of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
+    /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
+    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
     /// lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an empty or a longer name, and for a listener too many.
+    /// [`Error::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
     pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
         let invalid = |reason, hint| Error::InvalidArgument {
             argument: format!("the listener {name:?} of the figure"),

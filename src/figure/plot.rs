@@ -6,7 +6,8 @@
 use super::Shown;
 use super::update::TOPIC_LENGTH;
 use crate::display::{escape, shorten, thousands};
-use crate::trajectory::{Excerpt, Trajectory};
+use crate::sentiment::Scored;
+use crate::trajectory::{Trajectory, USER_LENGTH};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
@@ -17,7 +18,7 @@ const COLOURS: [&str; 7] = [
     "#888888", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#D55E00", "#0072B2",
 ];
 
-/// How much of a tweet's text is shown beside the pointer, in characters.
+/// The number of characters of a tweet's text that are shown beside the pointer.
 const HOVER_LENGTH: usize = 48;
 
 /// Returns the figure of some listeners. Several of them are distinguished by their names.
@@ -38,9 +39,9 @@ pub(super) fn plot(shown: &[Shown]) -> Plot {
 fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
     for (index, line) in trajectory.lines().iter().enumerate() {
         let points = trajectory.points(index, 0);
-        let x = points.iter().map(|point| point.tweet.at).collect();
+        let x = points.iter().map(|point| point.at()).collect();
         let y = points.iter().map(|point| point.sum).collect();
-        let text = points.iter().map(|point| hover(&point.tweet)).collect();
+        let text = points.iter().map(|point| hover(&point.scored)).collect();
         let name = format!("{prefix}{}", shorten(line.name(), TOPIC_LENGTH));
         plot.add_trace(trace(index, &name, x, y, text));
     }
@@ -48,7 +49,8 @@ fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
 
 /// Returns the text beside the pointer, as HTML. Plotly interprets a few HTML tags in it, so the text
 /// of the tweet is escaped.
-fn hover(tweet: &Excerpt) -> String {
+fn hover(scored: &Scored) -> String {
+    let tweet = &scored.tweet;
     let followers = match tweet.followers {
         Some(1) => "1 follower".to_owned(),
         Some(count) => format!("{} followers", thousands(count)),
@@ -56,8 +58,8 @@ fn hover(tweet: &Excerpt) -> String {
     };
     format!(
         "<b>{}</b>, {followers}, {:+.2}<br>{}",
-        escape(&tweet.user),
-        tweet.compound,
+        escape(&shorten(&tweet.user, USER_LENGTH)),
+        scored.sentiment.compound,
         escape(&shorten(&tweet.text, HOVER_LENGTH))
     )
 }

@@ -1,11 +1,11 @@
 //! The server of the page: static files and a stream of events, for this machine only.
 //!
 //! The server listens on loopback, and the `Host` header of a request must be a loopback name.
-//! Otherwise a page of a stranger could resolve its own name to 127.0.0.1 and read the events (DNS
-//! rebinding). A proxy passes on the name by which it is known itself, so under any name a request
-//! needs the random path of this server, see [`address`](super::address). The content security policy
-//! of the page allows only this server. A page that does not read is disconnected: its stream ends when
-//! the page is too many updates behind. `connections.rs` bounds the connections.
+//! Otherwise another site could resolve its own name to 127.0.0.1 and read the events (DNS rebinding). A
+//! proxy sends its own name as the `Host`, so a request with any other name must contain the random path of
+//! this server, see [`address`](super::address). The content security policy of the page allows only this
+//! server. The stream of a page that does not read ends when the page is too many updates behind.
+//! `connections.rs` bounds the connections.
 
 use super::answer::{self, Question, Refused};
 use super::connections::{self, Connection};
@@ -60,33 +60,26 @@ static PLOTLY: LazyLock<String> = LazyLock::new(|| {
     script[..end].to_owned()
 });
 
-#[derive(Clone)]
-struct App {
-    shared: Arc<Shared>,
-    shutdown: Shutdown,
-}
-
 /// Serves until the shutdown is requested.
 pub(super) async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     secret: String,
-    shutdown: Shutdown,
+    mut shutdown: Shutdown,
 ) {
-    let app = App {
-        shared,
-        shutdown: shutdown.clone(),
-    };
-    let guarded = files("").layer(middleware::from_fn(require_loopback));
-    let app = guarded
+    let router = files("")
+        .layer(middleware::from_fn(require_loopback))
         .merge(files(&format!("/{secret}")))
         .layer(middleware::map_response(add_headers))
-        .with_state(app);
-    connections::serve(listener, app, shutdown).await;
+        .with_state(shared);
+    tokio::select! {
+        () = connections::serve(listener, router) => {}
+        () = shutdown.requested() => {}
+    }
 }
 
-/// Returns what is served below a path.
-fn files(path: &str) -> Router<App> {
+/// Returns the routes below a path.
+fn files(path: &str) -> Router<Arc<Shared>> {
     let file = |kind: &'static str, body: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], body) })
     };
@@ -126,14 +119,15 @@ fn files(path: &str) -> Router<App> {
 }
 
 /// Returns the handler of a question of the page.
-fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRouter<App> {
-    get(move |State(app): State<App>, request: Request| async move {
-        let question = Question::new(request.uri().query().unwrap_or_default());
-        let shown = app.shared.shown.borrow().clone();
-        let (status, answer) = match answer(&question, &shown) {
-            Ok(answer) => (StatusCode::OK, answer),
-            Err(refused) => {
-                let (status, error) = match refused {
+fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRouter<Arc<Shared>> {
+    get(
+        move |State(shared): State<Arc<Shared>>, request: Request| async move {
+            let question = Question::new(request.uri().query().unwrap_or_default());
+            let shown = shared.shown.borrow().clone();
+            let (status, answer) = match answer(&question, &shown) {
+                Ok(answer) => (StatusCode::OK, answer),
+                Err(refused) => {
+                    let (status, error) = match refused {
                     Refused::Malformed(name) => (
                         StatusCode::BAD_REQUEST,
                         format!("the parameter {name:?} is missing or malformed"),
@@ -145,15 +139,16 @@ fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRoute
                     ),
                     Refused::Nothing => (StatusCode::NOT_FOUND, "there are no tweets here".into()),
                 };
-                (status, json!({"error": error}))
-            }
-        };
-        let kind = [(header::CONTENT_TYPE, "application/json")];
-        (status, kind, answer.to_string())
-    })
+                    (status, json!({"error": error}))
+                }
+            };
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (status, kind, answer.to_string())
+        },
+    )
 }
 
-/// Rejects requests from other machines' names.
+/// Rejects requests whose `Host` header is not loopback.
 async fn require_loopback(request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
@@ -200,29 +195,26 @@ async fn add_headers(mut response: Response) -> Response {
 
 /// Streams everything so far, then each update. The stream ends when the page is too far behind; the
 /// browser then reconnects and gets everything so far.
-async fn events(State(app): State<App>, Extension(connection): Extension<Connection>) -> Response {
+async fn events(
+    State(shared): State<Arc<Shared>>,
+    Extension(connection): Extension<Connection>,
+) -> Response {
     let Some(page) = connection.open_page() else {
         let hint = "Too many pages of this figure are open: close one.\n";
         return (StatusCode::SERVICE_UNAVAILABLE, hint).into_response();
     };
-    let (everything, updates) = app.shared.join();
-    let state = (everything, updates, app.shutdown, page);
-    let stream = stream::unfold(
-        state,
-        |(first, mut updates, mut shutdown, page)| async move {
-            let data = match first {
-                Some(everything) => everything,
-                None => tokio::select! {
-                    () = shutdown.requested() => return None,
-                    update = updates.recv() => update.ok()?,
-                },
-            };
-            let event = Event::default()
-                .retry(Duration::from_millis(1000))
-                .data(data);
-            Some((Ok::<_, Infallible>(event), (None, updates, shutdown, page)))
-        },
-    );
+    let (everything, updates) = shared.join();
+    let state = (everything, updates, page);
+    let stream = stream::unfold(state, |(first, mut updates, page)| async move {
+        let data = match first {
+            Some(everything) => everything,
+            None => updates.recv().await.ok()?,
+        };
+        let event = Event::default()
+            .retry(Duration::from_millis(1000))
+            .data(data);
+        Some((Ok::<_, Infallible>(event), (None, updates, page)))
+    });
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(5));
     Sse::new(stream).keep_alive(keep_alive).into_response()
 }

@@ -6,27 +6,21 @@ use crate::kafka::PartitionLag;
 use crate::listener::{Progress, State, Uncounted};
 use crate::sentiment::{Polarity, Scored};
 use crate::streamer::StatusMessage;
-use crate::trajectory::{Sum, Trajectory};
+use crate::trajectory::{Sum, Trajectory, USER_LENGTH};
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// How much of a topic's name, an author's name and a text is shown, in characters.
+/// The number of characters of a topic's name that are shown.
 pub(super) const TOPIC_LENGTH: usize = 48;
-const USER_LENGTH: usize = 24;
+/// The number of characters of a text that the table shows.
 const TEXT_LENGTH: usize = 300;
 
-/// What the open pages have received.
+/// What the open pages have received of a listener.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    /// For each shown listener.
-    listeners: Vec<ListenerCursor>,
-}
-
-#[derive(Debug, Default)]
-struct ListenerCursor {
     generation: u64,
-    /// The states of the segments.
-    versions: Vec<u64>,
+    /// The version of the history.
+    version: u64,
     tweets: u64,
 }
 
@@ -88,6 +82,15 @@ struct MoodUpdate {
 #[derive(Debug, Serialize)]
 struct LatestTweet {
     number: u64,
+    #[serde(flatten)]
+    tweet: ShownTweet,
+}
+
+/// A tweet, as the page shows it.
+#[derive(Debug, Serialize)]
+pub(super) struct ShownTweet {
+    /// In milliseconds since 1970.
+    at: i64,
     user: String,
     followers: Option<u64>,
     compound: f64,
@@ -97,13 +100,30 @@ struct LatestTweet {
     is_shortened: bool,
 }
 
+impl ShownTweet {
+    /// Shortens the text to `length` characters.
+    pub(super) fn new(scored: &Scored, length: usize) -> ShownTweet {
+        let Scored {
+            tweet, sentiment, ..
+        } = scored;
+        ShownTweet {
+            at: tweet.created_at.as_millisecond(),
+            user: shorten(&tweet.user, USER_LENGTH),
+            followers: tweet.followers,
+            compound: sentiment.compound,
+            metric: scored.metric,
+            polarity: sentiment.polarity(),
+            text: shorten(&tweet.text, length),
+            is_shortened: tweet.text.chars().nth(length).is_some(),
+        }
+    }
+}
+
 impl Update {
-    /// Returns what has changed since `cursor`, and advances the cursor.
-    pub(super) fn since(shown: &[Shown], cursor: &mut Cursor) -> Update {
-        let count = shown.len();
-        cursor.listeners.resize_with(count, ListenerCursor::default);
-        let both = shown.iter().zip(&mut cursor.listeners);
-        let listeners = both.map(|(shown, cursor)| {
+    /// Returns what has changed since `cursors`, one for each shown listener, and advances them.
+    pub(super) fn since(shown: &[Shown], cursors: &mut Vec<Cursor>) -> Update {
+        cursors.resize_with(shown.len(), Cursor::default);
+        let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
             shown
                 .subscription
                 .read(|progress| ListenerUpdate::since(&shown.name, progress, cursor))
@@ -120,24 +140,25 @@ impl Update {
 }
 
 impl ListenerUpdate {
-    fn since(name: &str, progress: &Progress, cursor: &mut ListenerCursor) -> ListenerUpdate {
+    fn since(name: &str, progress: &Progress, cursor: &mut Cursor) -> ListenerUpdate {
         if cursor.generation != progress.generation {
-            *cursor = ListenerCursor {
-                generation: progress.generation,
-                ..ListenerCursor::default()
-            };
+            *cursor = Cursor::default();
         }
         let trajectory = &progress.trajectory;
-        let keep = trajectory.unchanged_segments(&cursor.versions);
-        cursor.versions.truncate(keep);
-        cursor.versions.extend(trajectory.versions().skip(keep));
-        let lines = 0..trajectory.lines().len();
+        let keep = trajectory.history().unchanged_since(cursor.version);
         let latest = trajectory
             .latest()
             .filter(|(number, _)| *number > cursor.tweets)
-            .map(|(number, scored)| LatestTweet::new(number, scored))
+            .map(|(number, scored)| LatestTweet {
+                number,
+                tweet: ShownTweet::new(scored, TEXT_LENGTH),
+            })
             .collect();
-        cursor.tweets = trajectory.total().counted;
+        *cursor = Cursor {
+            generation: progress.generation,
+            version: trajectory.history().version(),
+            tweets: trajectory.total().counted,
+        };
         ListenerUpdate {
             name: name.to_owned(),
             state: progress.state.clone(),
@@ -156,7 +177,7 @@ impl ListenerUpdate {
             polarities: trajectory.polarities(),
             uncounted: progress.uncounted.clone(),
             times_corrected: progress.times_corrected,
-            lines: lines
+            lines: (0..trajectory.lines().len())
                 .map(|line| LineUpdate::new(trajectory, line, keep))
                 .collect(),
             moods: MoodUpdate::new(trajectory, keep),
@@ -171,14 +192,16 @@ fn thousandths(number: f64) -> f64 {
 }
 
 impl LineUpdate {
-    fn new(trajectory: &Trajectory, line: usize, segments: usize) -> LineUpdate {
-        let points = trajectory.points(line, segments);
-        let of = &trajectory.lines()[line];
+    /// The page keeps the points of the first `segments`.
+    fn new(trajectory: &Trajectory, index: usize, segments: usize) -> LineUpdate {
+        let points = trajectory.points(index, segments);
+        let line = &trajectory.lines()[index];
+        let kept = trajectory.history().segments(0).take(segments);
         LineUpdate {
-            name: shorten(of.name(), TOPIC_LENGTH),
-            counted: of.sum().counted,
-            keep: trajectory.points_in(line, segments),
-            x: points.iter().map(|point| point.tweet.at).collect(),
+            name: shorten(line.name(), TOPIC_LENGTH),
+            counted: line.sum().counted,
+            keep: kept.map(|segment| segment.points(index).count()).sum(),
+            x: points.iter().map(|point| point.at()).collect(),
             y: points.iter().map(|point| thousandths(point.sum)).collect(),
         }
     }
@@ -186,36 +209,15 @@ impl LineUpdate {
 
 impl MoodUpdate {
     fn new(trajectory: &Trajectory, keep: usize) -> MoodUpdate {
-        let moods: Vec<_> = trajectory.moods(keep).collect();
+        let segments: Vec<_> = trajectory.history().segments(keep).collect();
         MoodUpdate {
             keep,
-            at: moods.iter().map(|mood| mood.at).collect(),
-            counted: moods.iter().map(|mood| mood.counted).collect(),
-            compounds: moods
+            at: segments.iter().map(|segment| segment.to).collect(),
+            counted: segments.iter().map(|segment| segment.counted).collect(),
+            compounds: segments
                 .iter()
-                .map(|mood| thousandths(mood.compounds))
+                .map(|segment| thousandths(segment.compounds))
                 .collect(),
-        }
-    }
-}
-
-impl LatestTweet {
-    fn new(number: u64, scored: &Scored) -> LatestTweet {
-        let Scored {
-            tweet,
-            sentiment,
-            metric,
-            ..
-        } = scored;
-        LatestTweet {
-            number,
-            user: shorten(&tweet.user, USER_LENGTH),
-            followers: tweet.followers,
-            compound: sentiment.compound,
-            metric: thousandths(*metric),
-            polarity: sentiment.polarity(),
-            text: shorten(&tweet.text, TEXT_LENGTH),
-            is_shortened: tweet.text.chars().nth(TEXT_LENGTH).is_some(),
         }
     }
 }
@@ -227,7 +229,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Instant;
 
-    fn since(progress: &Progress, cursor: &mut ListenerCursor) -> ListenerUpdate {
+    fn since(progress: &Progress, cursor: &mut Cursor) -> ListenerUpdate {
         ListenerUpdate::since("listener", progress, cursor)
     }
 
@@ -242,7 +244,7 @@ mod tests {
                 .trajectory
                 .add(&scored(number, metric, &[topic]), Instant::now());
         }
-        let everything = since(&progress, &mut ListenerCursor::default());
+        let everything = since(&progress, &mut Cursor::default());
         let total = &everything.lines[0];
         assert!(total.y.len() > 200, "{} points", total.y.len());
         let last = total.y.last().unwrap();
@@ -285,7 +287,7 @@ mod tests {
             steps in prop::collection::vec((0u64..900, any::<bool>()), 1..12)
         ) {
             let mut progress = Progress::default();
-            let (mut cursor, mut page) = (ListenerCursor::default(), Default::default());
+            let (mut cursor, mut page) = (Cursor::default(), Default::default());
             let (mut generation, mut number) = (0, 0);
             for (tweets, restart) in steps {
                 if restart && tweets % 5 == 0 {
@@ -299,7 +301,7 @@ mod tests {
                 }
                 apply(&mut page, &mut generation, &since(&progress, &mut cursor));
                 let (mut whole, mut fresh) = (Default::default(), 0);
-                apply(&mut whole, &mut fresh, &since(&progress, &mut ListenerCursor::default()));
+                apply(&mut whole, &mut fresh, &since(&progress, &mut Cursor::default()));
                 prop_assert_eq!(&page, &whole);
             }
         }

@@ -6,8 +6,8 @@ mod history;
 mod segment;
 mod words;
 
-pub(crate) use history::{Mood, Stretch};
-pub(crate) use segment::{Excerpt, Mover, Point};
+pub(crate) use history::Stretch;
+pub(crate) use segment::{Point, TEXT_LENGTH, USER_LENGTH};
 
 use crate::rate::Rate;
 use crate::sentiment::{Polarity, Scored};
@@ -17,19 +17,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many points the lines together have at most, unless there are many lines: a segment has two for
-/// each of them.
+/// The maximum number of points of all lines together. A segment has two points of each line, so many
+/// lines may have more: see [`MIN_SEGMENTS`].
 const MAX_POINTS: usize = 1_280;
 /// The minimum number of segments, however many lines there are.
 const MIN_SEGMENTS: usize = 48;
-/// How many topics have a line of their own. A message may name any number of topics.
+/// The number of topics that have their own line. A message may name any number of topics.
 pub(crate) const MAX_TOPICS: usize = 24;
-/// The longest topic name that has a line of its own, in bytes.
+/// The longest topic name that has its own line, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 /// The topic for all topics beyond [`MAX_TOPICS`] and [`MAX_NAME_BYTES`].
 pub(crate) const OTHER_TOPICS: &str = "other topics";
 /// How many of the newest tweets are kept for the table of the page.
 pub(crate) const LATEST_TWEETS: usize = 20;
+
 /// A number of tweets, and the sum of their metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Sum {
@@ -44,7 +45,7 @@ pub struct Sum {
 pub(crate) struct Line {
     name: String,
     sum: Sum,
-    last: Option<Point<Arc<Scored>>>,
+    last: Option<Point>,
 }
 
 impl Line {
@@ -99,14 +100,15 @@ impl Trajectory {
     /// Adds a tweet to the sum of all tweets, and once to the sum of each of its topics. `now` is the time of
     /// the whole batch: asking the clock for each tweet would cost as much as the sums.
     pub(crate) fn add(&mut self, scored: &Arc<Scored>, now: Instant) {
-        self.history.add(scored);
-        self.add_to(0, scored);
+        let kept = segment::bounded(scored);
+        self.history.add(scored, &kept);
+        self.add_to(0, &kept);
         // Several topics of a tweet may share a line, in which it counts once.
         let mut is_counted = [false; MAX_TOPICS + 2];
         for topic in &scored.tweet.topics {
             let line = self.line_of(topic);
             if !std::mem::replace(&mut is_counted[line], true) {
-                self.add_to(line, scored);
+                self.add_to(line, &kept);
             }
         }
         let now = self.rate.elapsed_at(now);
@@ -119,14 +121,14 @@ impl Trajectory {
             Polarity::Neutral => 1,
             Polarity::Negative => 2,
         }] += 1;
-        let beats = |most: &Option<Arc<Scored>>, wins: fn(f64, f64) -> bool| {
+        let is_beyond = |most: &Option<Arc<Scored>>, sign: f64| {
             most.as_ref()
-                .is_none_or(|most| wins(compound, most.sentiment.compound))
+                .is_none_or(|most| sign * compound > sign * most.sentiment.compound)
         };
-        if beats(&self.most_positive, |new, old| new > old) {
+        if is_beyond(&self.most_positive, 1.0) {
             self.most_positive = Some(scored.clone());
         }
-        if beats(&self.most_negative, |new, old| new < old) {
+        if is_beyond(&self.most_negative, -1.0) {
             self.most_negative = Some(scored.clone());
         }
         self.latest
@@ -136,14 +138,14 @@ impl Trajectory {
         }
     }
 
-    fn add_to(&mut self, index: usize, scored: &Arc<Scored>) {
+    fn add_to(&mut self, index: usize, kept: &Arc<Scored>) {
         let line = &mut self.lines[index];
         line.sum.counted += 1;
-        line.sum.sum += scored.metric;
+        line.sum.sum += kept.metric;
         let point = Point {
             number: line.sum.counted,
             sum: line.sum.sum,
-            tweet: scored.clone(),
+            scored: kept.clone(),
         };
         self.history.add_point(index, &point);
         line.last = Some(point);
@@ -157,21 +159,16 @@ impl Trajectory {
 
     /// Returns the index of the topic's line, which is at most `MAX_TOPICS + 1`.
     fn line_of(&mut self, topic: &str) -> usize {
-        let find = |lines: &[Line], name: &str| lines.iter().position(|line| line.name == name);
         // The first line has no topic.
-        if let Some(index) = find(&self.lines[1..], topic) {
-            return index + 1;
-        }
+        let find = |name: &str| (1..self.lines.len()).find(|line| self.lines[*line].name == name);
         let has_own = self.lines.len() <= MAX_TOPICS && topic.len() <= MAX_NAME_BYTES;
         let name = if has_own { topic } else { OTHER_TOPICS };
-        find(&self.lines[1..], name).map_or_else(
-            || {
-                self.lines.push(Line::new(name));
-                self.history.shrink(self.segments());
-                self.lines.len() - 1
-            },
-            |index| index + 1,
-        )
+        if let Some(line) = find(topic).or_else(|| find(name)) {
+            return line;
+        }
+        self.lines.push(Line::new(name));
+        self.history.shrink(self.segments());
+        self.lines.len() - 1
     }
 
     /// Returns the sum of all tweets.
@@ -182,8 +179,7 @@ impl Trajectory {
     /// Returns the sum of each topic, in the order in which the topics appeared. A tweet with several
     /// topics counts in each.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, Sum)> {
-        let topics = self.lines[1..].iter();
-        topics.map(|line| (line.name(), line.sum()))
+        self.lines[1..].iter().map(|line| (line.name(), line.sum()))
     }
 
     /// Returns the line of all tweets, then the line of each topic.
@@ -191,61 +187,31 @@ impl Trajectory {
         &self.lines
     }
 
-    /// Returns how many of the first segments of the history are still as they were when
-    /// [`versions`](Trajectory::versions) returned `known`.
-    pub(crate) fn unchanged_segments(&self, known: &[u64]) -> usize {
-        self.history.unchanged(known)
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
-    /// Returns a number for each closed segment of the history, which identifies its state.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = u64> + '_ {
-        self.history.versions()
-    }
-
-    /// Returns how many points a line has in the first `segments` of the history.
-    pub(crate) fn points_in(&self, line: usize, segments: usize) -> usize {
-        self.history.points_in(line, segments)
-    }
-
-    /// Returns the points of a line without those in the first `skip` segments. The newest point is
-    /// the last one.
-    pub(crate) fn points(&self, line: usize, skip: usize) -> Vec<Point> {
-        let mut points: Vec<Point> = self.history.closed_points(line, skip).cloned().collect();
-        points.extend(self.history.open_points(line).map(Point::excerpt));
-        let closed = self.history.closed_points(line, 0).last();
-        let newest = points.last().or(closed).map(|point| point.number);
+    /// Returns the points of a line without those in the first `skip` segments of the history. The last one
+    /// is the newest.
+    pub(crate) fn points(&self, line: usize, skip: usize) -> Vec<&Point> {
+        let newest = self.history.points(line, 0).last();
+        let newest = newest.map(|point| point.number);
         let last = self.lines[line].last.as_ref();
-        points.extend(
-            last.filter(|last| Some(last.number) != newest)
-                .map(Point::excerpt),
-        );
-        points
-    }
-
-    /// Returns the mood of the segments of the history without the first `skip`.
-    pub(crate) fn moods(&self, skip: usize) -> impl Iterator<Item = Mood> + '_ {
-        self.history.moods(skip)
-    }
-
-    /// Returns what happened between two times, in milliseconds since 1970, rounded to whole segments
-    /// of the history. `None` if there was nothing.
-    pub(crate) fn stretch(&self, from: i64, to: i64) -> Option<Stretch> {
-        self.history.stretch(from, to, self.lines.len())
+        self.history
+            .points(line, skip)
+            .chain(last.filter(|last| Some(last.number) != newest))
+            .collect()
     }
 
     /// Returns the point of a line that is nearest to this time and sum.
     pub(crate) fn nearest(&self, line: usize, at: i64, sum: f64) -> Option<Point> {
-        if line >= self.lines.len() {
-            return None;
-        }
-        let distance = |point: &Point| {
-            let time = point.tweet.at.abs_diff(at);
-            (time, (point.sum - sum).abs())
-        };
-        self.points(line, 0).into_iter().min_by(|a, b| {
+        self.lines.get(line)?;
+        let distance = |point: &Point| (point.at().abs_diff(at), (point.sum - sum).abs());
+        let nearest = self.points(line, 0).into_iter().min_by(|a, b| {
             let ((time, sum), (other_time, other_sum)) = (distance(a), distance(b));
             time.cmp(&other_time).then(sum.total_cmp(&other_sum))
-        })
+        });
+        nearest.cloned()
     }
 
     /// Returns the mean compound of all tweets, in \[-1, 1\]; 0 without tweets.
@@ -385,7 +351,7 @@ mod tests {
         }
         let points = trajectory.points(0, 0);
         let is_last = |point: &&Point| point.number > TWEETS as u64 - 1_200;
-        points.iter().filter(is_last).count()
+        points.into_iter().filter(is_last).count()
     }
 
     #[test]

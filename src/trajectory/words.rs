@@ -5,74 +5,55 @@
 
 use crate::sentiment::{Scored, Word};
 
-/// How many words a closed segment keeps: those with the largest total contribution.
-const MAX_WORDS: usize = 500;
-
-/// The contributions in a closed segment, by word.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Words(Vec<(Word, f64)>);
-
-impl Words {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Word, f64)> + '_ {
-        self.0.iter().copied()
-    }
-
-    pub(super) fn merge(&mut self, next: &Words) {
-        self.0.extend(&next.0);
-        self.0.sort_by_key(|(word, _)| *word);
-        self.0.dedup_by(|(next, more), (word, total)| {
-            let is_same = next == word;
-            if is_same {
-                *total += *more;
-            }
-            is_same
-        });
-        self.shorten();
-    }
-
-    fn shorten(&mut self) {
-        if self.0.len() > MAX_WORDS {
-            self.0.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
-            self.0.truncate(MAX_WORDS);
-            self.0.sort_by_key(|(word, _)| *word);
-        }
-    }
-}
-
-/// The contributions in the open segment. Each word has its place, so that counting a tweet is an
-/// addition for each of its words.
+/// The total contribution of each word.
 #[derive(Debug, Default)]
-pub(super) struct OpenWords {
+pub(super) struct WordTotals {
+    /// The totals, by word: adding to one is an addition.
     totals: Vec<f64>,
     /// The words that may have a total. A word is there twice if its total was 0 in between.
     touched: Vec<Word>,
 }
 
-impl OpenWords {
-    pub(super) fn add(&mut self, scored: &Scored) {
+impl WordTotals {
+    /// Adds the words of a tweet.
+    pub(super) fn add_tweet(&mut self, scored: &Scored) {
         for share in &scored.words {
-            let index = usize::from(share.word);
-            if self.totals.len() <= index {
-                self.totals.resize(index + 1, 0.0);
-            }
-            let total = &mut self.totals[index];
-            if *total == 0.0 {
-                self.touched.push(share.word);
-            }
-            *total += scored.metric * f64::from(share.share);
+            self.add(share.word, scored.metric * f64::from(share.share));
         }
     }
 
-    /// Returns the contributions so far.
-    pub(super) fn snapshot(&self) -> Words {
-        let totals = self.touched.iter();
-        let mut words: Vec<_> = totals
+    pub(super) fn add_all(&mut self, words: &[(Word, f64)]) {
+        for (word, total) in words {
+            self.add(*word, *total);
+        }
+    }
+
+    fn add(&mut self, word: Word, contribution: f64) {
+        let index = usize::from(word);
+        if self.totals.len() <= index {
+            self.totals.resize(index + 1, 0.0);
+        }
+        let total = &mut self.totals[index];
+        if *total == 0.0 && contribution != 0.0 {
+            self.touched.push(word);
+        }
+        *total += contribution;
+    }
+
+    /// Returns up to `count` words with the largest totals, largest first. A total of 0 is left out.
+    pub(super) fn largest(&self, count: usize) -> Vec<(Word, f64)> {
+        let mut words: Vec<_> = self
+            .touched
+            .iter()
             .map(|word| (*word, self.totals[usize::from(*word)]))
+            .filter(|(_, total)| *total != 0.0)
             .collect();
-        words.sort_by_key(|(word, _)| *word);
-        words.dedup_by_key(|(word, _)| *word);
-        let mut words = Words(words);
-        words.shorten();
+        words.sort_by(|(a, total), (b, other)| {
+            let largest_first = other.abs().total_cmp(&total.abs());
+            largest_first.then(a.cmp(b))
+        });
+        words.dedup();
+        words.truncate(count);
         words
     }
 

@@ -1,8 +1,8 @@
-// Questions to the server, which are asked when a reader opens something.
+// Questions to the server. The page asks them when a reader opens something.
 
 const LIMIT_MS = 10_000;
 
-// Returns the answer, or an object with an `error` that can be shown.
+// Returns the answer, or an object with an `error` for the reader.
 export async function ask(question, parameters) {
   const query = new URLSearchParams(parameters);
   try {

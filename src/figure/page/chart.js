@@ -1,13 +1,13 @@
 // The chart: draws the lines of the listeners with Plotly, and their names at the ends of the lines.
 //
-// Plotly only draws. The ranges of both axes are computed here, so a time or a value has a known place in
-// the picture, and the pointer and the keyboard (gestures.js) work while the lines move.
+// Plotly only draws. This module computes the ranges of both axes, so it knows the position of each time and
+// value, and the pointer and the keyboard (gestures.js) work while the lines move.
 
 import { byId, element, setText } from "./format.js";
 import { listeners, timeRange } from "./model.js";
 import { followed, view } from "./view.js";
 
-// Shorter than the time between two events, so that each event is drawn before the next one.
+// Shorter than the time between two events, so each event is drawn before the next one.
 const REDRAW_MS = 25;
 // A reader who prefers reduced motion sees a new picture at this interval.
 const CALM_MS = 1000;
@@ -15,17 +15,17 @@ const CALM_MS = 1000;
 const MAX_MARKERS = 150;
 const BARS = 40;
 const DASHES = ["solid", "dash", "dot", "dashdot"];
-// Listeners whose values differ by more have an axis of their own.
+// Listeners whose values differ by more have their own axes.
 const SAME_SCALE = 10;
-// The usual size of the page's letters, in pixels. Lines grow with larger ones.
+// The usual font size of the page, in pixels. Lines are wider with a larger font.
 const REM = 16;
-// The width of an axis on the right, in letters' sizes.
+// The width of an axis on the right, relative to the font size.
 const AXIS = 4;
 // The moving window of the mood is this part of the time in view, but at least a second.
 const WINDOW = 1 / 20;
 
-// What was drawn last: the times at both edges, the place of the plot of the lines in the figure and the lower
-// edge of all plots in pixels, and the lines, each with its points in view, with their axes.
+// The last drawing: the times at both edges; the position of the lines' plot in the figure and the lower edge
+// of all plots, in pixels; the lines, each with its points in view; and their axes.
 export const drawn = { from: 0, to: 1, box: { left: 0, top: 0, width: 1, height: 1 }, bottom: 1, series: [], axes: [] };
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -39,7 +39,7 @@ export function onDraw(observer) {
   afterDraw.push(observer);
 }
 
-// The chart is drawn again in one of the next frames.
+// Requests a drawing in one of the next frames.
 export function invalidate() {
   dirty = true;
 }
@@ -48,10 +48,10 @@ export const xOf = (time) => drawn.box.left + (drawn.box.width * (time - drawn.f
 export const timeAt = (x) => drawn.from + ((drawn.to - drawn.from) * (x - drawn.box.left)) / drawn.box.width;
 export const yOf = ({ bottom, top }, value) => drawn.box.top + (drawn.box.height * (top - value)) / (top - bottom);
 
-// Plotly shows each number as a time in UTC, so it gets a time that is shifted by the reader's zone.
+// Plotly shows each time in UTC, so each time is shifted by the reader's time zone.
 const localShift = (at) => -60_000 * new Date(at).getTimezoneOffset();
 
-// Returns the names of all lines with their looks, also of those that are hidden.
+// Returns the names and looks of all lines, including hidden ones.
 export function allSeries() {
   const several = listeners.length > 1;
   return listeners.flatMap((listener, index) => {
@@ -81,7 +81,7 @@ function edges() {
   return last > first ? [first, last] : [last - 500, last + 500];
 }
 
-// Returns the points between two times, and one more on each side, so that the line reaches the edges.
+// Returns the points between two times, and one more on each side: the line must reach the edges.
 function between({ x, y }, from, to) {
   let first = 0;
   while (first < x.length && x[first] < from) first++;
@@ -126,42 +126,40 @@ function bars({ at, counted }, from, to) {
   return heights;
 }
 
-// Returns the axes: each has the listeners whose largest values are alike.
+const largest = ({ bottom, top }) => Math.max(-bottom, top);
+
+// Returns the axes: listeners whose largest values are alike share one.
 function scales(series) {
-  if (view.chart === "mood") return [{ listeners: new Set(listeners), bottom: -1, top: 1 }];
-  const size = new Map();
-  for (const { listener, y } of series) {
-    size.set(listener, y.reduce((most, value) => Math.max(most, Math.abs(value)), size.get(listener) ?? 0));
+  if (view.chart === "mood") return [{ listeners, bottom: -1, top: 1 }];
+  const ranges = listeners.map((listener) => {
+    const values = series.filter((line) => line.listener === listener).flatMap(({ y }) => y);
+    return { listeners: [listener], bottom: Math.min(...values), top: Math.max(...values) };
+  }).filter(({ bottom, top }) => bottom <= top).sort((a, b) => largest(b) - largest(a));
+  const axes = [];
+  for (const range of ranges) {
+    const axis = axes.at(-1);
+    if (axis && SAME_SCALE * largest(range) >= largest(axis)) {
+      axis.listeners.push(...range.listeners);
+      axis.bottom = Math.min(axis.bottom, range.bottom);
+      axis.top = Math.max(axis.top, range.top);
+    } else axes.push(range);
   }
-  const found = [];
-  for (const [listener, most] of [...size].sort((a, b) => b[1] - a[1])) {
-    const scale = found.at(-1);
-    if (scale && most * SAME_SCALE >= scale.most) scale.listeners.add(listener);
-    else found.push({ most, listeners: new Set([listener]) });
+  for (const axis of axes) {
+    const margin = axis.top > axis.bottom ? 0.05 * (axis.top - axis.bottom) : 1;
+    axis.bottom -= margin;
+    axis.top += margin;
   }
-  for (const scale of found) {
-    let [bottom, top] = [Infinity, -Infinity];
-    for (const { listener, y } of series) {
-      if (!scale.listeners.has(listener)) continue;
-      for (const value of y) {
-        bottom = Math.min(bottom, value);
-        top = Math.max(top, value);
-      }
-    }
-    const margin = top > bottom ? 0.05 * (top - bottom) : 1;
-    Object.assign(scale, { bottom: bottom - margin, top: top + margin });
-  }
-  return found.length ? found : [{ listeners: new Set(), bottom: -1, top: 1 }];
+  return axes.length ? axes : [{ listeners, bottom: -1, top: 1 }];
 }
 
 // Returns the lines that are in view, and the axes.
 function visible(from, to) {
-  const series = allSeries().filter(({ key }) => !view.hidden.has(key)).map((one) => {
-    const points = view.chart === "mood" ? mood(one.listener.moods, to - from) : one.listener.lines[one.number];
-    return { ...one, ...between(points, from, to) };
+  const series = allSeries().filter(({ key }) => !view.hidden.has(key)).map((line) => {
+    const points = view.chart === "mood" ? mood(line.listener.moods, to - from) : line.listener.lines[line.number];
+    return { ...line, ...between(points, from, to) };
   });
   const axes = scales(series);
-  for (const one of series) one.axis = axes.findIndex((axis) => axis.listeners.has(one.listener));
+  for (const line of series) line.axis = axes.findIndex((axis) => axis.listeners.includes(line.listener));
   return { series, axes };
 }
 
@@ -183,7 +181,7 @@ const barTrace = ({ listener, look }, from, to, shift) => {
   return { type: "bar", x: y.map((_, bar) => from + (bar + 0.5) * width + shift), y, marker: { color: look.line.color }, yaxis: "y9", opacity: 0.8, showlegend: false };
 };
 
-// Returns vertical lines where streamers have ended.
+// Returns a vertical line for each streamer that has ended.
 const ends = (shift, { color, size }) => listeners.filter(({ streamer }) => streamer?.ended && streamer.newest).map(({ streamer }) => ({
   type: "line", xref: "x", yref: "paper", y0: 0, y1: 1, x0: Date.parse(streamer.newest) + shift, x1: Date.parse(streamer.newest) + shift,
   line: { width: 2, dash: "dash", color },
@@ -194,8 +192,8 @@ const isNarrow = (width) => width < 600;
 // In a narrow chart, the dashes alone tell the listeners apart.
 const endName = ({ short, name }, width) => (isNarrow(width) ? short : name);
 
-// Returns the data and the layout for Plotly; and the times, the lines and the axes, how much room the names of
-// the lines have, and the width of the axes on the right, between the lines and their names.
+// Returns the data and the layout for Plotly; and the times, the lines, the axes and the width of the names of
+// the lines. The names are at the right edge, beside the axes of other listeners.
 export function picture(width, height) {
   const [from, to] = edges();
   const { series, axes } = visible(from, to);
@@ -206,27 +204,26 @@ export function picture(width, height) {
   const shift = localShift(to);
   const layout = structuredClone(template.layout);
   Object.assign(layout.font, { size: 0.9 * size, color: ink });
-  const name = Math.max(0, ...series.map((one) => endName(one, width).length));
+  const name = Math.max(0, ...series.map((line) => endName(line, width).length));
   const room = Math.min(0.58 * size * name + 1.5 * size, (narrow ? 0.24 : 0.2) * width);
-  const axis = AXIS * size;
-  const rightAxes = axis * (axes.length - 1);
-  layout.margin = { l: (narrow ? 3 : 4.2) * size, r: room + rightAxes, t: 0.6 * size, b: 3.2 * size, autoexpand: false };
+  const axisWidth = AXIS * size;
+  layout.margin = { l: (narrow ? 3 : 4.2) * size, r: room + axisWidth * (axes.length - 1), t: 0.6 * size, b: 3.2 * size, autoexpand: false };
   Object.assign(layout, { width, height, showlegend: false, shapes: ends(shift, layout.font), hovermode: false });
-  // To hide labels at the edge, Plotly would measure all of them: two fifths of the drawing time.
+  // To hide labels at the edge, Plotly would measure all of them, which takes two fifths of the drawing time.
   Object.assign(layout.xaxis, { range: [from + shift, to + shift], ticklabeloverflow: "allow", nticks: narrow ? 4 : 8 });
   const title = view.range ? "local time (paused)" : "local time";
   layout.xaxis.title = narrow ? undefined : { text: title };
   const mode = series.some(({ x }) => x.length > MAX_MARKERS) ? "lines" : "lines+markers";
-  const data = series.map((one) => lineTrace(one, mode, shift, size / REM));
+  const data = series.map((line) => lineTrace(line, mode, shift, size / REM));
   const yaxis = layout.yaxis;
-  axes.forEach(({ bottom, top }, index) => {
-    const one = { ...yaxis, range: [bottom, top], ticklabeloverflow: "allow" };
-    if (narrow) delete one.title;
+  axes.forEach(({ listeners, bottom, top }, index) => {
+    const axis = { ...yaxis, range: [bottom, top], ticklabeloverflow: "allow" };
     if (index > 0) {
-      const title = narrow ? undefined : { text: [...axes[index].listeners].map((listener) => listener.name).join(", ") };
-      Object.assign(one, { overlaying: "y", side: "right", anchor: "free", position: 1, shift: axis * (index - 1), showgrid: false, zeroline: false, title });
+      const title = { text: listeners.map(({ name }) => name).join(", ") };
+      Object.assign(axis, { overlaying: "y", side: "right", anchor: "free", position: 1, shift: axisWidth * (index - 1), showgrid: false, zeroline: false, title });
     }
-    layout[index > 0 ? `yaxis${index + 1}` : "yaxis"] = one;
+    if (narrow) delete axis.title;
+    layout[index > 0 ? `yaxis${index + 1}` : "yaxis"] = axis;
   });
   if (view.chart === "mood") {
     layout.yaxis.domain = [0.32, 1];
@@ -235,9 +232,9 @@ export function picture(width, height) {
     layout.xaxis.anchor = "y9";
     layout.barmode = "group";
     layout.bargap = 0.1;
-    data.push(...series.map((one) => barTrace(one, from, to, shift)));
+    data.push(...series.map((line) => barTrace(line, from, to, shift)));
   }
-  return { data, layout, from, to, series, axes, room, rightAxes };
+  return { data, layout, from, to, series, axes, room };
 }
 
 function draw(now) {
@@ -245,24 +242,24 @@ function draw(now) {
   dirty = false;
   const plot = byId("plot");
   const { clientWidth: width, clientHeight: height } = byId("figure");
-  const { data, layout, from, to, series, axes, room, rightAxes } = picture(width, height);
+  const { data, layout, from, to, series, axes, room } = picture(width, height);
   layout.datarevision = now;
   Plotly.react(plot, data, layout, { staticPlot: true, displayModeBar: false });
   const { l, r, t, b } = layout.margin;
   const upper = view.chart === "mood" ? 0.68 : 1;
   Object.assign(drawn, { from, to, series, axes, box: { left: l, top: t, width: width - l - r, height: upper * (height - t - b) }, bottom: height - b });
-  nameLines(width, l + drawn.box.width + rightAxes + 6, room - 8);
+  nameLines(width, room);
   for (const observer of afterDraw) observer();
 }
 
-// Writes the name of each line at its end, from `left` on. Names that would cover each other move apart.
-function nameLines(width, left, room) {
+// Writes the name of each line at its end, in the right margin. Names that would overlap move apart.
+function nameLines(width, room) {
   const place = byId("names");
   const height = 1.15 * parseFloat(getComputedStyle(place).fontSize);
   const { box, axes, series } = drawn;
-  let names = series.filter(({ y }) => y.length).map((one) => ({ one, at: yOf(axes[one.axis], one.y.at(-1)) }));
+  let names = series.filter(({ y }) => y.length).map((line) => ({ line, at: yOf(axes[line.axis], line.y.at(-1)) }));
   const fitting = Math.floor(box.height / height);
-  if (names.length > fitting) names = names.sort((a, b) => a.one.number - b.one.number).slice(0, fitting);
+  if (names.length > fitting) names = names.sort((a, b) => a.line.number - b.line.number).slice(0, fitting);
   names.sort((a, b) => a.at - b.at);
   let free = box.top;
   for (const name of names) {
@@ -275,12 +272,12 @@ function nameLines(width, left, room) {
     floor = name.at;
   }
   while (place.children.length > names.length) place.lastChild.remove();
-  names.forEach(({ one, at }, index) => {
+  names.forEach(({ line, at }, index) => {
     const label = place.children[index] ?? place.appendChild(element("span"));
-    setText(label, endName(one, width));
-    label.style.transform = `translate(${left}px, ${at.toFixed(1)}px)`;
-    label.style.maxWidth = `${room}px`;
-    label.style.borderColor = one.look.line.color;
+    setText(label, endName(line, width));
+    label.style.transform = `translate(${width - room + 6}px, ${at.toFixed(1)}px)`;
+    label.style.maxWidth = `${room - 8}px`;
+    label.style.borderColor = line.look.line.color;
   });
 }
 
@@ -289,7 +286,7 @@ function frame(now) {
   requestAnimationFrame(frame);
 }
 
-// Draws from now on.
+// Starts drawing.
 export async function startChart() {
   template = await (await fetch("figure.json")).json();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", invalidate);

@@ -19,7 +19,7 @@ export async function savePicture(format) {
   save(`live-sentiment.${format}`, await Plotly.toImage({ data, layout }, { format, ...SIZE }));
 }
 
-// A spreadsheet takes a text that begins with one of these characters for a formula.
+// A spreadsheet treats a text that begins with one of these characters as a formula.
 const cell = (text) => '"' + (/^[=+\-@\t\r]/.test(text) ? "'" : "") + text.replaceAll('"', '""') + '"';
 
 // Saves all points of all lines.
@@ -32,6 +32,6 @@ export function saveNumbers() {
   }
   const url = URL.createObjectURL(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }));
   save("live-sentiment.csv", url);
-  // The browser has started to read it when the next minute is over.
+  // By then, the browser has started to read it.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -9,7 +9,7 @@ export const whole = (number) => integers.format(number);
 export const clock = (at) => clockTime.format(new Date(at));
 export const plural = (count, word) => `${whole(count)} ${word}${count === 1 ? "" : "s"}`;
 
-// With a minus sign, which is as wide as the plus sign.
+// Formats with a minus sign instead of a hyphen, because it is as wide as the plus sign.
 export function signed(number, digits = 2) {
   const [integer, fraction] = Math.abs(number).toFixed(digits).split(".");
   return `${number < 0 ? "−" : "+"}${integer.replace(/\B(?=(\d{3})+$)/g, ",")}.${fraction}`;
@@ -36,7 +36,7 @@ export function element(name, attributes = {}, ...children) {
   return created;
 }
 
-// Sets a text only if it differs, so that nothing is laid out again in vain.
+// Sets a text only if it differs. An equal text would cause another layout.
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

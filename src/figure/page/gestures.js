@@ -7,7 +7,7 @@ import { timeRange } from "./model.js";
 import { showPoint } from "./panel.js";
 import { change, view } from "./view.js";
 
-// A pointer that moves less has clicked.
+// A pointer that moves less than this has clicked.
 const CLICK_PX = 5;
 // The arrow keys move the cursor by this part of the time in view.
 const STEP = 1 / 100;
@@ -16,7 +16,7 @@ const MIN_SPAN = 1000;
 
 const utc = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23", timeZone: "UTC" });
 
-// The time under the keyboard's cursor, where the selection by keyboard began, and the drag.
+// The time under the keyboard's cursor, the time at which the selection by keyboard began, and the drag.
 let cursor = null;
 let anchor = null;
 let drag = null;
@@ -143,7 +143,7 @@ export function zoomTo([from, to]) {
   change({ range: [Math.round(from - more), Math.round(to + more)] });
 }
 
-// Stops the movement at what is in view, or goes back to the newest tweets.
+// Freezes the current view, or returns to the newest tweets.
 export function togglePause() {
   change({ range: view.range ? null : [Math.round(drawn.from), Math.round(drawn.to)] });
 }

@@ -1,4 +1,4 @@
-// What the page knows of each listener. An update contains what is new.
+// The state of each listener. An update contains only the changes.
 
 // The listeners in the order of the server. Times are in milliseconds since 1970.
 export const listeners = [];
@@ -36,12 +36,12 @@ export function merge({ listeners: updates }) {
   });
 }
 
-// The latest time of this many of the newest points of a line is where the page follows. A clock may go back,
-// and a single tweet may have any time before now.
+// The page follows the latest time of this many of the newest points of a line. A clock may go back, and a
+// single tweet may have any time before now.
 const NEWEST = 16;
 
-// Returns the times of the first and the last point of all listeners, and the time at which the newest ones
-// are. Tweets are not always in the order of their times.
+// Returns the earliest and the latest time of all points, and the time of the newest points. Tweets are not
+// always in the order of their times.
 export function timeRange() {
   let [first, last, newest] = [Infinity, -Infinity, -Infinity];
   for (const { lines } of listeners) {

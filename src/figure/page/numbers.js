@@ -3,7 +3,7 @@
 import { ask } from "./ask.js";
 import { byId, element, plural, setText, signed, whole } from "./format.js";
 
-// A screen reader hears the numbers at most this often.
+// The minimum time between two announcements to a screen reader.
 const ANNOUNCE_MS = 10_000;
 let announced = -Infinity;
 
@@ -18,7 +18,7 @@ const labels = {
 
 export function showState({ is, reason }, text = labels[is]) {
   byId("state").dataset.is = is;
-  // Whoever waits for tweets that do not come needs the reason at once.
+  // A reader who waits for tweets that do not arrive needs the reason immediately.
   setText(byId("state"), is === "blocked" ? `${text}: ${reason}` : text);
   byId("state").title = reason ?? "";
 }

@@ -17,7 +17,7 @@ import { follow } from "./stream.js";
 import { showRows } from "./tweets.js";
 import { onChange, readFragment, view } from "./view.js";
 
-// The table changes a few times per second at most, so that it can be read.
+// The table changes at most a few times per second, so a reader can follow it.
 const TABLE_MS = 400;
 const SECOND_MS = 1000;
 
@@ -41,7 +41,7 @@ function setConnected(isConnected) {
   showSlowly();
 }
 
-// What is not worth a change with each update.
+// Parts that refresh slowly.
 function showSlowly() {
   const listener = chosen();
   showPipeline(listener, connected);

@@ -5,10 +5,10 @@ import { age, byId, clock, element, plural, setText, signed, toneOf, whole } fro
 import { tweetItem } from "./tweets.js";
 import { change, view } from "./view.js";
 
-// While a selection is being widened, only its last state is asked for.
+// While the reader widens a selection, the page asks only for its last state.
 const PAUSE_MS = 120;
 
-// What is shown, to recognize an answer that comes too late.
+// The question whose answer is shown. An answer to an earlier question is ignored.
 let shown = "";
 let timer = null;
 
@@ -63,7 +63,7 @@ export function showSelection(listener) {
 }
 
 const AS_SELECTED = "as selected";
-// Less than a tenth of a second is not shown.
+// Differences below a tenth of a second are not shown.
 const moved = (by) => (Math.abs(by) < 100 ? AS_SELECTED : `${age(Math.abs(by) / 1000)} ${by > 0 ? "later" : "earlier"}`);
 
 function showStretch({ generation, name }, { from, to, lines, movers, words }, selectedFrom, selectedTo) {

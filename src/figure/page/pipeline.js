@@ -3,15 +3,15 @@
 
 import { age, byId, clock, element, perSecond, plural, setText, whole } from "./format.js";
 
-// A streamer sends a status each second. After this time without one it counts as gone.
+// A streamer sends a status each second. After this time without a status it counts as gone.
 const SILENCE_S = 5;
 // The lag is red when it has grown for this many seconds. One sample a second is taken.
 const GROWTH = 10;
-// The end of a partition is known twice per second only, so single samples go up and down.
+// The page learns the end of a partition only twice per second, so single samples go up and down.
 const COMPARED = 3;
 
 const reasons = { source: "the source has ended", failed: "failed", timespan: "the time span is over", stopped: "stopped" };
-// The last samples of the total lag, and the listener they are of.
+// The last samples of the total lag, and the name of their listener.
 let samples = [];
 let sampled;
 let updates = [];
@@ -29,7 +29,7 @@ function part(id, state, status, rate) {
   setText(node.querySelector(".rate"), rate);
 }
 
-// Shows the state of each part. `connected` tells whether the page is.
+// Shows the state of each part. `connected` tells whether the page is connected to the notebook.
 export function showPipeline(listener, connected) {
   const pageRate = connected ? `${(updates.length / 2).toFixed(0)} updates/s` : "";
   part("at-page", connected ? "works" : "broken", connected ? "open" : "no connection to the notebook", pageRate);
@@ -43,7 +43,7 @@ export function showPipeline(listener, connected) {
   const over = is === "ended" || is === "failed";
   part("at-listener", { connected: "works", ended: "ended", failed: "broken", blocked: "broken" }[is] ?? "waiting",
     { connected: "reads", ended: "has ended", failed: `failed: ${reason}`, waiting: "waits for Kafka", reconnecting: "reconnects", blocked: "cannot read on" }[is], perSecond(listener.rate));
-  const written = listener.lag.reduce((sum, one) => sum + one.write_rate, 0);
+  const written = listener.lag.reduce((sum, { write_rate }) => sum + write_rate, 0);
   const partitions = listener.lag.length;
   part("at-topic", over ? "unknown" : away ? "broken" : "works",
     over ? "unknown" : away ? `away since ${clock(listener.away_since)}` : partitions ? plural(partitions, "partition") : "no messages yet",
@@ -51,7 +51,7 @@ export function showPipeline(listener, connected) {
   showStreamer(listener.streamer, away || over);
 }
 
-// The status of the streamer comes through the topic, so nothing is known without the broker.
+// The status of the streamer comes through the broker, so it is unknown while the broker is unreachable.
 function showStreamer(streamer, away) {
   if (!streamer || away) {
     part("at-source", "unknown", away ? "unknown" : "no status yet", "");
@@ -81,33 +81,36 @@ function showProgress(streamer) {
   setText(byId("remaining"), `${age(left)} of ${age(span)} left`);
 }
 
-// Shows the counts of the streamer. The age of its newest tweet grows between two statuses.
+// Shows the counts of the streamer; its rate is in the box. The age of its newest tweet grows between two statuses.
 function showStatus(streamer) {
   byId("streamer").hidden = !streamer;
   if (!streamer) return;
   const { connection, ended } = streamer;
-  const parts = [`Streamer: ${streamer.source}`];
-  if (ended) parts.push(reasons[ended]);
-  else if (connection) parts.push(connection.since ? "connected since " + clock(connection.since) : "not connected, retrying");
-  if (connection && (connection.reconnects > 0 || connection.last_reason)) {
-    const reason = connection.last_reason ? ` (last error: ${connection.last_reason})` : "";
-    parts.push(`${whole(connection.reconnects)} reconnects${reason}`);
-  }
-  parts.push(streamer.rate.toFixed(1) + " per second");
-  for (const [name, count] of [["read", "read"], ["filtered out", "filtered"], ["duplicates", "duplicate"], ["sent", "sent"], ["failed", "failed"]]) {
-    if (count !== "failed" || streamer.failed > 0) parts.push(`${name} ${whole(streamer[count])}`);
-  }
-  if (connection?.without_followers > 0) parts.push(`unknown follower counts ${whole(connection.without_followers)}`);
-  if (connection?.other_events > 0) parts.push(`other events ${whole(connection.other_events)}`);
-  if (streamer.newest && !ended) parts.push(`newest tweet ${age((Date.now() - Date.parse(streamer.newest)) / 1000)} old`);
-  setText(byId("streamer"), parts.join(" · "));
+  const { since, reconnects, last_reason, without_followers, other_events } = connection ?? {};
+  const parts = [
+    `Streamer: ${streamer.source}`,
+    ended && reasons[ended],
+    connection && !ended && (since ? `connected since ${clock(since)}` : "not connected, retrying"),
+    (reconnects > 0 || last_reason) && `${whole(reconnects)} reconnects${last_reason ? ` (last error: ${last_reason})` : ""}`,
+    `read ${whole(streamer.read)}`,
+    `filtered out ${whole(streamer.filtered)}`,
+    `duplicates ${whole(streamer.duplicate)}`,
+    `sent ${whole(streamer.sent)}`,
+    streamer.failed > 0 && `failed ${whole(streamer.failed)}`,
+    without_followers > 0 && `unknown follower counts ${whole(without_followers)}`,
+    other_events > 0 && `other events ${whole(other_events)}`,
+    streamer.newest && !ended && `newest tweet ${age((Date.now() - Date.parse(streamer.newest)) / 1000)} old`,
+  ];
+  setText(byId("streamer"), parts.filter(Boolean).join(" · "));
 }
 
-// Takes a sample of the lag, each second.
+const totalLag = (listener) => listener.lag.reduce((sum, { lag }) => sum + lag, 0);
+
+// Takes a sample of the lag, once per second.
 export function sampleLag(listener) {
   if (listener?.name !== sampled) samples = [];
   sampled = listener?.name;
-  samples.push(listener ? listener.lag.reduce((sum, one) => sum + one.lag, 0) : 0);
+  samples.push(listener ? totalLag(listener) : 0);
   samples = samples.slice(-GROWTH - 1);
 }
 
@@ -117,16 +120,16 @@ function grows() {
 }
 
 export function showLag(listener) {
-  const lag = listener?.lag ?? [];
-  const total = lag.reduce((sum, one) => sum + one.lag, 0);
-  const newest = Math.min(...lag.map((one) => one.age ?? Infinity));
-  const parts = [lag.length ? `lag ${plural(total, "message")}` : "lag unknown"];
+  const partitions = listener?.lag ?? [];
+  const newest = Math.min(...partitions.map((partition) => partition.age ?? Infinity));
+  const parts = [partitions.length ? `lag ${plural(totalLag(listener), "message")}` : "lag unknown"];
   if (Number.isFinite(newest)) parts.push(`newest counted ${age(newest)} old`);
   if (listener?.away_since) parts.push(`broker away since ${clock(listener.away_since)}`);
   setText(byId("lag-title"), parts.join(" · "));
   byId("lag").classList.toggle("grows", grows());
   byId("lag").dataset.grows = grows();
-  const rows = lag.map((one) => [String(one.partition), whole(one.position), whole(one.end), whole(one.lag), one.age === null ? "–" : age(one.age), perSecond(one.rate)]);
+  const rows = partitions.map(({ partition, position, end, lag, age: seconds, rate }) =>
+    [String(partition), whole(position), whole(end), whole(lag), seconds === null ? "–" : age(seconds), perSecond(rate)]);
   const body = byId("partitions");
   while (body.rows.length > rows.length) body.deleteRow(-1);
   rows.forEach((cells, index) => {

@@ -53,7 +53,7 @@ export function tweetItem(generation, tweet) {
 let generation = null;
 const isOpen = () => byId("latest").querySelector("button[aria-expanded=true]") !== null;
 
-// Shows the new rows of a listener. While an explanation is open the table stays as it is.
+// Shows the new rows of a listener. The table does not change while an explanation is open.
 export function showRows(listener) {
   const body = byId("latest");
   if (generation !== listener.generation) {

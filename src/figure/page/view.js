@@ -1,5 +1,5 @@
-// What the reader has chosen to see. The choice is in the fragment of the address, so that a link to the
-// page is a link to the view.
+// The view that the reader has chosen. It is stored in the fragment of the address, so a link to the page is a
+// link to the view.
 
 const FOLLOW = { all: Infinity, "5": 300_000, "1": 60_000 };
 
@@ -40,7 +40,7 @@ const times = (text) => {
   return pair.length === 2 && pair.every(Number.isSafeInteger) && pair[0] <= pair[1] ? pair : null;
 };
 
-// Reads the fragment. What is malformed is ignored.
+// Reads the fragment. Malformed parts are ignored.
 export function readFragment() {
   const parts = new URLSearchParams(location.hash.slice(1));
   Object.assign(view, {
