@@ -193,6 +193,7 @@ mod tests {
     use super::*;
     use crate::sentiment::WordShare;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const LIMIT: usize = 60;
 
@@ -259,13 +260,14 @@ mod tests {
     fn a_segment_is_closed_when_it_has_its_share_of_all_tweets() {
         let mut history = History::default();
         for _ in 0..1_000 {
-            history.add(&scored(0, 1.0, &[]));
+            let tweet = scored(0, 1.0, &[]);
+            history.add(&tweet, &tweet);
             history.close_segment(Duration::ZERO, usize::MAX);
         }
         let mut total = 0;
         for size in sizes(&history) {
             total += size;
-            assert_eq!(size, total / TWEETS + 1);
+            assert_eq!(size, total / MAX_SHARE + 1);
         }
         assert!(total > 990);
     }
@@ -274,13 +276,23 @@ mod tests {
     fn a_stretch_has_the_open_segment_too() {
         let mut history = History::default();
         for number in 1..=2_000 {
-            let tweet = scored(0, 1.0, &[]);
-            history.add(&tweet);
+            let scored = scored(0, 1.0, &[]);
+            history.add(&scored, &scored);
             let sum = number as f64;
-            history.add_point(0, &Point { number, sum, tweet });
+            history.add_point(
+                0,
+                &Point {
+                    number,
+                    sum,
+                    scored,
+                },
+            );
             history.close_segment(Duration::ZERO, LIMIT);
-            let stretch = history.stretch(0, 0, 1).unwrap();
-            assert_eq!(stretch.lines, [(number, sum)]);
+            let stretch = history.stretch(0, 0).unwrap();
+            let Part {
+                counted, change, ..
+            } = stretch.segment.parts[0];
+            assert_eq!((counted, change), (number, sum));
         }
         assert!(history.open.counted > 0);
     }
@@ -289,7 +301,8 @@ mod tests {
     fn a_segment_is_closed_when_it_is_long_but_not_many_times_a_second() {
         let mut history = History::default();
         let mut add = |at: i64, now: Duration| {
-            history.add(&scored(at as u64, 1.0, &[]));
+            let tweet = scored(at as u64, 1.0, &[]);
+            history.add(&tweet, &tweet);
             history.close_segment(now, usize::MAX);
             history.closed.len()
         };
@@ -376,8 +389,11 @@ mod tests {
             let found: Vec<f64> = stretch.segment.movers.iter().map(|mover| mover.scored.metric.abs()).collect();
             prop_assert_eq!(found, movers);
             let times = || tweets.iter().map(|scored| scored.tweet.created_at.as_millisecond());
-            prop_assert_eq!((Some(stretch.from), Some(stretch.to)), (times().min(), times().max()));
-            let mut words: HashMap<Word, f64> = HashMap::new();
+            prop_assert_eq!(
+                (Some(stretch.segment.from), Some(stretch.segment.to)),
+                (times().min(), times().max())
+            );
+            let mut words: BTreeMap<Word, f64> = BTreeMap::new();
             for scored in tweets {
                 for share in &scored.words {
                     *words.entry(share.word).or_default() += scored.metric * f64::from(share.share);
@@ -400,20 +416,21 @@ mod tests {
                 recorded.add(at, f64::from(metric));
             }
             let history = &recorded.history;
-            let versions: Vec<u64> = history.versions().collect();
-            prop_assert_eq!(history.unchanged(&versions), versions.len());
-            let skip = (skip * versions.len() as f64) as usize;
-            prop_assert_eq!(history.unchanged(&versions[..skip]), skip);
-            let points = |skip| history.closed_points(0, skip).map(|point| point.number).collect::<Vec<_>>();
-            prop_assert_eq!(history.points_in(0, skip) + points(skip).len(), points(0).len());
+            let (closed, version) = (history.closed.len(), history.version());
+            prop_assert_eq!(history.unchanged_since(version), closed);
+            let skip = (skip * closed as f64) as usize;
+            if let Some(oldest_change) = history.closed[skip..].iter().map(|closed| closed.version).min() {
+                prop_assert!(history.unchanged_since(oldest_change - 1) <= skip);
+            }
+            let points = |skip| history.points(0, skip).map(|point| point.number).collect::<Vec<_>>();
             prop_assert!(points(0).ends_with(&points(skip)));
-            let counted = |skip| history.moods(skip).map(|mood| mood.counted).sum::<u64>();
-            let before: u64 = history.moods(0).take(skip).map(|mood| mood.counted).sum();
+            let counted = |skip| history.segments(skip).map(|segment| segment.counted).sum::<u64>();
+            let before: u64 = history.segments(0).take(skip).map(|segment| segment.counted).sum();
             prop_assert_eq!(counted(0), recorded.tweets.len() as u64);
             prop_assert_eq!(before + counted(skip), counted(0));
             let compounds: f64 = recorded.tweets.iter().map(|scored| scored.sentiment.compound).sum();
-            let moods: f64 = history.moods(0).map(|mood| mood.compounds).sum();
-            prop_assert!((compounds - moods).abs() < 1e-6);
+            let kept: f64 = history.segments(0).map(|segment| segment.compounds).sum();
+            prop_assert!((compounds - kept).abs() < 1e-6);
         }
     }
 

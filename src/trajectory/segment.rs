@@ -208,7 +208,7 @@ mod tests {
     use super::super::scored;
     use super::*;
 
-    fn segment(metrics: impl IntoIterator<Item = f64>, first: u64) -> Segment<Arc<Scored>> {
+    fn segment(metrics: impl IntoIterator<Item = f64>, first: u64) -> Segment {
         let mut segment = Segment::default();
         for (number, metric) in (first..).zip(metrics) {
             segment.add(number, &scored(number, metric, &[]));
@@ -216,9 +216,11 @@ mod tests {
         segment
     }
 
-    fn movers<T>(segment: &Segment<T>) -> Vec<(u64, f64)> {
+    fn movers(segment: &Segment) -> Vec<(u64, f64)> {
         let movers = segment.movers.iter();
-        movers.map(|mover| (mover.number, mover.metric)).collect()
+        movers
+            .map(|mover| (mover.number, mover.scored.metric))
+            .collect()
     }
 
     #[test]
@@ -245,10 +247,10 @@ mod tests {
         let metrics = |from: i32, to: i32| (from..to).map(|number| f64::from(number * 7 % 23 - 11));
         for cut in 0..=40 {
             let mut merged = segment(metrics(0, cut), 1);
-            merged.merge(segment(metrics(cut, 40), cut as u64 + 1));
+            merged.merge(&segment(metrics(cut, 40), cut as u64 + 1));
             let whole = segment(metrics(0, 40), 1);
             assert_eq!(movers(&merged), movers(&whole), "cut at {cut}");
-            let facts = |segment: &Segment<_>| (segment.counted, segment.from, segment.to);
+            let facts = |segment: &Segment| (segment.counted, segment.from, segment.to);
             assert_eq!(facts(&merged), facts(&whole));
             assert!((merged.compounds - whole.compounds).abs() < 1e-9);
         }
@@ -259,7 +261,7 @@ mod tests {
         let point = |number: u64, sum: f64| Point {
             number,
             sum,
-            tweet: scored(number, 1.0, &[]),
+            scored: scored(number, 1.0, &[]),
         };
         let mut first = Segment::default();
         first.add_point(0, &point(1, 1.0));
@@ -268,9 +270,9 @@ mod tests {
         next.add_point(2, &point(1, 5.0));
         next.add_point(0, &point(3, 2.0));
         next.add_point(0, &point(4, 2.0));
-        first.merge(next);
+        first.merge(&next);
         let of_line = |line: usize| {
-            let part: &Part<_> = &first.parts[line];
+            let part = &first.parts[line];
             let extremes = part.extremes().map(|point| point.number);
             (part.counted, part.change, extremes.collect::<Vec<_>>())
         };

@@ -72,8 +72,8 @@ mod tests {
     use std::sync::Arc;
 
     /// Counts tweets with one word each, given as the word and its contribution.
-    fn open(words: &[(Word, f64)]) -> OpenWords {
-        let mut open = OpenWords::default();
+    fn totals(words: &[(Word, f64)]) -> WordTotals {
+        let mut totals = WordTotals::default();
         for (word, metric) in words {
             let mut scored = Arc::unwrap_or_clone(scored(0, *metric, &[]));
             let share = WordShare {
@@ -81,39 +81,30 @@ mod tests {
                 share: 1.0,
             };
             scored.words = [share].into_iter().collect();
-            open.add(&scored);
+            totals.add_tweet(&scored);
         }
-        open
-    }
-
-    fn list(words: &Words) -> Vec<(Word, f64)> {
-        words.iter().collect()
+        totals
     }
 
     #[test]
     fn contributions_of_a_word_add_up() {
-        let mut counted = open(&[(7, 1.0), (3, 2.0), (7, -1.0), (7, 0.5)]);
-        let mut words = counted.snapshot();
-        assert_eq!(list(&words), [(3, 2.0), (7, 0.5)]);
-        words.merge(&open(&[(1, 1.0), (7, 4.0)]).snapshot());
-        assert_eq!(list(&words), [(1, 1.0), (3, 2.0), (7, 4.5)]);
-        counted.clear();
-        assert_eq!(list(&counted.snapshot()), []);
+        let mut words = totals(&[(7, 1.0), (3, 2.0), (7, -1.0), (7, 0.5), (5, 0.0)]);
+        assert_eq!(words.largest(10), [(3, 2.0), (7, 0.5)]);
+        words.add_all(&[(1, 1.0), (7, 4.0), (3, -2.0)]);
+        assert_eq!(words.largest(10), [(7, 4.5), (1, 1.0)]);
+        words.clear();
+        assert_eq!(words.largest(10), []);
+        words.add_all(&[(7, 1.0)]);
+        assert_eq!(words.largest(10), [(7, 1.0)]);
     }
 
     #[test]
-    fn the_words_with_the_largest_contributions_are_kept() {
-        let limit = MAX_WORDS as Word;
-        let sign = |word: Word| if word % 2 == 0 { 1.0 } else { -1.0 };
-        let many: Vec<_> = (0..limit + 3)
-            .map(|word| (word, sign(word) * f64::from(word + 1)))
+    fn the_words_with_the_largest_contributions_come_first() {
+        let sign = |word: Word| if word.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let words: Vec<_> = (0..20)
+            .map(|word| (word, sign(word) * f64::from(word / 2)))
             .collect();
-        let full = open(&many[..MAX_WORDS]).snapshot();
-        assert_eq!(list(&full), many[..MAX_WORDS]);
-        let shortened = open(&many).snapshot();
-        assert_eq!(list(&shortened), many[3..]);
-        let mut merged = full;
-        merged.merge(&open(&many[MAX_WORDS..]).snapshot());
-        assert_eq!(list(&merged), many[3..]);
+        let largest = totals(&words).largest(4);
+        assert_eq!(largest, [(18, 9.0), (19, -9.0), (16, 8.0), (17, -8.0)]);
     }
 }
