@@ -20,15 +20,15 @@ setup: ## install everything for the notebooks; takes 4 to 10 minutes the first 
 	@kernel/setup
 
 demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
-	@.venv/bin/python kernel/demo.py
+	@.venv/bin/python notebooks/tools/demo.py
 
 lab: setup ## open JupyterLab with both notebooks side by side; PORT=8888 IP=127.0.0.1
-	@.venv/bin/python kernel/lab.py --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
+	@.venv/bin/python notebooks/tools/lab.py --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
 
 lesson: setup ## open JupyterLab with the lesson; SOURCE=demo|replay:FILE KAFKA=apache|embedded PORT=8888 IP=127.0.0.1
 	@cargo build --quiet --release --example scorer
 	@kafka/prepare || echo "lesson: without Apache Kafka, steps 7 and 8 say what is missing"
-	@.venv/bin/python kernel/lab.py lesson --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
+	@.venv/bin/python notebooks/tools/lab.py lesson --ServerApp.ip=$(IP) --ServerApp.port=$(PORT) $(FLAGS)
 
 kernel: setup ## add the kernel to your own Jupyter and VS Code
 	@kernel/install
@@ -83,7 +83,7 @@ deny: ## check licences, duplicates and sources of all crates; needs cargo-deny 
 record: setup ## run all notebooks and save their outputs, and the pictures of the page
 	@kernel/setup record
 	@cargo build --quiet --release --example scorer
-	@.venv/bin/python kernel/record.py
+	@.venv/bin/python notebooks/tools/record.py
 
 lock: ## update both requirements.txt from their requirements.in
 	$(COMPILE) kernel/requirements.in -o requirements-dev.txt
