@@ -20,7 +20,10 @@ from start import HOME, ROOT, STD, TOOLS, WARM, environment, toolchain
 
 STAMP = HOME / "warm.stamp"
 VENV = ROOT / ".venv"
-NOTEBOOKS = [ROOT / "notebooks" / name for name in ("Streamer.ipynb", "Listener.ipynb")]
+STREAMER, LISTENER, LESSON = (ROOT / "notebooks" / f"{name}.ipynb" for name in ("Streamer", "Listener", "Lesson"))
+# The cells that set-up compiles. The first cell of the Lesson compiles its exercises. It comes first,
+# because the next notebook makes the kernels' directory as each kernel must find it.
+CELLS = [(LESSON, slice(1)), (STREAMER, slice(None)), (LISTENER, slice(None))]
 # The time between two lines of progress, in seconds.
 INTERVAL = 10
 # The number of attempts of a step, and the pause between two in seconds: a registry may fail once.
@@ -32,8 +35,8 @@ HEAVY = {
     "rdkafka-sys": 38, "live_sentiment": 19, "tokio": 7, "jiff": 5, "plotly": 4, "rustls": 3, "ring": 2, "rdkafka": 3,
 }  # fmt: skip
 OTHER = 0.7
-# The time that the cells of both notebooks take after that, in seconds.
-CELLS = 25
+# The time that the cells of the notebooks take after that, in seconds.
+CELLS_TIME = 30
 
 # The kernel's own settings.
 CONFIG = f"""# Made by `make setup`.
@@ -99,11 +102,11 @@ def fingerprint():
     digest = hashlib.sha256(subprocess.check_output([toolchain()[1], "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG + MANIFEST).encode())
     ours = [*(ROOT / "kernel" / name for name in ("prepare.py", "start.py", "warm.py")), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
-    for file in [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "requirements-dev.txt", *sorted(ours), *sorted(ROOT.glob("src/**/*"))]:
+    for file in [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "requirements-dev.txt", *sorted(ours), *sorted(ROOT.glob("src/**/*")), *sorted(ROOT.glob("notebooks/lesson/**/*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
-    for notebook in NOTEBOOKS:
-        digest.update("\0".join(cells(notebook)).encode())
+    for notebook, part in CELLS:
+        digest.update("\0".join(cells(notebook)[part]).encode())
     return digest.hexdigest()
 
 
@@ -289,7 +292,7 @@ def progress(steps, began):
     left = ""
     # The first crates are the small ones: what they tell about the rest is little.
     if done > 20 and all(step.total for step in cargo):
-        left = f"; about {(total - done) * elapsed / done + CELLS:.0f} s left"
+        left = f"; about {(total - done) * elapsed / done + CELLS_TIME:.0f} s left"
     return f"{elapsed:.0f} s: " + ", ".join(parts) + left
 
 
@@ -331,7 +334,7 @@ def main():
     try:
         run([Step("Python tools", python_tools), compile_kernel(variables), compile_library(variables)])
         copy_standard_library(variables["LIVE_SENTIMENT_RUSTC"])
-        say("starting a kernel; about 25 s left")
+        say(f"starting a kernel; about {CELLS_TIME} s left")
         if subprocess.run([str(VENV / "bin" / "python"), str(ROOT / "kernel" / "warm.py")]).returncode != 0:
             sys.exit(1)
     except KeyboardInterrupt:

@@ -1,13 +1,13 @@
-"""Starts the Rust kernel of one notebook, in a working directory of its own.
+"""Starts the Rust kernel of one notebook, in its own working directory.
 
 evcxr compiles each cell in a working directory, which two kernels must not share. In an empty directory
 it would first compile every dependency, which takes minutes. So `make setup` prepares one directory, and
-each kernel gets a copy: links to what no kernel changes (the compiled dependencies), and files of its
-own for the rest.
+each kernel gets a copy of it: links to the files that no kernel changes (the compiled dependencies), and
+copies of the rest.
 
-A kernel may be killed at any time, so it cannot clean up reliably. A program that starts kernels may be
-killed too. So a second process, the keeper, waits in a session of its own for the end of either. It then
-stops what is still running, and removes the copy.
+A kernel may be killed at any time, so it cannot clean up reliably. The program that starts the kernel may
+be killed too. So a second process, the keeper, waits in its own session until one of them ends. The keeper
+then stops every remaining process of the kernel, and removes the copy.
 """
 
 import json
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
-# Elsewhere, and where the tests ask for it, psutil does more slowly what /proc and pidfd do here.
+# psutil replaces /proc and pidfd, but is slower. Other systems use it, and tests that ask for it.
 LINUX = sys.platform == "linux" and "LIVE_SENTIMENT_PORTABLE" not in os.environ
 TOOLS = ROOT / "target" / "tools" / "release"
 PROGRAM = TOOLS / "rust-kernel"
@@ -59,7 +59,7 @@ def toolchain():
 
 
 def link(path, target):
-    """Like `ln -sfn`, also when two kernels start at once."""
+    """Like `ln -sfn`, and safe when two kernels start at once."""
     if not path.is_symlink() or Path(os.readlink(path)) != target:
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.symlink_to(target)
@@ -124,7 +124,7 @@ def copy(source, target):
             copy(Path(entry.path), new)
         else:
             shutil.copy2(entry.path, new, follow_symlinks=False)
-    # Cargo compares modification times. With other times it would compile everything again.
+    # Cargo compiles everything again if modification times change.
     shutil.copystat(source, target)
 
 

@@ -1,5 +1,5 @@
-"""Runs the cells of both notebooks in the directory of which every kernel gets a copy, so that our cargo
-stores what they are compiled to, see kernel/cargo. They are compiled, and not executed.
+"""Runs the cells of the notebooks in the directory that every kernel gets a copy of. Our cargo stores the
+results, see kernel/cargo. The cells are compiled, and not executed.
 """
 
 import subprocess
@@ -8,7 +8,7 @@ import sys
 from jupyter_client import KernelManager
 from jupyter_client.kernelspec import KernelSpec
 
-from prepare import NOTEBOOKS, cells
+from prepare import CELLS, cells
 from start import PROGRAM, ROOT, WARM, environment
 
 
@@ -34,8 +34,8 @@ def run(cells):
 
 # The first kernel leaves the lock file as the next ones find it.
 run([])
-for notebook in NOTEBOOKS:
+for notebook, part in CELLS:
     print(f"setup: compiling the cells of {notebook.name}", flush=True)
-    run(cells(notebook))
+    run(cells(notebook)[part])
 for cell in WARM.glob("target/*/debug/libcode_*"):
     cell.unlink()

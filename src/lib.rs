@@ -16,7 +16,6 @@
 //! | [`listener`] | reads the topic, scores with [`sentiment`], adds up |
 //! | [`figure`] | serves the live page |
 //! | [`scorer`] | optional: scores one topic into another, on many machines |
-//! | [`lesson`] | what the Lesson notebook needs beyond these |
 //!
 //! Between the stages, the data is a [`Tweet`] (before and in Kafka) or a [`Scored`] tweet.
 //!
@@ -61,7 +60,6 @@ mod filter;
 pub mod fuzzing;
 pub mod interrupt;
 pub mod kafka;
-pub mod lesson;
 pub mod listener;
 mod log;
 mod permissions;

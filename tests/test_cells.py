@@ -1,8 +1,10 @@
 """Cells that were compiled before are not compiled again, and never give a wrong result."""
 
 import json
+import re
 import shutil
 import threading
+import tomllib
 import uuid
 
 from conftest import KERNELS, ROOT
@@ -32,13 +34,43 @@ def committed(name, last):
     return cells[: end + 1]
 
 
+def test_evcxr_writes_what_the_store_relies_on(kernel):
+    page = (ROOT / "kernel" / "cargo" / "README.md").read_text()
+    version = tomllib.loads((ROOT / "kernel" / "Cargo.toml").read_text())["dependencies"]["evcxr_jupyter"].lstrip("=")
+    assert f"evcxr {version}." in page, f"check each point of kernel/cargo/README.md with evcxr {version}"
+
+    def changed(number):
+        return f"evcxr differs from point {number} of kernel/cargo/README.md:\n{source}"
+
+    # The texts differ from those of all other kernels, so the cells are compiled here.
+    text = str(uuid.uuid4())
+    assert kernel.run(f'let one = "{text}"; let mut two = "{text}".len();')[0] == "ok"
+    status, output = kernel.run(f'two += 1; let three = two; println!("{text}{{one}}{{two}}");')
+    assert status == "ok", output
+    source = (kernel.directory / "src" / "lib.rs").read_text().partition("mod evcxr_aliases")[0]
+    assert text in source and tomllib.loads((kernel.directory / "Cargo.toml").read_text())["package"]["name"] == "ctx", changed(1)
+    assert len(re.findall(r'^pub extern "C" fn run_user_code_\d+\($', source, re.M)) == 1, changed(2)
+    variables = [
+        (r"vars_ok &= evcxr_variable_store\.check_variable::<.+>\(stringify!\((\w+)\)\);", {"one", "two"}),
+        (r"let (?:mut )?(\w+) = evcxr_variable_store\.take_variable::<.+>\(stringify!\(\1\)\);", {"one", "two"}),
+        (r"evcxr_variable_store\.put_variable::<.+>\(stringify!\((\w+)\), \1\);", {"one", "two", "three"}),
+    ]
+    for form, names in variables:
+        assert names <= set(re.findall(f"^{form}$", source, re.M)), changed(3)
+    (made,) = kernel.directory.glob("target/*/debug/deps/libctx.*")
+    assert not (made.parent.parent / made.name).exists(), changed(5)
+    status, output = kernel.run(f'let wrong: u8 = "{text}";')
+    assert status == "error" and "mismatched types" in output, changed(4)
+
+
 def test_the_committed_cells_are_not_compiled(start_kernel, broker):
-    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
+    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"'), ("Lesson", "live_sentiment_lesson")):
         kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)
         for cell in committed(name, last):
             assert not is_compiled(kernel, cell, ""), cell
-    status, output = kernel.run("listener.print_tweets(3)?;")
-    assert status == "ok" and output.count("followers") == 3, "what was not compiled works: " + output
+        if name == "Listener":
+            status, output = kernel.run("listener.print_tweets(3)?;")
+            assert status == "ok" and output.count("followers") == 3, "what was not compiled works: " + output
 
 
 def test_a_cell_is_compiled_once_in_all_kernels(start_kernel):

@@ -171,7 +171,7 @@ def test_make_lesson_opens_the_lesson_with_tweets_of_ones_own(jupyter, tmp_path)
 
 
 def test_make_lesson_refuses_a_file_that_does_not_exist():
-    lab = [sys.executable, ROOT / "kernel" / "lab.py", "lesson"]
+    lab = [sys.executable, ROOT / "notebooks" / "tools" / "lab.py", "lesson"]
     done = subprocess.run(lab, env={**os.environ, "SOURCE": "replay:gone.jsonl"}, capture_output=True, text=True)
     assert done.returncode != 0 and "gone.jsonl: it does not exist\nhint:" in done.stderr
 

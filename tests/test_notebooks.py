@@ -17,7 +17,7 @@ from conftest import DEFAULT, KERNELS, LIMIT, ROOT, listens, no_kernel_is_left, 
 def demo(**variables):
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
     done = subprocess.run(
-        [sys.executable, ROOT / "kernel" / "demo.py"], env=environment, cwd=ROOT, text=True, capture_output=True, timeout=900
+        [sys.executable, ROOT / "notebooks" / "tools" / "demo.py"], env=environment, cwd=ROOT, text=True, capture_output=True, timeout=900
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -192,6 +192,12 @@ impl Kafka {
         self.client.address()
     }
 
+    /// Returns which broker program this process has started, or `None` if another program has started the
+    /// broker.
+    pub fn engine(&self) -> Option<Engine> {
+        self.client.engine()
+    }
+
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
     }

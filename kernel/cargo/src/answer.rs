@@ -1,7 +1,8 @@
 //! The answers of cargo that compile nothing: rust-analyzer asks about the crate and the compiler.
 
 use crate::kernel::{Kernel, State};
-use crate::{failed, metadata};
+use crate::metadata;
+use crate::program::failed;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::process::{ExitCode, Stdio};

@@ -1,30 +1,18 @@
 //! Compiling a cell, or taking it from the store.
 
+use crate::compiled::{self, Compiled};
 use crate::kernel::{Kernel, State};
+use crate::program::{exit_code, failed};
 use crate::rustc::{self, Call};
-use crate::{canonical, exit_code, failed, inputs, stub};
-use serde::{Deserialize, Serialize};
+use crate::{canonical, inputs, stub};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{Error, ErrorKind, Result, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Result, Write};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
 /// The exit code of cargo after a compilation error.
 const FAILED: u8 = 101;
-
-/// What compiling a cell has led to. In the store, the shared object follows after a line of JSON.
-#[derive(Deserialize, Serialize)]
-pub(crate) struct Compiled {
-    /// The text, in the order in which it was compiled.
-    pub(crate) source: String,
-    /// The messages of the compiler.
-    pub(crate) messages: Vec<Value>,
-    /// The path of the shared object below the kernel's directory; none after an error.
-    pub(crate) shared_object: Option<PathBuf>,
-    /// The lock file after the compilation.
-    lock: String,
-}
 
 pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let source = fs::read_to_string(kernel.directory.join("src/lib.rs")).unwrap_or_default();
@@ -40,7 +28,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let key = key.finish();
     if kernel.reads_store()
         && let Some(stored) = kernel.store.get(&key)
-        && let Ok(compiled) = restore(kernel, &stored, &source)
+        && let Ok(compiled) = Compiled::restore(kernel, &stored, &source)
     {
         return print(kernel, &compiled);
     }
@@ -48,7 +36,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     match compile(kernel, arguments, &state, source) {
         Ok(Outcome::Cell(compiled)) => {
             if !inputs::has_other_inputs(kernel, &compiled) {
-                store(kernel, &key, &compiled);
+                compiled.store(kernel, &key);
             }
             match kernel.is_setup {
                 true => stub::replace(kernel, &compiled)
@@ -121,7 +109,7 @@ fn compile_with_cargo(
     }
     let is_cell = match built.status.success() {
         true => compiled.shared_object.is_some(),
-        false => has_error(&compiled.messages),
+        false => compiled.has_error(),
     };
     if is_cell {
         return Ok(Outcome::Cell(compiled));
@@ -150,59 +138,12 @@ fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Comp
         // Where cargo puts it: evcxr moves the file, and the compiler expects its own to stay.
         let made = call.shared_object()?;
         let wanted = made.parent()?.parent()?.join(made.file_name()?);
-        replace(&wanted, &fs::read(made).ok()?).ok()?;
+        compiled::replace(&wanted, &fs::read(made).ok()?).ok()?;
         compiled.shared_object = Some(wanted.strip_prefix(&kernel.directory).ok()?.to_owned());
-    } else if !has_error(&compiled.messages) {
+    } else if !compiled.has_error() {
         return None;
     }
     Some(compiled)
-}
-
-fn has_error(messages: &[Value]) -> bool {
-    messages.iter().any(|message| message["level"] == "error")
-}
-
-fn store(kernel: &Kernel, key: &str, compiled: &Compiled) {
-    let Ok(json) = serde_json::to_string(compiled) else {
-        return;
-    };
-    let mut content = kernel.to_portable(&json).into_bytes();
-    content.push(b'\n');
-    if let Some(path) = &compiled.shared_object {
-        let Ok(shared_object) = fs::read(kernel.directory.join(path)) else {
-            return;
-        };
-        content.extend(shared_object);
-    }
-    kernel.store.put(key, &content);
-}
-
-/// Does what compiling the cell would do.
-fn restore(kernel: &Kernel, stored: &[u8], source: &str) -> Result<Compiled> {
-    let end = stored
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .ok_or(ErrorKind::InvalidData)?;
-    let json = kernel.localize(&String::from_utf8_lossy(&stored[..end]));
-    let mut compiled: Compiled = serde_json::from_str(&json).map_err(Error::other)?;
-    if let Some(path) = &compiled.shared_object {
-        replace(&kernel.directory.join(path), &stored[end + 1..])?;
-    }
-    kernel.set_lock(&compiled.lock)?;
-    // evcxr finds the variable of an error by its line.
-    let lines = moved_lines(&compiled.source, source);
-    compiled
-        .messages
-        .iter_mut()
-        .for_each(|message| move_lines(message, &lines));
-    Ok(compiled)
-}
-
-/// Writes a file in place of another that may be in use.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let new = path.with_extension("new");
-    fs::write(&new, content)?;
-    fs::rename(new, path)
 }
 
 /// Prints what evcxr reads of cargo's output.
@@ -222,66 +163,5 @@ fn print(kernel: &Kernel, compiled: &Compiled) -> ExitCode {
     match compiled.shared_object {
         Some(_) => ExitCode::SUCCESS,
         None => ExitCode::from(FAILED),
-    }
-}
-
-/// Returns for each line of one text the same line in another one with the same canonical text, both
-/// counted from 0.
-fn moved_lines(from: &str, to: &str) -> Vec<usize> {
-    let mut moved: Vec<(usize, usize)> = canonical::order(from)
-        .into_iter()
-        .zip(canonical::order(to))
-        .collect();
-    moved.sort_unstable();
-    moved.into_iter().map(|(_, to)| to).collect()
-}
-
-/// Moves the lines of all spans in a message of the compiler, which counts from 1.
-fn move_lines(message: &mut Value, lines: &[usize]) {
-    match message {
-        Value::Array(items) => items.iter_mut().for_each(|item| move_lines(item, lines)),
-        Value::Object(object) => {
-            let is_cell = object
-                .get("file_name")
-                .is_some_and(|file| file == "src/lib.rs");
-            for (name, value) in object.iter_mut() {
-                if is_cell && (name == "line_start" || name == "line_end") {
-                    let line = value.as_u64().and_then(|line| usize::try_from(line).ok());
-                    if let Some(line) = line.and_then(|line| lines.get(line.checked_sub(1)?)) {
-                        *value = json!(line + 1);
-                    }
-                } else {
-                    move_lines(value, lines);
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_is_at_the_line_of_its_variable_also_in_another_order() {
-        let put =
-            |name| format!("evcxr_variable_store.put_variable::<i32>(stringify!({name}), {name});");
-        let stored = format!("first\n{}\n{}\nlast\n", put("a"), put("b"));
-        let now = format!("first\n{}\n{}\nlast\n", put("b"), put("a"));
-        let lines = moved_lines(&stored, &now);
-        let span =
-            |start, end| json!({"file_name": "src/lib.rs", "line_start": start, "line_end": end});
-        let foreign = json!({"file_name": "other.rs", "line_start": 2, "line_end": 2});
-        let mut message = json!({
-            "spans": [span(2, 2), foreign],
-            "children": [{"spans": [{"expansion": {"span": span(3, 3)}}, span(4, 4)]}],
-        });
-        move_lines(&mut message, &lines);
-        let expected = json!({
-            "spans": [span(3, 3), foreign],
-            "children": [{"spans": [{"expansion": {"span": span(2, 2)}}, span(4, 4)]}],
-        });
-        assert_eq!(message, expected);
     }
 }

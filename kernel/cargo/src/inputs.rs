@@ -1,16 +1,16 @@
 //! Cells whose result depends on more than their text.
 //!
-//! A cell may include a file or read a variable of the environment while it is compiled. The result of
-//! such a cell is not stored, because the key does not contain what it has read.
+//! A cell may include a file or read an environment variable while it is compiled. The key of a result
+//! does not contain them, so the result of such a cell is not stored.
 
-use crate::cell::Compiled;
+use crate::compiled::Compiled;
 use crate::kernel::Kernel;
 use crate::rustc::CELL;
 use serde_json::Value;
 use std::fs;
 
-/// The macros that read other inputs, and `option_env`, which ends like one of them. evcxr's own text
-/// names one in a comment, so a bracket must follow.
+/// Macros that read outside the source; `env!` also matches `option_env!`. A bracket must follow, because
+/// a comment in evcxr's own text names one of them.
 const READERS: [&str; 4] = ["include!", "include_str!", "include_bytes!", "env!"];
 /// The error for a module whose file does not exist.
 const MISSING_MODULE: &str = "E0583";

@@ -3,15 +3,17 @@
 use crate::store::{Key, Store};
 use serde::{Deserialize, Serialize};
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 /// The placeholder for the directory of a kernel in stored results.
 const DIRECTORY: &str = "@DIRECTORY-OF-THE-KERNEL@";
 /// Marks the directory of a kernel that does not use the store.
 const STORE_DISABLED: &str = "store-disabled";
-/// What `make setup` has compiled, in the directory that kernels get a copy of.
+/// Lists what `make setup` has compiled, in the directory that kernels get a copy of.
 const PREPARED: &str = "prepared.json";
 /// Variables that do not change what is compiled.
 const WITHOUT_EFFECT: [&str; 4] = [
@@ -25,10 +27,10 @@ pub(crate) struct Kernel {
     /// The directory in which evcxr compiles the cells of this kernel.
     pub(crate) directory: PathBuf,
     /// The real cargo.
-    pub(crate) cargo: PathBuf,
+    cargo: PathBuf,
     pub(crate) rustc: PathBuf,
     /// The user's CARGO_HOME.
-    pub(crate) cargo_home: PathBuf,
+    cargo_home: PathBuf,
     pub(crate) store: Store,
     /// The repository, with the library.
     root: PathBuf,
@@ -66,16 +68,24 @@ impl Kernel {
         })
     }
 
-    /// The crate of a kernel has no dependency when cargo first reads it, so cargo removes the versions
-    /// from the lock file. At the next call it would choose the newest versions: not those that were
-    /// tested, and minutes of compiling at the start of a notebook.
+    /// Returns a call of the real cargo.
+    pub(crate) fn cargo(&self, arguments: &[String]) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.args(arguments).env("CARGO_HOME", &self.cargo_home);
+        command
+    }
+
+    /// Restores the versions of our lock file. Cargo removes them, because the crate of a kernel has no
+    /// dependency when cargo first reads it. The next call would choose the newest versions: they are
+    /// untested, and compiling them takes minutes.
     pub(crate) fn restore_lock(&self) {
         let has = |file: &str, start: &str| {
             let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
             text.lines()
                 .any(|line| line.trim_start().starts_with(start))
         };
-        let depends = has("Cargo.toml", "live_sentiment =") || has("Cargo.toml", "live_sentiment=");
+        // The library, or the exercises of the Lesson, which depend on it.
+        let depends = has("Cargo.toml", "live_sentiment");
         if depends && !has("Cargo.lock", "name = \"live_sentiment\"") {
             // Without the file, cargo chooses versions.
             let _ = fs::copy(
@@ -98,8 +108,13 @@ impl Kernel {
         key.add(&library)
             .add(&rustc)
             .add(&self.cargo.to_string_lossy());
+        // evcxr writes the dependencies in a random order.
+        let manifest = self.directory.join("Cargo.toml");
+        let manifest = fs::read_to_string(manifest).unwrap_or_default();
+        let mut lines: Vec<&str> = manifest.lines().collect();
+        lines.sort_unstable();
+        key.add(&lines.join("\n"));
         let settings = [
-            self.directory.join("Cargo.toml"),
             self.directory.join("Cargo.lock"),
             self.directory.join(".cargo/config.toml"),
             // Cargo reads the settings of the directories above, and of the user.
@@ -113,10 +128,10 @@ impl Kernel {
         let state = key.finish();
 
         let file = self.directory.join(PREPARED);
-        let prepared = fs::read(&file).ok();
-        let prepared = prepared.and_then(|json| serde_json::from_slice::<Prepared>(&json).ok());
-        let prepared =
-            prepared.filter(|prepared| prepared.library == library && prepared.rustc == rustc);
+        let prepared = fs::read(&file)
+            .ok()
+            .and_then(|json| serde_json::from_slice::<Prepared>(&json).ok())
+            .filter(|prepared| prepared.library == library && prepared.rustc == rustc);
         if self.is_setup {
             let mut prepared = prepared.unwrap_or(Prepared {
                 library,
@@ -161,17 +176,15 @@ impl Kernel {
         }
         key.add("in")
             .add(&self.to_portable(&env::current_dir().unwrap_or_default().to_string_lossy()));
+        let has_effect = |name: &str| {
+            (name.starts_with("CARGO") || name.starts_with("RUST"))
+                && !WITHOUT_EFFECT.contains(&name)
+                && !name.ends_with("_TOKEN")
+        };
+        let text = |value: OsString| value.to_string_lossy().into_owned();
         let mut variables: Vec<(String, String)> = env::vars_os()
-            .map(|(name, value)| {
-                (
-                    name.to_string_lossy().into_owned(),
-                    value.to_string_lossy().into_owned(),
-                )
-            })
-            .filter(|(name, _)| name.starts_with("CARGO") || name.starts_with("RUST"))
-            .filter(|(name, _)| {
-                !WITHOUT_EFFECT.contains(&name.as_str()) && !name.ends_with("_TOKEN")
-            })
+            .map(|(name, value)| (text(name), text(value)))
+            .filter(|(name, _)| has_effect(name))
             .collect();
         variables.sort();
         for (name, value) in variables {
@@ -202,10 +215,11 @@ impl Kernel {
         }
     }
 
-    /// Returns a hash of the library's sources.
+    /// Returns a hash of the sources of the library and of the Lesson's exercises.
     fn library(&self) -> std::io::Result<String> {
         let mut files = vec![self.root.join("Cargo.toml"), self.root.join("Cargo.lock")];
         files_below(&self.root.join("src"), &mut files)?;
+        files_below(&self.root.join("notebooks/lesson"), &mut files)?;
         let mut key = Key::new("library");
         for file in files {
             key.add(&file.to_string_lossy())

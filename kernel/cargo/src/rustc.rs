@@ -7,7 +7,7 @@
 //! such a type would get lost between a cell from the store and one that was compiled here.
 
 use crate::kernel::Kernel;
-use crate::run;
+use crate::program::run;
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::fs;

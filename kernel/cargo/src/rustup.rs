@@ -1,6 +1,6 @@
 //! The rustup of a kernel. evcxr asks it for the paths of cargo and rustc, before it searches the PATH.
 
-use crate::run;
+use crate::program::run;
 use std::env;
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! The store: a folder of results, each in a file that is named after the hash of its inputs.
+//! The store: a folder of results. The name of each file is the hash of the inputs of its result.
 //!
-//! A file begins with the hash of its content. A file that does not match it is removed and counts as
-//! missing, so a full disk or a power failure costs time and nothing else. A file is written under
-//! another name and then renamed, so several kernels can use the store at once.
+//! A file begins with the hash of its content. A file that does not match its hash is removed and counts
+//! as missing: a full disk or a power failure only costs time. A file is written under another name and
+//! then renamed, so several kernels can use the store at once.
 
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -10,8 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// The size of all results. A cell has 50 kB. The results that were not used for the longest time are
-/// removed.
+/// The maximum size of all results. A cell takes 50 kB. The least recently used results are removed.
 const LIMIT: u64 = 64 << 20;
 /// Changes with the format of the results.
 const FORMAT: &str = "1";
@@ -21,8 +20,8 @@ pub(crate) struct Store {
     folder: PathBuf,
 }
 
-/// A hash in the making. Each part is hashed with its length, so that no two lists of parts have the
-/// same hash.
+/// Incremental hash. Each part is hashed with its length, so two different lists of parts have
+/// different hashes.
 pub(crate) struct Key(Sha256);
 
 impl Key {
@@ -66,7 +65,7 @@ impl Store {
             let _ = fs::remove_file(&path);
             return None;
         }
-        // The time of the last use. Without it, the result is only removed earlier.
+        // The time of the last use. If it cannot be written, the result is removed earlier.
         let _ = File::options()
             .append(true)
             .open(&path)
@@ -74,7 +73,7 @@ impl Store {
         Some(content[HASH_LENGTH..].to_vec())
     }
 
-    /// Stores a result, or does nothing where that is not possible: the result is then made again.
+    /// Stores a result. If that fails, the result is computed again next time.
     pub(crate) fn put(&self, key: &str, content: &[u8]) {
         let own = self.folder.join(format!(".{key}.{}", std::process::id()));
         let written = fs::create_dir_all(&self.folder)
@@ -107,7 +106,7 @@ impl Store {
         }
         files.sort();
         for (_, length, path) in files {
-            // Half of the limit, so that not each new result has to remove one.
+            // Down to half of the limit, so that results are rarely removed.
             if size <= LIMIT / 2 {
                 break;
             }

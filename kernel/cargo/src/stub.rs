@@ -1,10 +1,10 @@
 //! A cell that does nothing.
 //!
-//! `make setup` lets evcxr compile the cells of both notebooks, and must not run them: they start a
-//! broker and stream for minutes. So evcxr gets this shared object in place of the cell's.
+//! `make setup` lets evcxr compile the cells of the notebooks, but must not run them: they start a broker
+//! and stream for minutes. So evcxr gets this shared object instead of the cell's.
 
 use crate::canonical;
-use crate::cell::{self, Compiled};
+use crate::compiled::{self, Compiled};
 use crate::kernel::Kernel;
 use std::fs;
 use std::io::{Error, Result};
@@ -30,5 +30,5 @@ pub(crate) fn replace(kernel: &Kernel, cell: &Compiled) -> Result<()> {
             return Err(Error::other("rustc has failed"));
         }
     }
-    cell::replace(&kernel.directory.join(path), &fs::read(stub)?)
+    compiled::replace(&kernel.directory.join(path), &fs::read(stub)?)
 }

@@ -22,12 +22,18 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from replay import whole_path
-
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = "application/vnd.live-sentiment+json"
 QUIET = 5.0
 LIVE = {"bluesky": "Bluesky::new()", "x": "X::from_env()?"}
+
+
+def whole_path(file, program):
+    """Returns the whole path of a replay's file: a kernel has a working directory of its own."""
+    path = Path(file).resolve()
+    if not path.is_file():
+        sys.exit(f"{program}: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
+    return path
 
 
 def number(name, default):

@@ -1,9 +1,10 @@
-//! What the Lesson notebook needs beyond the pipeline: exercises that check themselves, and what its
+//! What the Lesson notebook needs beyond the library: exercises that check themselves, and what its
 //! steps run on.
 //!
 //! A check compares an answer with the truth. It shows a tick and the reason, or a hint that leads to
-//! the answer without giving it. `docs/lesson.md` is the teacher's sheet. Other notebooks and programs
-//! need nothing of this module, so the prelude does not contain it.
+//! the answer without giving it. `docs/lesson.md` is the teacher's sheet.
+
+#![warn(missing_docs, clippy::unwrap_used)]
 
 mod checks;
 mod stage;
@@ -14,7 +15,6 @@ pub use checks::{
 };
 pub use stage::{ScorerProcess, can_kill, can_scale, source, start_broker, start_scorer};
 
-use crate::display::{escape, show};
 use std::fmt;
 
 /// The outcome of an exercise. It displays as a tick with the reason, or as a hint.
@@ -46,14 +46,13 @@ impl Check {
             true => ("#1a7f4b", "✔"),
             false => ("#9a6700", "hint:"),
         };
-        let message = escape(&self.message);
+        let message = self.message.replace('&', "&amp;").replace('<', "&lt;");
         format!("<div><b style=\"color:{colour}\">{mark}</b> {message}</div>")
     }
 
     /// Displays the outcome in a notebook.
     pub fn evcxr_display(&self) {
-        show("text/html", &self.html());
-        show("text/plain", &self.to_string());
+        show(&self.html(), &self.to_string());
     }
 }
 
@@ -72,8 +71,7 @@ impl Checks {
     /// Displays a line for each question in a notebook.
     pub fn evcxr_display(&self) {
         let lines: Vec<String> = self.0.iter().map(Check::html).collect();
-        show("text/html", &lines.concat());
-        show("text/plain", &self.to_string());
+        show(&lines.concat(), &self.to_string());
     }
 }
 
@@ -83,5 +81,12 @@ impl fmt::Display for Checks {
             writeln!(f, "{number}. {check}")?;
         }
         Ok(())
+    }
+}
+
+/// Prints the same value in two forms. The notebook shows the richer one that it supports.
+fn show(html: &str, text: &str) {
+    for (media_type, content) in [("text/html", html), ("text/plain", text)] {
+        println!("EVCXR_BEGIN_CONTENT {media_type}\n{content}\nEVCXR_END_CONTENT");
     }
 }

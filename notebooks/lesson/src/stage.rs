@@ -1,10 +1,11 @@
 //! What the steps of the Lesson run on: a broker, a source, and a scorer in a process of its own.
 
-use crate::kafka::{Engine, Kafka};
-use crate::process::Process;
-use crate::source::{Demo, Replay, Source};
-use crate::{Error, Result};
+use live_sentiment::kafka::{Engine, Kafka};
+use live_sentiment::source::{Demo, Replay, Source};
+use live_sentiment::{Error, Result};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The environment variable with the source of the lesson: `demo`, or `replay:FILE`.
@@ -62,7 +63,7 @@ pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
 /// Returns whether the step that kills the broker works here, and prints why not: it needs an Apache
 /// Kafka that this notebook has started.
 pub fn can_kill(kafka: &Kafka) -> bool {
-    let reason = match kafka.client().engine() {
+    let reason = match kafka.engine() {
         Some(Engine::Apache) => return true,
         Some(Engine::Embedded) => {
             "the embedded broker keeps its topics in memory, so a crash loses them. Apache Kafka keeps \
@@ -77,7 +78,7 @@ pub fn can_kill(kafka: &Kafka) -> bool {
 /// Returns whether the step with two scorers works here, and prints why not: it needs Apache Kafka, for
 /// its transactions, and the program `scorer`.
 pub fn can_scale(kafka: &Kafka) -> bool {
-    let reason = if kafka.client().engine() == Some(Engine::Embedded) {
+    let reason = if kafka.engine() == Some(Engine::Embedded) {
         "the embedded broker has no transactions, which a scorer needs".to_owned()
     } else if !scorer_program().is_file() {
         format!(
@@ -91,15 +92,19 @@ pub fn can_scale(kafka: &Kafka) -> bool {
     false
 }
 
-/// A scorer in a process of its own, so that it can be killed. Dropping it ends the process.
-pub struct ScorerProcess(Process);
+/// A scorer in a process of its own, so that it can be killed. Dropping it kills the process.
+pub struct ScorerProcess(Child);
+
+/// Kills the scorer when the pipe closes: when the handle is dropped, and when this process ends,
+/// however it ends.
+const SUPERVISOR: &str = r#""$@" </dev/null & cat >/dev/null; kill -KILL $!"#;
 
 fn scorer_program() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/examples/scorer")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/examples/scorer")
 }
 
 /// Starts the program `examples/scorer.rs` from the topic `from` to the topic `to`, in the consumer group
-/// of [`Scorer`](crate::scorer::Scorer). It returns before the scorer has joined the group.
+/// of [`Scorer`](live_sentiment::scorer::Scorer). It returns before the scorer has joined the group.
 ///
 /// # Errors
 /// [`Error::ProgramStart`] if the program does not exist or does not start.
@@ -113,27 +118,33 @@ pub fn start_scorer(kafka: &Kafka, from: &str, to: &str) -> Result<ScorerProcess
     if !program.is_file() {
         return Err(failed("it does not exist".into()));
     }
-    let program_path = program.display().to_string();
-    let arguments = [
-        &program_path,
-        "--bootstrap",
-        kafka.address(),
-        "--topic",
-        from,
-        "--to",
-        to,
-    ];
-    let arguments: Vec<String> = arguments.map(String::from).to_vec();
-    let started = Process::start(&arguments, 0, None);
-    Ok(ScorerProcess(
-        started.map_err(|error| failed(error.to_string()))?,
-    ))
+    let supervisor = Command::new("sh")
+        .args(["-c", SUPERVISOR, "sh"])
+        .arg(&program)
+        .args(["--bootstrap", kafka.address(), "--topic", from, "--to", to])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // An interrupt of the notebook is not for the scorer.
+        .process_group(0)
+        .spawn();
+    supervisor
+        .map(ScorerProcess)
+        .map_err(|error| failed(error.to_string()))
 }
 
 impl ScorerProcess {
     /// Kills the process at once, as a crash would end it. Its consumer group notices that after the
     /// session timeout.
     pub fn kill(&mut self) {
-        self.0.kill();
+        drop(self.0.stdin.take());
+        // The shell has killed the scorer when it exits.
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for ScorerProcess {
+    fn drop(&mut self) {
+        self.kill();
     }
 }

@@ -1,20 +1,39 @@
 //! The exercises of the Lesson. Each check knows the usual mistakes, and its hint is about the mistake.
 
 use super::{Check, Checks};
-use crate::listener::{ListenerStatus, Uncounted};
-use crate::scorer::SESSION_LIMIT;
-use crate::sentiment::{Analyzer, Polarity, Sentiment};
-use crate::streamer::StreamerStatus;
-use crate::tweet::Tweet;
+use live_sentiment::Tweet;
+use live_sentiment::listener::ListenerStatus;
+use live_sentiment::scorer::SESSION_LIMIT;
+use live_sentiment::sentiment::{Analyzer, Polarity, Sentiment};
+use live_sentiment::streamer::StreamerStatus;
 
 /// How far a number that was computed by hand may be from the exact one.
 const ROUNDING: f64 = 0.01;
+
+impl Check {
+    /// Checks a number. A wrong one gets the hint of the mistake that leads to this number, or the hint
+    /// `otherwise`.
+    fn number(
+        answer: f64,
+        truth: f64,
+        reason: impl Into<String>,
+        mistakes: &[(f64, &str)],
+        otherwise: &str,
+    ) -> Check {
+        let is = |value: f64| (answer - value).abs() <= ROUNDING;
+        if is(truth) {
+            return Check::right(reason);
+        }
+        let mistake = mistakes.iter().find(|(wrong, _)| is(*wrong));
+        Check::hint(mistake.map_or(otherwise, |(_, hint)| hint))
+    }
+}
 
 /// Checks the order in which a tweet passes the five parts of the pipeline.
 ///
 /// # Examples
 /// ```
-/// use live_sentiment::lesson::check_order;
+/// use live_sentiment_lesson::check_order;
 ///
 /// let check = check_order(["topic", "source", "streamer", "listener", "figure"]);
 /// assert!(!check.is_right);
@@ -41,22 +60,27 @@ pub fn check_order(order: [&str; 5]) -> Check {
 pub fn check_metric(followers: u64, compound: f64, answer: f64) -> Check {
     let audience = followers as f64 + 1.0;
     let truth = audience.ln() * compound;
-    let is = |value: f64| (answer - value).abs() <= ROUNDING;
-    if is(truth) {
-        Check::right(format!("ln({followers} + 1) × {compound} = {truth:.2}"))
-    } else if is(audience.log10() * compound) {
-        Check::hint("this is the logarithm to the base 10; `.ln()` is the natural one")
-    } else if is((followers as f64).ln() * compound) {
-        Check::hint(
-            "add 1 to the followers first, so that an author without followers has a logarithm",
-        )
-    } else if is(audience.ln() + compound) {
-        Check::hint("the compound multiplies the logarithm")
-    } else if is(-truth) {
-        Check::hint("look at the sign of the compound")
-    } else {
-        Check::hint("the metric is `(followers + 1.0).ln() * compound`; Rust computes it in a cell")
-    }
+    Check::number(
+        answer,
+        truth,
+        format!("ln({followers} + 1) × {compound} = {truth:.2}"),
+        &[
+            (
+                audience.log10() * compound,
+                "this is the logarithm to the base 10; `.ln()` is the natural one",
+            ),
+            (
+                (followers as f64).ln() * compound,
+                "add 1 to the followers first, so that an author without followers has a logarithm",
+            ),
+            (
+                audience.ln() + compound,
+                "the compound multiplies the logarithm",
+            ),
+            (-truth, "look at the sign of the compound"),
+        ],
+        "the metric is `(followers + 1.0).ln() * compound`; Rust computes it in a cell",
+    )
 }
 
 /// Checks which offset the next tweet of a partition will have. The stream must have ended.
@@ -66,103 +90,90 @@ pub fn check_next_offset(status: &ListenerStatus, partition: i32, answer: i64) -
             "the listener knows no partition {partition}; partitions count from 0"
         ));
     };
-    match answer {
-        0 if lag.end == 0 => Check::right(format!(
-            "partition {partition} is empty, so the next tweet has the first offset, 0"
-        )),
-        answer if answer == lag.end => Check::right(format!(
-            "partition {partition} has the offsets 0 to {}, so the next one is {}",
-            lag.end - 1,
-            lag.end
-        )),
-        answer if answer == lag.end - 1 => Check::hint("the last tweet already has this offset"),
-        answer if answer as u64 == status.total.counted => Check::hint(
+    let (last, end) = (lag.end - 1, lag.end);
+    let reason = match end {
+        0 => format!("partition {partition} is empty: the next tweet has the first offset, 0"),
+        _ => format!("partition {partition} has the offsets 0 to {last}: the next one is {end}"),
+    };
+    let mistakes = [
+        (last as f64, "the last tweet already has this offset"),
+        (
+            status.total.counted as f64,
             "this is the count of all partitions together; each partition counts its own offsets",
         ),
-        _ => Check::hint("the card above shows the end of each partition"),
-    }
+    ];
+    let otherwise = "the card above shows the end of each partition";
+    Check::number(answer as f64, end as f64, reason, &mistakes, otherwise)
 }
 
 /// Checks how many tweets a listener counts that starts after the tweets were sent, and after another
 /// listener has read them.
 pub fn check_late_listener(first: &ListenerStatus, late: &ListenerStatus, answer: u64) -> Check {
-    let (first, late) = (first.total, late.total);
-    if late.counted != first.counted {
+    let (all, counted, sum) = (first.total.counted, late.total.counted, late.total.sum);
+    if counted != all {
         return Check::hint(format!(
-            "the late listener has counted {} of {} tweets: wait for it, and run the cell again",
-            late.counted, first.counted
+            "the late listener has counted {counted} of {all} tweets: wait for it, and run the cell again"
         ));
     }
-    match answer {
-        answer if answer == late.counted => Check::right(format!(
-            "both have counted {} tweets, and both have the sum {:+.2}: reading leaves the log as it is",
-            late.counted, late.sum
-        )),
-        0 => Check::hint(
+    Check::number(
+        answer as f64,
+        counted as f64,
+        format!(
+            "both have counted {counted} tweets, and both have the sum {sum:+.2}: reading leaves the log as it is"
+        ),
+        &[(
+            0.0,
             "a queue would be empty now. Is a topic a queue? Look at the late listener's card",
-        ),
-        _ => Check::hint(
-            "compare the two cards: what has the first listener taken away from the second?",
-        ),
-    }
+        )],
+        "compare the two cards: what has the first listener taken away from the second?",
+    )
 }
 
 /// Checks a metric in which followers do not matter, and the sentiment does.
 pub fn check_metric_without_followers(metric: impl Fn(&Tweet, &Sentiment) -> f64) -> Check {
     let analyzer = Analyzer::new();
-    let value = |followers: Option<u64>, text: &str| {
-        let tweet = Tweet {
-            id: String::new(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
-            user: "student".into(),
-            followers,
-            text: text.into(),
-            lang: "en".into(),
-            topics: Vec::new(),
-            source: String::new(),
-        };
+    let value = |followers: u64, text: &str| {
+        let json = format!(r#"{{"user": "student", "followers": {followers}, "text": "{text}"}}"#);
+        let tweet = Tweet::decode(json.as_bytes()).expect("the texts below are those of tweets");
         metric(&tweet, &analyzer.score(text))
     };
-    let (few, many) = (
-        value(Some(9), "I love it"),
-        value(Some(1_000_000), "I love it"),
-    );
+    let (few, many) = (value(9, "I love it"), value(1_000_000, "I love it"));
     if few != many {
         return Check::hint(format!(
             "the same text adds {few:.2} with 9 followers and {many:.2} with a million; leave the followers out"
         ));
     }
-    match (value(None, "I love it"), value(None, "I hate it")) {
-        (love, hate) if love > 0.0 && hate < 0.0 => {
-            Check::right("every author counts the same, and the sentiment decides the sign")
-        }
-        (love, hate) => Check::hint(format!(
-            "\"I love it\" adds {love:.2} and \"I hate it\" {hate:.2}; one should be above zero, the other below"
+    let hate = value(9, "I hate it");
+    match few > 0.0 && hate < 0.0 {
+        true => Check::right("every author counts the same, and the sentiment decides the sign"),
+        false => Check::hint(format!(
+            "\"I love it\" adds {few:.2} and \"I hate it\" {hate:.2}; one should be above zero, the other below"
         )),
     }
 }
 
 /// Checks an analyzer that knows trading slang.
 pub fn check_words(analyzer: &Analyzer) -> Check {
+    use Polarity::{Negative, Neutral, Positive};
     let texts = [
         (
             "bitcoin goes to the moon",
-            Polarity::Positive,
+            Positive,
             "rate \"moon\" above zero",
         ),
         (
             "got rekt by bitcoin again",
-            Polarity::Negative,
+            Negative,
             "rate \"rekt\" below zero",
         ),
         (
             "not bullish on bitcoin",
-            Polarity::Negative,
+            Negative,
             "rate \"bullish\" above zero: \"not\" negates it by itself",
         ),
         (
             "bitcoin is a chair",
-            Polarity::Neutral,
+            Neutral,
             "rate words with an opinion only",
         ),
     ];
@@ -180,41 +191,42 @@ pub fn check_words(analyzer: &Analyzer) -> Check {
 
 /// Checks how many tweets were lost while the broker was away. The stream must have ended.
 pub fn check_lost(sent: &StreamerStatus, counted: &ListenerStatus, answer: u64) -> Check {
-    let Uncounted { duplicate, .. } = counted.uncounted;
+    let duplicate = counted.uncounted.duplicate;
     let (sent, counted) = (sent.counts.sent + sent.counts.failed, counted.total.counted);
     let lost = sent.saturating_sub(counted);
-    if lost > 0 && answer != lost {
-        return Check::hint(format!(
+    let otherwise = match lost {
+        0 => "subtract what the listener has counted from what the streamer has sent",
+        _ => &format!(
             "{sent} were sent and {counted} counted: wait until the lag is zero, and run the cell again"
-        ));
-    }
-    match answer == lost {
-        true => Check::right(format!(
-            "{sent} were sent, {counted} counted, {duplicate} came twice and counted once: the streamer \
-             waited with its tweets, and the listener went on where it had stopped"
-        )),
-        false => {
-            Check::hint("subtract what the listener has counted from what the streamer has sent")
-        }
-    }
+        ),
+    };
+    let reason = format!(
+        "{sent} were sent, {counted} counted, {duplicate} came twice and counted once: the streamer \
+         waited with its tweets, and the listener went on where it had stopped"
+    );
+    Check::number(answer as f64, lost as f64, reason, &[], otherwise)
 }
 
 /// Checks after how many seconds at most the group notices a killed scorer.
 pub fn check_takeover(seconds: u64) -> Check {
     let limit = SESSION_LIMIT.as_secs();
-    match seconds {
-        seconds if seconds == limit => Check::right(format!(
+    Check::number(
+        seconds as f64,
+        limit as f64,
+        format!(
             "a scorer that sends no heartbeat for {limit} s is out of the group, and the others get its partitions"
-        )),
-        0 => {
-            Check::hint("a killed process says nothing. How can the group tell it from a slow one?")
-        }
-        _ => Check::hint("count the lines above from the kill to the third partition"),
-    }
+        ),
+        &[(
+            0.0,
+            "a killed process says nothing. How can the group tell it from a slow one?",
+        )],
+        "count the lines above from the kill to the third partition",
+    )
 }
 
 /// Checks the answers to the last questions of the Lesson.
 pub fn check_answers(answers: [f64; 6]) -> Checks {
+    let not_good = Analyzer::new().score("not good").compound;
     let truth = [
         (
             500.0,
@@ -242,18 +254,12 @@ pub fn check_answers(answers: [f64; 6]) -> Checks {
             "how many scorers can share one partition?",
         ),
         (
-            Analyzer::new().score("not good").compound,
+            not_good,
             "\"not\" reverses the sign of \"good\" and reduces it",
             "run `analyzer.score(\"not good\").compound`, and round to two digits",
         ),
     ];
-    let check = |(answer, (truth, reason, hint)): (f64, (f64, &str, &str))| match (answer - truth)
-        .abs()
-        <= ROUNDING
-    {
-        true => Check::right(reason),
-        false => Check::hint(hint),
-    };
+    let check = |(answer, (truth, reason, hint))| Check::number(answer, truth, reason, &[], hint);
     Checks(answers.into_iter().zip(truth).map(check).collect())
 }
 
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn a_metric_and_words_are_tried_on_texts() {
         assert!(check_metric_without_followers(|_, sentiment| sentiment.compound).is_right);
-        let weighted = crate::sentiment::weighted;
+        let weighted = live_sentiment::sentiment::weighted;
         let check = check_metric_without_followers(weighted);
         assert!(check.message.contains("followers out"), "{check}");
         let check = check_metric_without_followers(|_, _| 1.0);

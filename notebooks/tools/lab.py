@@ -12,9 +12,7 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from replay import whole_path
-
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = ("notebooks/Streamer.ipynb", "notebooks/Listener.ipynb")
 LESSON = ("notebooks/Lesson.ipynb",)
 WORKSPACES = ROOT / "target" / "lab" / "workspaces"
@@ -63,6 +61,9 @@ def main(options):
         options = options[1:]
         kind, _, file = os.environ.get("SOURCE", "").partition(":")
         if kind == "replay":
+            # Importing it takes half a second, which no other start needs.
+            from demo import whole_path
+
             os.environ["SOURCE"] = f"replay:{whole_path(file, 'lab')}"
     # The layout of the last time may have been changed beyond use.
     WORKSPACES.mkdir(parents=True, exist_ok=True)
