@@ -5,23 +5,11 @@
 //! data from the network is text, never HTML.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
 
 /// Prints one block of content for the kernel. Several blocks are alternative forms of the same
 /// value; the notebook shows the richest form that it supports.
 pub(crate) fn show(media_type: &str, content: &str) {
     println!("EVCXR_BEGIN_CONTENT {media_type}\n{content}\nEVCXR_END_CONTENT");
-}
-
-/// Returns the time until the next progress line of a wait that began at `start`: a line each second
-/// for the first ten seconds, then every ten seconds. The output of a long wait stays readable.
-pub(crate) fn progress_interval(start: Instant) -> Duration {
-    let seconds = if start.elapsed() < Duration::from_secs(10) {
-        1
-    } else {
-        10
-    };
-    Duration::from_secs(seconds)
 }
 
 /// Escapes text for HTML.

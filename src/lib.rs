@@ -67,14 +67,12 @@ mod log;
 mod permissions;
 mod process;
 mod queue;
-mod random;
-mod rate;
 mod runtime;
 pub mod scorer;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
-mod time_span;
+mod time;
 mod trajectory;
 pub mod tweet;
 
