@@ -53,7 +53,6 @@
 mod background;
 mod backoff;
 mod deduplicator;
-mod display;
 mod error;
 pub mod figure;
 mod filter;
@@ -63,7 +62,7 @@ pub mod interrupt;
 pub mod kafka;
 pub mod lesson;
 pub mod listener;
-mod log;
+mod notebook;
 mod permissions;
 mod process;
 mod queue;
@@ -76,10 +75,13 @@ mod time;
 mod trajectory;
 pub mod tweet;
 
+// Until all modules import it by its new name.
+use notebook as display;
+
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use listener::Listener;
-pub use log::show_log;
+pub use notebook::show_log;
 pub use sentiment::Scored;
 pub use tweet::Tweet;
 

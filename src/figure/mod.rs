@@ -246,6 +246,7 @@ impl LiveFigure {
     }
 
     /// Displays the page below the cell.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let address = self.address.url();
         let url = escape(&address);

@@ -248,6 +248,7 @@ impl Kafka {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let broker = match self.client.engine() {
             Some(Engine::Embedded) => {

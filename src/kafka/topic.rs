@@ -78,6 +78,7 @@ impl Topic {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let mut card = Card::new(&format!("Topic {}", self.name))
             .row("partitions", &self.partitions.to_string());

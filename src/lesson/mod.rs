@@ -51,6 +51,7 @@ impl Check {
     }
 
     /// Displays the outcome in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         show("text/html", &self.html());
         show("text/plain", &self.to_string());
@@ -70,6 +71,7 @@ pub struct Checks(pub Vec<Check>);
 
 impl Checks {
     /// Displays a line for each question in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let lines: Vec<String> = self.0.iter().map(Check::html).collect();
         show("text/html", &lines.concat());

@@ -414,6 +414,7 @@ impl Listening {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         self.status().evcxr_display();
     }

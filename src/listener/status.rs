@@ -83,6 +83,7 @@ impl ListenerStatus {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let state = match &self.state {
             State::Waiting(reason) => format!("waiting: {reason}"),

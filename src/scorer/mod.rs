@@ -192,6 +192,7 @@ impl Scoring {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let status = self.status();
         let mut card = Card::new("Scorer")

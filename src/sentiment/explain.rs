@@ -3,14 +3,12 @@
 use super::Sentiment;
 use super::lexicon::{Lexicon, Token};
 use super::vader::{self, Observer, Origin};
-use crate::display::{Card, shorten};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
-/// How much of a text and how many of its words a card shows.
-const CARD_LENGTH: usize = 1_000;
-const CARD_WORDS: usize = 100;
+/// How much of another word the description of a rule shows, in characters.
+const BY_LENGTH: usize = 24;
 
 /// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
 /// their sizes.
@@ -191,34 +189,6 @@ impl Explanation {
         }
         pieces
     }
-
-    /// Displays a card in a notebook: the text with its words coloured, and a row for each word that
-    /// counts.
-    pub fn evcxr_display(&self) {
-        let mut left = CARD_LENGTH;
-        let pieces = self.pieces().into_iter().map_while(|piece| {
-            let shown = shorten(piece.text, left);
-            left = left.saturating_sub(piece.text.chars().count());
-            (!shown.is_empty()).then_some((shown, piece.contribution))
-        });
-        let mut card = Card::new("Explanation")
-            .coloured(pieces)
-            .row("compound", &format!("{:+.4}", self.sentiment.compound));
-        for word in self.rated().take(CARD_WORDS) {
-            card = card.row(&shorten(&word.text, 48), &word.to_string());
-        }
-        for (name, value) in [
-            ("exclamation marks", self.exclamation),
-            ("question marks", self.question),
-        ] {
-            if value != 0.0 {
-                card = card.row(name, &format!("{value:+.2}"));
-            }
-        }
-        card.row("sum", &format!("{:+.2}", self.sum))
-            .data(serde_json::json!(self))
-            .show();
-    }
 }
 
 impl fmt::Display for ExplainedWord {
@@ -243,16 +213,16 @@ impl fmt::Display for ExplainedWord {
 
 impl fmt::Display for AppliedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = shorten(self.by.as_deref().unwrap_or("?"), 24);
+        let by = self.by.as_deref().unwrap_or("?");
         match self.rule {
             Rule::Capitals => f.write_str("in capitals"),
-            Rule::Booster => write!(f, "boosted by \u{201c}{by}\u{201d}"),
-            Rule::Dampener => write!(f, "dampened by \u{201c}{by}\u{201d}"),
-            Rule::Negation => write!(f, "negated by \u{201c}{by}\u{201d}"),
-            Rule::Strengthened => write!(f, "strengthened by \u{201c}{by}\u{201d}"),
-            Rule::No => write!(f, "negates \u{201c}{by}\u{201d} instead"),
+            Rule::Booster => write!(f, "boosted by “{by:.BY_LENGTH$}”"),
+            Rule::Dampener => write!(f, "dampened by “{by:.BY_LENGTH$}”"),
+            Rule::Negation => write!(f, "negated by “{by:.BY_LENGTH$}”"),
+            Rule::Strengthened => write!(f, "strengthened by “{by:.BY_LENGTH$}”"),
+            Rule::No => write!(f, "negates “{by:.BY_LENGTH$}” instead"),
             Rule::Idiom => f.write_str("part of an idiom"),
-            Rule::But => write!(f, "weighed by \u{201c}{by}\u{201d}"),
+            Rule::But => write!(f, "weighed by “{by:.BY_LENGTH$}”"),
         }
     }
 }

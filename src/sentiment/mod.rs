@@ -33,7 +33,6 @@ mod vader;
 
 pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};
 
-use crate::display::Card;
 use crate::{Error, Result, Tweet};
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
@@ -102,17 +101,6 @@ impl Sentiment {
             c if c <= -POSITIVE_THRESHOLD => Polarity::Negative,
             _ => Polarity::Neutral,
         }
-    }
-
-    /// Displays a status card in a notebook.
-    pub fn evcxr_display(&self) {
-        let number = |value: f64| format!("{value:.3}");
-        Card::new("Sentiment")
-            .row("compound", &format!("{:+.3}", self.compound))
-            .row("pos", &number(self.pos))
-            .row("neu", &number(self.neu))
-            .row("neg", &number(self.neg))
-            .show();
     }
 }
 

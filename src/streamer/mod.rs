@@ -209,6 +209,7 @@ impl Streaming {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         self.status().evcxr_display();
     }

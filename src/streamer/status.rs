@@ -146,6 +146,7 @@ impl StreamerStatus {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let mut card = Card::new("Streamer")
             .row("state", &self.state())
