@@ -7,7 +7,7 @@
 
 use super::segment::{Excerpt, Mover, Part, Point, Segment, merge_movers};
 use super::words::{OpenWords, Words};
-use crate::sentiment::{Scored, Word};
+use crate::sentiment::{Scored, WordId};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub(crate) struct Stretch {
     /// The ten tweets that moved the sum most, largest first.
     pub(crate) movers: Vec<Mover>,
     /// The ten words with the largest contribution to the sum, largest first.
-    pub(crate) words: Vec<(Word, f64)>,
+    pub(crate) words: Vec<(WordId, f64)>,
 }
 
 impl History {
@@ -217,7 +217,7 @@ impl History {
             lines: vec![(0, 0.0); lines],
             ..Stretch::default()
         };
-        let mut totals: HashMap<Word, f64> = HashMap::new();
+        let mut totals: HashMap<WordId, f64> = HashMap::new();
         for (segment, words) in all.filter(|(segment, _)| segment.to >= from && segment.from <= to)
         {
             stretch.from = stretch.from.min(segment.from);
@@ -269,7 +269,7 @@ mod tests {
             let number = self.tweets.len() as u64 + 1;
             let mut scored = Arc::unwrap_or_clone(scored(at as u64, metric, &[]));
             let words = [(number % 7, 0.75), (number % 3, 0.25)].map(|(word, share)| WordShare {
-                word: word as Word,
+                word: word as WordId,
                 share,
             });
             scored.words = words.into_iter().collect();

@@ -3,17 +3,17 @@
 //! A word's contribution is its share of the text's score, times the metric of the tweet. So the words
 //! of a tweet, and its exclamation and question marks, add up to what the tweet added to the sum.
 
-use crate::sentiment::{Scored, Word};
+use crate::sentiment::{Scored, WordId};
 
 /// How many words a closed segment keeps: those with the largest total contribution.
 const MAX_WORDS: usize = 500;
 
 /// The contributions in a closed segment, by word.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Words(Vec<(Word, f64)>);
+pub(super) struct Words(Vec<(WordId, f64)>);
 
 impl Words {
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Word, f64)> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (WordId, f64)> + '_ {
         self.0.iter().copied()
     }
 
@@ -45,7 +45,7 @@ impl Words {
 pub(super) struct OpenWords {
     totals: Vec<f64>,
     /// The words that may have a total. A word is there twice if its total was 0 in between.
-    touched: Vec<Word>,
+    touched: Vec<WordId>,
 }
 
 impl OpenWords {
