@@ -39,7 +39,7 @@ use liveness::StreamerLiveness;
 use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
 use reader::{Limits, Reader};
-use scoring::{Content, Metric, Scoring};
+use scoring::{BatchScorer, Content, Metric};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -238,7 +238,7 @@ impl Listener {
             deadline: time_span.map(|span| Instant::now() + span),
             count: self.count.unwrap_or(u64::MAX),
         };
-        let scoring = Scoring::new(self.content, self.analyzer, self.metric);
+        let scoring = BatchScorer::new(self.content, self.analyzer, self.metric);
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let thread = Background::spawn_thread("listener", move |shutdown| {
