@@ -75,9 +75,6 @@ mod time;
 mod trajectory;
 pub mod tweet;
 
-// Until all modules import it by its new name.
-use notebook as display;
-
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use listener::Listener;

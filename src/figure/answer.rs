@@ -6,8 +6,8 @@
 
 use super::Shown;
 use super::update::TOPIC_LENGTH;
-use crate::display::shorten;
 use crate::listener::{Progress, Subscription};
+use crate::notebook::shorten;
 use crate::sentiment::{Explanation, Polarity, Sentiment};
 use crate::trajectory::{Excerpt, Mover, Stretch};
 use reqwest::Url;

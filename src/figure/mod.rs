@@ -16,8 +16,8 @@ mod server;
 mod update;
 
 use crate::background::{Background, Shutdown};
-use crate::display::{escape, shorten, show};
 use crate::listener::{Listening, Subscription};
+use crate::notebook::{escape, shorten, show};
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;

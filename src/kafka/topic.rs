@@ -6,7 +6,7 @@ use super::run::RunId;
 use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
-use crate::display::Card;
+use crate::notebook::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};

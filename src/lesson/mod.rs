@@ -14,7 +14,7 @@ pub use checks::{
 };
 pub use stage::{ScorerProcess, can_kill, can_scale, source, start_broker, start_scorer};
 
-use crate::display::{escape, show};
+use crate::notebook::{escape, show};
 use std::fmt;
 
 /// The outcome of an exercise. It displays as a tick with the reason, or as a hint.

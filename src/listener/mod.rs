@@ -26,9 +26,9 @@ pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
 use crate::background::Background;
-use crate::display::shorten;
 use crate::interrupt::{Wait, Waited};
 use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
+use crate::notebook::shorten;
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::time::{progress_interval, time_limit};

@@ -1,7 +1,7 @@
 //! Decoding and scoring, on all cores if a batch is large.
 
 use super::merge::{Outcome, Skipped};
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment, message};
 use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;

@@ -39,9 +39,9 @@ mod transaction;
 mod worker;
 
 use crate::background::Background;
-use crate::display::{Card, shorten, thousands};
 use crate::interrupt::Waited;
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
+use crate::notebook::{Card, shorten, thousands};
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;

@@ -4,7 +4,7 @@
 //! sums. Everything can be merged with the next segment without loss: the extremes of both are the
 //! extremes of the whole, and the ten largest of both contain the ten largest of the whole.
 
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::sentiment::Scored;
 use std::collections::HashMap;
 use std::sync::Arc;
