@@ -1,6 +1,6 @@
 //! The waits between two attempts.
 
-use crate::random::random_number;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Increases the wait from one failure to the next.
@@ -61,6 +61,12 @@ impl Backoff {
 pub(crate) fn jittered(wait: Duration) -> Duration {
     let fraction = random_number() as f64 / u64::MAX as f64;
     wait + wait.mul_f64(0.1 * fraction)
+}
+
+/// Returns a random number that may be guessed. Each [`RandomState`] of the standard library has new
+/// random keys, so the hash of nothing is random.
+pub(crate) fn random_number() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 #[cfg(test)]

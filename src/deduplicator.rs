@@ -1,12 +1,12 @@
-//! Removes tweets that come a second time, in bounded memory.
+//! Drops duplicate tweets in bounded memory.
 //!
 //! A source delivers a tweet again after a reconnect, and a streamer that was killed and restarted
 //! writes it again. The streamer therefore checks ids before it writes, and the listener before it
 //! counts.
 
 use crate::Tweet;
-use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use rustc_hash::FxHashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::mem::swap;
 
 /// The minimum number of ids that are remembered. The oldest are forgotten first.
@@ -17,32 +17,15 @@ pub const REMEMBERED_IDS: usize = 900_000;
 ///
 /// The ids are in two tables of [`REMEMBERED_IDS`] each. When the newer table is full, the older
 /// one is cleared and the tables are swapped. Both together take 19 MB from the start: memory that
-/// grew over the first million tweets would look like a leak.
+/// grew over the first million tweets would look like a leak. The tables hash a random hash once
+/// more, with a fast function.
 pub(crate) struct Deduplicator {
     hasher: RandomState,
     newer: Ids,
     older: Ids,
 }
 
-type Ids = HashSet<u64, BuildHasherDefault<Identity>>;
-
-/// A hasher for values that are hashes already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only a u64 is hashed");
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
+type Ids = FxHashSet<u64>;
 
 impl Default for Deduplicator {
     fn default() -> Self {
@@ -58,7 +41,7 @@ impl Default for Deduplicator {
 }
 
 impl Deduplicator {
-    /// Remembers the tweet. Returns false if it was known: an id is unique within its source.
+    /// Remembers the tweet, and returns whether it is new. An id is unique within its source.
     pub(crate) fn insert(&mut self, tweet: &Tweet) -> bool {
         if tweet.id.is_empty() {
             return true;

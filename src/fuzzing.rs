@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz/` call: each function gives bytes to a parser of what the network sends,
-//! and checks what must hold for every input. It exists only with `--cfg fuzzing`.
+//! The functions that the fuzz targets in `fuzz/` call. Each passes bytes to a parser of network data and
+//! checks what is true for every input. The module exists only with `--cfg fuzzing`.
 
 use crate::Tweet;
 use crate::sentiment::{Analyzer, Sentiment, message};
@@ -8,8 +8,8 @@ use crate::tweet::is_credible;
 use jiff::Timestamp;
 use std::str;
 
-/// A message of a topic of tweets. A decoded tweet survives encoding and decoding, with and without a score, and
-/// the time that it is counted at can be true.
+/// A message of a topic of tweets. A decoded tweet is the same after encoding and decoding, with and without a
+/// score, and its corrected time is credible.
 pub fn tweet(bytes: &[u8]) {
     if let Ok(mut tweet) = Tweet::decode(bytes) {
         let mut buffer = Vec::new();

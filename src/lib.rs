@@ -52,7 +52,6 @@
 mod background;
 mod backoff;
 mod deduplicator;
-mod display;
 mod error;
 pub mod figure;
 mod filter;
@@ -61,25 +60,23 @@ pub mod fuzzing;
 pub mod interrupt;
 pub mod kafka;
 pub mod listener;
-mod log;
+mod notebook;
 mod permissions;
 mod process;
 mod queue;
-mod random;
-mod rate;
 mod runtime;
 pub mod scorer;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
-mod time_span;
+mod time;
 mod trajectory;
 pub mod tweet;
 
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use listener::Listener;
-pub use log::show_log;
+pub use notebook::show_log;
 pub use sentiment::Scored;
 pub use tweet::Tweet;
 

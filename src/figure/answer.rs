@@ -6,8 +6,8 @@
 
 use super::Shown;
 use super::update::{ShownTweet, TOPIC_LENGTH};
-use crate::display::shorten;
 use crate::listener::{Progress, Subscription};
+use crate::notebook::shorten;
 use crate::sentiment::{Explanation, Scored};
 use crate::trajectory::{Stretch, TEXT_LENGTH};
 use reqwest::Url;

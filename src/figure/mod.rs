@@ -16,9 +16,8 @@ mod server;
 mod update;
 
 use crate::background::{Background, Shutdown};
-use crate::display::{escape, shorten, show};
 use crate::listener::{Listening, Subscription};
-use crate::random::random_secret;
+use crate::notebook::{escape, shorten, show};
 use crate::runtime::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;
@@ -236,6 +235,7 @@ impl LiveFigure {
     }
 
     /// Displays the page below the cell.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let address = self.address.url();
         let url = escape(&address);
@@ -256,6 +256,16 @@ impl LiveFigure {
         );
         show("text/plain", &line);
     }
+}
+
+/// Returns a secret of 128 bits as 32 hexadecimal digits.
+///
+/// # Panics
+/// If the random source of the operating system fails.
+fn random_secret() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+    format!("{:032x}", u128::from_ne_bytes(bytes))
 }
 
 fn bind(port: u16) -> Result<TcpListener> {

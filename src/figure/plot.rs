@@ -5,7 +5,7 @@
 
 use super::Shown;
 use super::update::TOPIC_LENGTH;
-use crate::display::{escape, shorten, thousands};
+use crate::notebook::{escape, shorten, thousands};
 use crate::sentiment::Scored;
 use crate::trajectory::{Trajectory, USER_LENGTH};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};

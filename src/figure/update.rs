@@ -1,9 +1,9 @@
 //! The update message of the page: what has changed since the page was last updated.
 
 use super::Shown;
-use crate::display::shorten;
 use crate::kafka::PartitionLag;
 use crate::listener::{Progress, State, Uncounted};
+use crate::notebook::shorten;
 use crate::sentiment::{Polarity, Scored};
 use crate::streamer::StatusMessage;
 use crate::trajectory::{Sum, Trajectory, USER_LENGTH};

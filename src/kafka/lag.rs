@@ -3,8 +3,8 @@
 //! The ends come from librdkafka's statistics, which have the high watermark of each partition from
 //! the last response of its broker. So measuring the lag sends no requests.
 
-use crate::rate::Rate;
 use crate::runtime::locked;
+use crate::time::Rate;
 use jiff::Timestamp;
 use rdkafka::Statistics;
 use serde::{Serialize, Serializer};

@@ -43,8 +43,8 @@ pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
-use crate::display::Card;
 use crate::interrupt;
+use crate::notebook::Card;
 use crate::{Error, Result};
 use settings::Settings;
 use std::sync::Arc;
@@ -254,6 +254,7 @@ impl Kafka {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let broker = match self.client.engine() {
             Some(Engine::Embedded) => {

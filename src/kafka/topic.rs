@@ -6,7 +6,7 @@ use super::run::RunId;
 use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
-use crate::display::Card;
+use crate::notebook::Card;
 use crate::{Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -78,6 +78,7 @@ impl Topic {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let mut card = Card::new(&format!("Topic {}", self.name))
             .row("partitions", &self.partitions.to_string());

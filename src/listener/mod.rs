@@ -26,12 +26,12 @@ pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
 use crate::background::Background;
-use crate::display::{progress_interval, shorten};
 use crate::interrupt::{Wait, Waited};
 use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
+use crate::notebook::shorten;
 use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
-use crate::time_span::TimeSpan;
+use crate::time::{progress_interval, time_limit};
 use crate::{Result, Tweet};
 use consumer::{FetchWait, ReadConfig};
 use counting::Counter;
@@ -39,7 +39,7 @@ use liveness::StreamerLiveness;
 use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
 use reader::{Limits, Reader};
-use scoring::{Content, Metric, Scoring};
+use scoring::{BatchScorer, Content, Metric};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -225,7 +225,7 @@ impl Listener {
     }
 
     fn start_with(self, output: Output) -> Result<Listening> {
-        let time_span = TimeSpan::new(self.time_span)?;
+        let time_span = time_limit(self.time_span)?;
         check_name(&self.topic)?;
         let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
         let config = ReadConfig {
@@ -235,10 +235,10 @@ impl Listener {
             fetch_wait: FetchWait::default(),
         };
         let limits = Limits {
-            deadline: time_span.map(|span| Instant::now() + span.duration()),
+            deadline: time_span.map(|span| Instant::now() + span),
             count: self.count.unwrap_or(u64::MAX),
         };
-        let scoring = Scoring::new(self.content, self.analyzer, self.metric);
+        let scoring = BatchScorer::new(self.content, self.analyzer, self.metric);
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let thread = Background::spawn_thread("listener", move |shutdown| {
@@ -414,6 +414,7 @@ impl Listening {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         self.status().evcxr_display();
     }

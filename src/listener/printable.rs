@@ -1,7 +1,7 @@
 //! The newest tweets, for printing, and what the waits of the handle depend on.
 
 use super::liveness::StreamerLiveness;
-use crate::display::{shorten, thousands};
+use crate::notebook::{shorten, thousands};
 use crate::sentiment::Scored;
 use std::collections::VecDeque;
 use std::sync::Arc;

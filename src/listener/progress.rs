@@ -1,8 +1,8 @@
 //! The progress of a listener: what its thread records, and its owner and the figure read.
 
 use super::printable::Printable;
+use crate::backoff::random_number;
 use crate::kafka::LagMeter;
-use crate::random::random_number;
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::streamer::StatusMessage;

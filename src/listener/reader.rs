@@ -6,7 +6,7 @@ use super::counting::Counter;
 use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume};
 use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
-use super::scoring::{Content, Scoring};
+use super::scoring::{BatchScorer, Content};
 use crate::Result;
 use crate::background::Shutdown;
 use crate::kafka::{COMPACTED, RunCheck, RunId};
@@ -39,7 +39,7 @@ pub(super) struct Limits {
 pub(super) struct Reader {
     config: ReadConfig,
     limits: Limits,
-    scoring: Scoring,
+    scoring: BatchScorer,
     shared: Arc<Shared>,
     shutdown: Shutdown,
     partitions: Partitions,
@@ -73,7 +73,7 @@ impl Reader {
     pub(super) fn new(
         config: ReadConfig,
         limits: Limits,
-        scoring: Scoring,
+        scoring: BatchScorer,
         shared: Arc<Shared>,
         counter: Counter,
         shutdown: Shutdown,

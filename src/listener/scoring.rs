@@ -1,7 +1,7 @@
 //! Decoding and scoring, on all cores if a batch is large.
 
 use super::merge::{Outcome, Skipped};
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment, message};
 use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
@@ -37,7 +37,7 @@ pub(super) enum Content {
 }
 
 /// How messages become scored tweets.
-pub(super) struct Scoring {
+pub(super) struct BatchScorer {
     content: Content,
     analyzer: Analyzer,
     metric: Arc<Metric>,
@@ -60,10 +60,10 @@ impl BatchLimit {
     }
 }
 
-impl Scoring {
-    pub(super) fn new(content: Content, analyzer: Analyzer, metric: Arc<Metric>) -> Scoring {
+impl BatchScorer {
+    pub(super) fn new(content: Content, analyzer: Analyzer, metric: Arc<Metric>) -> BatchScorer {
         silence_metric_panics();
-        Scoring {
+        BatchScorer {
             content,
             analyzer,
             metric,

@@ -1,8 +1,8 @@
 //! The numbers of a listener: for a program as a struct, for a person as a line and as a card.
 
 use super::progress::{Progress, State, Uncounted};
-use crate::display::{Card, shorten, thousands};
 use crate::kafka::{COMPACTED, PartitionLag};
+use crate::notebook::{Card, shorten, thousands};
 use crate::sentiment::Scored;
 use crate::trajectory::Sum;
 use jiff::Timestamp;
@@ -83,6 +83,7 @@ impl ListenerStatus {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let state = match &self.state {
             State::Waiting(reason) => format!("waiting: {reason}"),

@@ -6,12 +6,11 @@
 //! [`Listener`](crate::Listener) to the topic of scores only has to add up.
 //!
 //! Each tweet is scored into the topic exactly once, whichever program fails when. This is Kafka's
-//! *read-process-write*: the scores and the offsets up to which tweets were read are written in one
-//! transaction, and readers see all of it or nothing. If a scorer was slow, and another one has its
-//! partitions by now, Kafka rejects its transaction, because the transaction names the generation of
-//! the group
+//! *read-process-write*: one transaction contains the scores and the offsets of the tweets that were
+//! read, and readers see all of it or nothing. A slow scorer may lose its partitions to another one.
+//! Kafka then rejects its transaction, because the transaction names the generation of the group
 //! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
-//! If a scorer is killed, it leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
+//! A scorer that is killed leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
 //! before the group reassigns the partitions after [`SESSION_LIMIT`].
 //!
 //! # A failed transaction
@@ -30,9 +29,9 @@
 //! # New partitions
 //! The consumer asks for the partitions of the topic of tweets every two seconds, and the group assigns
 //! new ones to its scorers. A scorer that gets one joins again before it scores any of its tweets. When a
-//! scorer joins, the topic of scores gets as many partitions as the topic of tweets, so that each score
-//! goes to the partition with the number of its tweet's. If the topic of scores has more partitions, or
-//! may not be altered, the key of the tweet chooses the partition instead.
+//! scorer joins, the topic of scores gets as many partitions as the topic of tweets. Each score then
+//! goes to the partition of its tweet. If the topic of scores has more partitions, or may not be
+//! altered, the key of the tweet chooses the partition instead.
 
 mod consumer;
 mod refusals;
@@ -40,9 +39,9 @@ mod transaction;
 mod worker;
 
 use crate::background::Background;
-use crate::display::{Card, shorten, thousands};
 use crate::interrupt::Waited;
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
+use crate::notebook::{Card, shorten, thousands};
 use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;
@@ -127,16 +126,16 @@ impl Scorer {
         }
     }
 
-    /// Sets the name of the consumer group. Scorers of one group share the work; a scorer of another
-    /// group does all of it once more.
+    /// Sets the name of the consumer group. Scorers of one group share the work. A scorer of another
+    /// group scores all tweets again.
     pub fn group(mut self, name: &str) -> Self {
         self.group = name.into();
         self
     }
 
-    /// Starts the scorer and returns at once. A topic of tweets that does not exist yet is waited
-    /// for. The topic of scores is created with the same number of partitions; an existing one with
-    /// fewer partitions gets the missing ones.
+    /// Starts the scorer and returns at once. The scorer waits until the topic of tweets exists. It
+    /// creates the topic of scores with the same number of partitions, and adds the missing ones to
+    /// an existing topic.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if both topics have the same name or one has an impossible name, or if
@@ -175,15 +174,15 @@ impl Scoring {
         status
     }
 
-    /// Blocks until the scorer has ended, for `limit` at most, or until an interrupt. Returns whether
-    /// it has ended.
+    /// Blocks until the scorer has ended, the limit is reached, or an interrupt comes. Returns whether
+    /// the scorer has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
         self.thread.wait(limit) == Waited::Done
     }
 
     /// Ends the scorer after its current transaction, and returns the final status. The other
-    /// scorers of the group get its partitions at once. An interrupt ends the wait; the scorer then
-    /// ends by itself.
+    /// scorers of the group get its partitions at once. An interrupt ends the wait, but not the end of
+    /// the scorer.
     pub fn stop(&self) -> ScorerStatus {
         if self.thread.stop() == Waited::Interrupted {
             println!("interrupted; the scorer is still ending: `scoring` shows its status");
@@ -192,6 +191,7 @@ impl Scoring {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let status = self.status();
         let mut card = Card::new("Scorer")
@@ -239,13 +239,13 @@ impl std::fmt::Display for ScorerStatus {
             count => format!("{count} partitions"),
         };
         write!(f, "scored {scored}, {partitions}")?;
-        match self.skipped.values().sum() {
-            0 => {}
-            skipped => write!(f, ", skipped {}", thousands(skipped))?,
+        let skipped = self.skipped.values().sum();
+        if skipped > 0 {
+            write!(f, ", skipped {}", thousands(skipped))?;
         }
-        match &self.last_error {
-            Some(error) => write!(f, ", {}", shorten(error, 160)),
-            None => Ok(()),
+        if let Some(error) = &self.last_error {
+            write!(f, ", {}", shorten(error, 160))?;
         }
+        Ok(())
     }
 }

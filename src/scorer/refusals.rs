@@ -1,8 +1,8 @@
 //! The scores that Kafka refuses, and what the scorer does about them.
 //!
-//! Kafka refuses a whole record batch, and librdkafka then fails each message in it. Only a message in a
-//! record batch of its own is certainly the reason: the only message of a transaction, or a message that
-//! is larger than the producer's limit of a record batch.
+//! Kafka refuses a whole record batch, and librdkafka then fails each message in it. A message is
+//! certainly the reason only if it is alone in its record batch: because it is the only message of the
+//! transaction, or because it is larger than the producer's limit of a record batch.
 
 use crate::runtime::locked;
 use crate::tweet::Skip;
@@ -106,7 +106,7 @@ impl Remedy {
     }
 }
 
-/// Returns the reason why a message is skipped, if Kafka will refuse it each time.
+/// Returns the reason for skipping a message, if Kafka would refuse it each time.
 pub(super) fn reason(error: &KafkaError) -> Option<Skip> {
     match error.rdkafka_error_code()? {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Some(Skip::ScoreTooLarge),

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 /// The time limit of a step of a transaction.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// How often the thread looks whether all messages are delivered, or the queue has room.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How often the thread checks whether all messages are delivered.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A producer with a thread of its own for delivery reports: `abort_transaction` blocks on delivery
 /// reports but does not poll for them.
@@ -46,7 +46,7 @@ impl Member {
     /// Aborts the current transaction. Returns the messages that Kafka has refused in it.
     pub(super) fn abort(&self) -> KafkaResult<Vec<Refusal>> {
         let producer = &self.producer;
-        // Again and again: librdkafka queues the messages in flight once more after a failure, and would
+        // Purge repeatedly: after a failure, librdkafka queues the messages in flight again, and would
         // wait for their timeout.
         self.settle(|| {
             producer.purge(PurgeConfig::default().queue());
@@ -56,30 +56,31 @@ impl Member {
         Ok(producer.context().take())
     }
 
-    /// Waits until each message has its delivery report. `flush` does so too, but looks every 100 ms.
-    fn settle(&self, look: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
+    /// Waits until each message has its delivery report, and calls `check` meanwhile. `flush` would wait
+    /// too, but checks only every 100 ms.
+    fn settle(&self, check: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
         let deadline = Instant::now() + STEP_LIMIT;
         while self.producer.in_flight_count() > 0 {
-            look()?;
+            check()?;
             if Instant::now() > deadline {
                 return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
             }
-            std::thread::sleep(LOOK_INTERVAL);
+            std::thread::sleep(CHECK_INTERVAL);
         }
         Ok(())
     }
 
-    /// Ends what an earlier transaction of this scorer may have left open: it aborts a transaction in
-    /// each partition in which the earlier one may have been.
+    /// Ends an earlier transaction of this scorer that Kafka may have left open in a partition, by
+    /// aborting a transaction with all partitions.
     ///
     /// A partition of Apache Kafka 4.3.0 has no leader while its only broker starts. Kafka treats it
     /// like a deleted partition and does not end the transaction there
-    /// (<https://github.com/apache/kafka/pull/22680>). No reader would ever get beyond it.
+    /// (<https://github.com/apache/kafka/pull/22680>). Readers would wait for its end forever.
     fn end_open_transactions(&self) -> KafkaResult<()> {
         let producer = &self.producer;
         producer.begin_transaction()?;
         for partition in (0..).take(self.to_partitions) {
-            // The index of no tweet, and a key, without which a compacted topic refuses the record.
+            // No tweet has this index. The key is for a compacted topic, which refuses records without one.
             let record: BaseRecord<'_, [u8], (), _> =
                 BaseRecord::with_opaque_to(&self.to, usize::MAX).key(&[]);
             let sent = producer.send(record.partition(partition));
@@ -105,7 +106,7 @@ impl Member {
         runs: &mut RunCheck,
     ) -> KafkaResult<SkipCounts> {
         let producer = &self.producer;
-        // The refusals of `end_open_transactions` are of no use.
+        // Forget the refusals of `end_open_transactions`.
         producer.context().take();
         producer.begin_transaction()?;
         let mut skipped = SkipCounts::new();
@@ -149,6 +150,9 @@ impl Member {
     }
 
     /// Queues a score. The inner error is the reason why the producer cannot send it.
+    ///
+    /// The queue is never full: it has only the scores of one transaction, and librdkafka's default limit
+    /// is 100,000 messages.
     fn send(
         &self,
         index: usize,
@@ -164,15 +168,9 @@ impl Member {
         // A listener merges partitions by time, and a score is as old as its tweet.
         record.timestamp = tweet.timestamp().to_millis();
         record.headers = run.map(RunId::headers);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(Ok(())),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), returned)) => {
-                    record = returned;
-                    std::thread::sleep(LOOK_INTERVAL);
-                }
-                Err((error, _)) => return reason(&error).map(Err).ok_or(error),
-            }
+        match self.producer.send(record) {
+            Ok(()) => Ok(Ok(())),
+            Err((error, _)) => reason(&error).map(Err).ok_or(error),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::sentiment::Analyzer;
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use rdkafka::Offset;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// The pauses after errors: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// After so many aborted transactions in a row, the scorer joins the group again.
+/// After this many aborted transactions in a row, the scorer joins the group again.
 const MAX_ABORTS: u32 = 3;
 /// The limit of a record batch, in bytes, until Kafka refuses a record batch. It is below Kafka's
 /// default limit.
@@ -122,16 +122,27 @@ impl Worker {
 
     fn join(&self) -> Result<Member> {
         let Scorer {
-            client,
-            from,
-            to,
-            group,
+            client, from, to, ..
         } = &self.scorer;
         let (to_partitions, from_partitions) = create_like(client, to, from)?;
         let failed = |error: KafkaError| self.error("join the group of scorers", &error);
-        let mut config = client.config(Role::Scorer);
+        let member = Member {
+            consumer: self.consumer().map_err(failed)?,
+            producer: self.producer().map_err(failed)?,
+            from: from.clone(),
+            to: to.clone(),
+            from_partitions,
+            to_partitions,
+        };
+        member.init().map_err(failed)?;
+        member.consumer.subscribe(&[from]).map_err(failed)?;
+        Ok(member)
+    }
+
+    fn consumer(&self) -> KafkaResult<BaseConsumer<Context>> {
+        let mut config = self.scorer.client.config(Role::Scorer);
         config
-            .set("group.id", group)
+            .set("group.id", &self.scorer.group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", SESSION_LIMIT.as_millis().to_string())
@@ -142,18 +153,7 @@ impl Worker {
             .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS);
         // One queue for all partitions: their messages are scored in any order.
         bound_queues(&mut config, 1);
-        let consumer = config.create_with_context(Context::new(from));
-        let member = Member {
-            consumer: consumer.map_err(failed)?,
-            producer: self.producer().map_err(failed)?,
-            from: from.clone(),
-            to: to.clone(),
-            from_partitions,
-            to_partitions,
-        };
-        member.init().map_err(failed)?;
-        member.consumer.subscribe(&[from]).map_err(failed)?;
-        Ok(member)
+        config.create_with_context(Context::new(&self.scorer.from))
     }
 
     fn producer(&self) -> KafkaResult<TransactionalProducer> {

@@ -1,16 +1,14 @@
 //! Explanations: which words gave a text its score, and which rules acted on them.
 
 use super::Sentiment;
-use super::lexicon::{Lexicon, Token};
+use super::lexicon::Lexicon;
 use super::vader::{self, Observer, Origin};
-use crate::display::{Card, shorten};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
-/// How much of a text and how many of its words a card shows.
-const CARD_LENGTH: usize = 1_000;
-const CARD_WORDS: usize = 100;
+/// How much of another word the description of a rule shows, in characters.
+const BY_LENGTH: usize = 24;
 
 /// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
 /// their sizes.
@@ -102,48 +100,45 @@ impl Observer for Rules {
 
 impl Explanation {
     pub(super) fn new(lexicon: &Lexicon, text: &str) -> Explanation {
-        let (mut tokens, mut origins): (Vec<Token>, Vec<Origin<'_>>) = Default::default();
+        let (mut tokens, mut origins) = (Vec::new(), Vec::new());
         let marks = vader::read(lexicon, text, |token, origin| {
             tokens.push(token);
             origins.push(origin);
         });
         let mut rules = Rules(vec![Vec::new(); tokens.len()]);
-        let mut valences = Vec::new();
-        vader::rate(lexicon, &tokens, &mut valences, &mut rules);
-        let emphasis = vader::emphasis(marks);
-        let (sentiment, sum) = vader::add_up(&valences, emphasis);
+        let valences = vader::rate(lexicon, &tokens, &mut rules);
+        let (exclamation, question) = vader::emphasis(marks);
+        let (sentiment, sum) = vader::add_up(&valences, exclamation + question);
         // The emphasis adds to a sum in its direction, and nothing to a sum of zero.
         let words_only: f64 = valences.iter().sum();
-        let direction = match words_only {
-            sum if sum > 0.0 => 1.0,
-            sum if sum < 0.0 => -1.0,
-            _ => 0.0,
+        let direction = if words_only == 0.0 {
+            0.0
+        } else {
+            words_only.signum()
         };
         let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
         let words = (0..tokens.len()).map(|index| {
             let Origin { source, named } = origins[index];
             let start = source.as_ptr() as usize - text.as_ptr() as usize;
+            let rules = rules.0[index].iter().map(|(rule, by)| AppliedRule {
+                rule: *rule,
+                by: by.map(|by| name(by).to_owned()),
+            });
             ExplainedWord {
                 text: name(index).to_owned(),
                 emoji: named.and_then(|_| source.chars().next()).map(String::from),
                 range: start..start + source.len(),
                 rating: lexicon.get(tokens[index]).valence,
                 contribution: valences[index],
-                rules: rules.0[index]
-                    .iter()
-                    .map(|(rule, by)| AppliedRule {
-                        rule: *rule,
-                        by: by.map(|by| name(by).to_owned()),
-                    })
-                    .collect(),
+                rules: rules.collect(),
             }
         });
         Explanation {
             text: text.to_owned(),
             sentiment,
             words: words.collect(),
-            exclamation: direction * emphasis.0,
-            question: direction * emphasis.1,
+            exclamation: direction * exclamation,
+            question: direction * question,
             sum,
         }
     }
@@ -157,67 +152,31 @@ impl Explanation {
 
     /// Returns the whole text in parts. An emoji is one part, whatever the words of its name.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
+        let piece = |range: Range<usize>, contribution| Piece {
+            text: &self.text[range],
+            contribution,
+        };
         let mut pieces: Vec<Piece<'_>> = Vec::new();
         let mut end = 0;
-        let mut from = 0;
         for word in &self.words {
-            let Range { start, end: stop } = word.range;
-            if start < end {
-                // Another word of the same emoji, which may have text right after it.
-                if let Some(last) = pieces.last_mut() {
-                    last.text = &self.text[from..stop.max(end)];
-                    last.contribution += word.contribution;
-                }
+            let range = word.range.clone();
+            if range.start < end
+                && let Some(last) = pieces.last_mut()
+            {
+                // Another word of the same emoji. The last one may have text right after it.
+                *last = piece(range, last.contribution + word.contribution);
             } else {
-                if start > end {
-                    pieces.push(Piece {
-                        text: &self.text[end..start],
-                        contribution: 0.0,
-                    });
+                if range.start > end {
+                    pieces.push(piece(end..range.start, 0.0));
                 }
-                pieces.push(Piece {
-                    text: &self.text[start..stop],
-                    contribution: word.contribution,
-                });
-                from = start;
+                pieces.push(piece(range, word.contribution));
             }
-            end = stop.max(end);
+            end = word.range.end;
         }
         if end < self.text.len() {
-            pieces.push(Piece {
-                text: &self.text[end..],
-                contribution: 0.0,
-            });
+            pieces.push(piece(end..self.text.len(), 0.0));
         }
         pieces
-    }
-
-    /// Displays a card in a notebook: the text with its words coloured, and a row for each word that
-    /// counts.
-    pub fn evcxr_display(&self) {
-        let mut left = CARD_LENGTH;
-        let pieces = self.pieces().into_iter().map_while(|piece| {
-            let shown = shorten(piece.text, left);
-            left = left.saturating_sub(piece.text.chars().count());
-            (!shown.is_empty()).then_some((shown, piece.contribution))
-        });
-        let mut card = Card::new("Explanation")
-            .coloured(pieces)
-            .row("compound", &format!("{:+.4}", self.sentiment.compound));
-        for word in self.rated().take(CARD_WORDS) {
-            card = card.row(&shorten(&word.text, 48), &word.to_string());
-        }
-        for (name, value) in [
-            ("exclamation marks", self.exclamation),
-            ("question marks", self.question),
-        ] {
-            if value != 0.0 {
-                card = card.row(name, &format!("{value:+.2}"));
-            }
-        }
-        card.row("sum", &format!("{:+.2}", self.sum))
-            .data(serde_json::json!(self))
-            .show();
     }
 }
 
@@ -243,16 +202,16 @@ impl fmt::Display for ExplainedWord {
 
 impl fmt::Display for AppliedRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = shorten(self.by.as_deref().unwrap_or("?"), 24);
+        let by = self.by.as_deref().unwrap_or("?");
         match self.rule {
             Rule::Capitals => f.write_str("in capitals"),
-            Rule::Booster => write!(f, "boosted by \u{201c}{by}\u{201d}"),
-            Rule::Dampener => write!(f, "dampened by \u{201c}{by}\u{201d}"),
-            Rule::Negation => write!(f, "negated by \u{201c}{by}\u{201d}"),
-            Rule::Strengthened => write!(f, "strengthened by \u{201c}{by}\u{201d}"),
-            Rule::No => write!(f, "negates \u{201c}{by}\u{201d} instead"),
+            Rule::Booster => write!(f, "boosted by “{by:.BY_LENGTH$}”"),
+            Rule::Dampener => write!(f, "dampened by “{by:.BY_LENGTH$}”"),
+            Rule::Negation => write!(f, "negated by “{by:.BY_LENGTH$}”"),
+            Rule::Strengthened => write!(f, "strengthened by “{by:.BY_LENGTH$}”"),
+            Rule::No => write!(f, "negates “{by:.BY_LENGTH$}” instead"),
             Rule::Idiom => f.write_str("part of an idiom"),
-            Rule::But => write!(f, "weighed by \u{201c}{by}\u{201d}"),
+            Rule::But => write!(f, "weighed by “{by:.BY_LENGTH$}”"),
         }
     }
 }

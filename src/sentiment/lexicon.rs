@@ -1,12 +1,11 @@
 //! The lexicon of VADER: words, emoticons and emoji.
 //!
-//! One table has everything about a word, so that each word of a text is looked up once. The ratings are
+//! One table has everything about a word, so each word of a text is looked up once. The ratings are
 //! those of the `vader_sentiment` crate, which contains VADER's lexicons: 7,500 words and emoticons, each
 //! rated by ten people from -4 (extremely negative) to 4 (extremely positive), and 3,570 emoji with
 //! their names.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use rustc_hash::FxHashMap;
 use vader_sentiment::{EMOJI_LEXICON, LEXICON};
 
 /// What a booster such as "very" adds. A dampener such as "slightly" subtracts it.
@@ -16,8 +15,8 @@ pub(super) const BOOST: f64 = 0.293;
 pub(super) const MAX_WORD: usize = 64;
 
 /// The words that the crate's lexicon lacks. `heart` and `hearts` are new in `vader_lexicon.txt` of VADER
-/// 3.3.2; the crate is based on an earlier release. The crate's table ignores case, so there `:P` has
-/// replaced `:p`.
+/// 3.3.2, and the crate is based on an earlier release. The crate's table ignores case, so its `:P`
+/// replaces `:p`.
 const ADDED: [(&str, f64); 3] = [("heart", 3.2), ("hearts", 3.3), (":p", 1.0)];
 
 const BOOSTERS: &str = "absolutely amazingly awfully completely considerable considerably \
@@ -35,86 +34,30 @@ const NEGATIONS: &str = "aint arent cannot cant couldnt darent didnt doesnt dont
     havent isnt mightnt mustnt neither neednt never none nope nor not nothing nowhere oughtnt \
     shant shouldnt uhuh uh-uh wasnt werent without wont wouldnt rarely seldom despite";
 
-/// A word that occurs in a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Word {
-    #[default]
-    Other,
-    Ass,
-    At,
-    Bad,
-    Beating,
-    Bomb,
-    Bus,
-    But,
-    Death,
-    Die,
-    Doubt,
-    Enough,
-    For,
-    Heart,
-    Just,
-    Kind,
-    Kiss,
-    Least,
-    Never,
-    No,
-    Nor,
-    Of,
-    Or,
-    Right,
-    Shit,
-    So,
-    Sort,
-    Stop,
-    The,
-    This,
-    To,
-    Very,
-    Without,
-    Yeah,
+macro_rules! rule_words {
+    ($($word:ident)*) => {
+        /// A word that occurs in a rule.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(super) enum RuleWord {
+            #[default]
+            Other,
+            $($word,)*
+        }
+
+        /// The words with their names, such as `Ass`.
+        const RULE_WORDS: &[(&str, RuleWord)] = &[$((stringify!($word), RuleWord::$word)),*];
+    };
 }
 
-const NAMED: [(&str, Word); 33] = [
-    ("ass", Word::Ass),
-    ("at", Word::At),
-    ("bad", Word::Bad),
-    ("beating", Word::Beating),
-    ("bomb", Word::Bomb),
-    ("bus", Word::Bus),
-    ("but", Word::But),
-    ("death", Word::Death),
-    ("die", Word::Die),
-    ("doubt", Word::Doubt),
-    ("enough", Word::Enough),
-    ("for", Word::For),
-    ("heart", Word::Heart),
-    ("just", Word::Just),
-    ("kind", Word::Kind),
-    ("kiss", Word::Kiss),
-    ("least", Word::Least),
-    ("never", Word::Never),
-    ("no", Word::No),
-    ("nor", Word::Nor),
-    ("of", Word::Of),
-    ("or", Word::Or),
-    ("right", Word::Right),
-    ("shit", Word::Shit),
-    ("so", Word::So),
-    ("sort", Word::Sort),
-    ("stop", Word::Stop),
-    ("the", Word::The),
-    ("this", Word::This),
-    ("to", Word::To),
-    ("very", Word::Very),
-    ("without", Word::Without),
-    ("yeah", Word::Yeah),
-];
+rule_words! {
+    Ass At Bad Beating Bomb Bus But Death Die Doubt Enough For Heart Just Kind Kiss Least Never No
+    Nor Of Or Right Shit So Sort Stop The This To Very Without Yeah
+}
 
-impl Word {
+impl RuleWord {
     /// Returns whether an idiom may start with the word.
     pub(super) fn starts_idiom(self) -> bool {
-        use Word::{Bad, Beating, Bus, Just, Kind, Kiss, Sort, The, To, Yeah};
+        use RuleWord::{Bad, Beating, Bus, Just, Kind, Kiss, Sort, The, To, Yeah};
         matches!(
             self,
             The | Bad | Bus | Yeah | Beating | Kiss | To | Just | Kind | Sort
@@ -130,14 +73,14 @@ pub(super) struct Entry {
     /// What the word adds to the word after it: [`BOOST`], its opposite, or nothing.
     pub(super) boost: f64,
     pub(super) negates: bool,
-    pub(super) word: Word,
+    pub(super) word: RuleWord,
 }
 
 impl Entry {
     /// Returns whether the word can change the value of one of the three words after it, alone or with
     /// others.
     fn alters(&self) -> bool {
-        use Word::{Least, Never, No, So, This, Without};
+        use RuleWord::{Least, Never, No, So, This, Without};
         self.boost != 0.0
             || self.negates
             || self.word.starts_idiom()
@@ -145,27 +88,21 @@ impl Entry {
     }
 }
 
-/// The index of a word's entry, which is small because a text may have a million words. [`UNKNOWN`] is the
-/// index for all unknown words.
-pub(crate) type Index = u16;
-const UNKNOWN: Index = 0;
+/// The index of a word's entry. It is small, because a text may have a million words. [`UNKNOWN`] stands
+/// for every unknown word.
+pub(crate) type WordId = u16;
+const UNKNOWN: WordId = 0;
 
 /// A word, emoticon or number of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
-    index: Index,
+    pub(super) id: WordId,
     /// Whether it is in capitals.
     pub(super) upper: bool,
     /// Whether it contains "n't", which negates.
     pub(super) nt: bool,
     /// Whether it can change the value of one of the three words after it.
     pub(super) alters: bool,
-}
-
-impl Token {
-    pub(super) fn index(self) -> Index {
-        self.index
-    }
 }
 
 /// The name of an emoji, such as "face with tears of joy", already split into words.
@@ -180,20 +117,21 @@ pub(super) struct Name {
     pub(super) marks: (usize, usize),
 }
 
-/// Words in lower case, and emoji.
+/// Words in lower case, and emoji. The hash function is fast and not random: the words are part of the
+/// program, so nobody can choose them to cause collisions.
 #[derive(Clone)]
 pub(super) struct Lexicon {
     entries: Vec<Entry>,
-    indices: HashMap<Box<[u8]>, Index, BuildHasherDefault<Fnv>>,
-    names: HashMap<char, Name, BuildHasherDefault<Fnv>>,
+    ids: FxHashMap<Box<[u8]>, WordId>,
+    names: FxHashMap<char, Name>,
 }
 
 impl Lexicon {
     pub(super) fn new() -> Lexicon {
         let mut lexicon = Lexicon {
             entries: vec![Entry::default()],
-            indices: HashMap::default(),
-            names: HashMap::default(),
+            ids: FxHashMap::default(),
+            names: FxHashMap::default(),
         };
         for (word, valence) in LEXICON.iter() {
             // Texts are looked up in lower case, so an entry in upper case would never be found.
@@ -213,33 +151,31 @@ impl Lexicon {
         for word in NEGATIONS.split_whitespace() {
             lexicon.entry(word).negates = true;
         }
-        for (word, named) in NAMED {
-            lexicon.entry(word).word = named;
+        for (name, word) in RULE_WORDS {
+            lexicon.entry(&name.to_lowercase()).word = *word;
         }
         lexicon.read_names();
         lexicon
     }
 
     fn entry(&mut self, word: &str) -> &mut Entry {
-        let next = self.entries.len();
-        let index = match self.indices.get(word.as_bytes()) {
-            Some(index) => usize::from(*index),
+        let new = self.entries.len();
+        let id = self.ids.get(word.as_bytes()).copied();
+        let id = id.unwrap_or_else(|| match WordId::try_from(new) {
+            Ok(id) => {
+                self.entries.push(Entry::default());
+                self.ids.insert(word.as_bytes().into(), id);
+                id
+            }
             // There are 7,600 words, plus those that a user adds.
-            None => match Index::try_from(next) {
-                Ok(index) => {
-                    self.entries.push(Entry::default());
-                    self.indices.insert(word.as_bytes().into(), index);
-                    next
-                }
-                Err(_) => usize::from(UNKNOWN),
-            },
-        };
-        &mut self.entries[index]
+            Err(_) => UNKNOWN,
+        });
+        &mut self.entries[usize::from(id)]
     }
 
     /// Returns whether another word fits.
     pub(super) fn has_room(&self) -> bool {
-        self.entries.len() <= usize::from(Index::MAX)
+        self.entries.len() <= usize::from(WordId::MAX)
     }
 
     /// Sets the rating of a word, known or new.
@@ -249,7 +185,7 @@ impl Lexicon {
 
     /// Reads the names of the emoji. It must run again after words were added.
     pub(super) fn read_names(&mut self) {
-        let mut names = HashMap::default();
+        let mut names = FxHashMap::default();
         for (emoji, name) in EMOJI_LEXICON.iter() {
             // A sequence of several characters is read as its parts.
             let mut characters = emoji.chars();
@@ -273,34 +209,38 @@ impl Lexicon {
     /// Looks up a word of a text.
     pub(super) fn token(&self, word: &str) -> Token {
         let mut buffer = [0; MAX_WORD];
-        let index = lower(word, &mut buffer).and_then(|lower| self.indices.get(lower));
-        let index = index.copied().unwrap_or(UNKNOWN);
+        let id = lower(word, &mut buffer).and_then(|lower| self.ids.get(lower));
+        let id = id.copied().unwrap_or(UNKNOWN);
         let nt = has_nt(word.as_bytes());
         Token {
-            index,
+            id,
             upper: is_upper(word),
             nt,
-            alters: nt || self.entries[usize::from(index)].alters(),
+            alters: nt || self.entries[usize::from(id)].alters(),
         }
     }
 
     pub(super) fn get(&self, token: Token) -> &Entry {
-        &self.entries[usize::from(token.index)]
+        &self.entries[usize::from(token.id)]
     }
 
-    /// Returns the words with these indices, in their order. It searches the whole lexicon, which takes
-    /// some 50 µs, so that no word is stored twice.
-    pub(super) fn words(&self, indices: &[Index]) -> Vec<String> {
-        let mut words = vec![String::new(); indices.len()];
-        for (word, index) in &self.indices {
-            if let Some(at) = indices.iter().position(|wanted| wanted == index) {
+    /// Returns the words with these ids, in their order. It searches the whole lexicon, which takes
+    /// about 50 µs, so that no word is stored twice.
+    pub(super) fn words(&self, ids: &[WordId]) -> Vec<String> {
+        let mut words = vec![String::new(); ids.len()];
+        for (word, id) in &self.ids {
+            if let Some(at) = ids.iter().position(|wanted| wanted == id) {
                 words[at] = String::from_utf8_lossy(word).into_owned();
             }
         }
         words
     }
 
+    /// Returns the name of an emoji.
     pub(super) fn name(&self, character: char) -> Option<&Name> {
+        if character.is_ascii() {
+            return None;
+        }
         self.names.get(&character)
     }
 }
@@ -379,27 +319,4 @@ fn is_upper(word: &str) -> bool {
         upper |= character.is_uppercase();
     }
     upper
-}
-
-/// The hash function FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>). It is fast for short keys. The
-/// keys are part of the program, so nobody can choose them to cause collisions.
-#[derive(Clone, Copy)]
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Fnv {
-        Fnv(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }

@@ -39,20 +39,12 @@ pub(crate) fn decode(message: &[u8]) -> Result<(Tweet, Sentiment), Skip> {
     let tweet = Tweet::decode_up_to(MAX_SCORE_BYTES, message)?;
     let score: Score = serde_json::from_slice(message).map_err(|_| Skip::WrongType)?;
     let Object(sentiment) = score.score.ok_or(Skip::NoScore)?;
-    let Sentiment {
-        compound,
-        pos,
-        neu,
-        neg,
-    } = sentiment;
-    let shares = [pos, neu, neg]
-        .into_iter()
-        .all(|share| (0.0..=1.0).contains(&share));
-    if shares && (-1.0..=1.0).contains(&compound) {
-        Ok((tweet, sentiment))
-    } else {
-        Err(Skip::WrongType)
-    }
+    let shares = [sentiment.pos, sentiment.neu, sentiment.neg];
+    let is_valid = (-1.0..=1.0).contains(&sentiment.compound)
+        && shares.iter().all(|share| (0.0..=1.0).contains(share));
+    is_valid
+        .then_some((tweet, sentiment))
+        .ok_or(Skip::WrongType)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub(crate) mod message;
 mod vader;
 
 pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};
+pub(crate) use lexicon::WordId;
 
-use crate::display::Card;
 use crate::{Error, Result, Tweet};
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,8 @@ pub struct Sentiment {
     pub neg: f64,
 }
 
-/// The compound from which on a text is positive, as VADER's authors recommend. A text is negative
-/// from the opposite value down.
+/// A text is positive from this compound up, and negative from its opposite down, as VADER's authors
+/// recommend.
 const POSITIVE_THRESHOLD: f64 = 0.05;
 
 /// The class of a text. In JSON it is a word such as `"positive"`.
@@ -102,17 +102,6 @@ impl Sentiment {
             c if c <= -POSITIVE_THRESHOLD => Polarity::Negative,
             _ => Polarity::Neutral,
         }
-    }
-
-    /// Displays a status card in a notebook.
-    pub fn evcxr_display(&self) {
-        let number = |value: f64| format!("{value:.3}");
-        Card::new("Sentiment")
-            .row("compound", &format!("{:+.3}", self.compound))
-            .row("pos", &number(self.pos))
-            .row("neu", &number(self.neu))
-            .row("neg", &number(self.neg))
-            .show();
     }
 }
 
@@ -172,7 +161,7 @@ impl Analyzer {
     /// assert!(sad.compound < -0.5 && sad.neg > 0.3 && sad.pos == 0.0);
     /// ```
     pub fn score(&self, text: &str) -> Sentiment {
-        vader::score(&self.0, text)
+        vader::score(&self.0, text).0
     }
 
     /// Explains the score of a text: what each word adds, and which rules act on it. It never panics.
@@ -193,12 +182,12 @@ impl Analyzer {
 
     /// Scores a text, and returns the share of each rated word in the score.
     pub(crate) fn score_words(&self, text: &str) -> (Sentiment, ScoredWords) {
-        vader::score_words(&self.0, text)
+        vader::score(&self.0, text)
     }
 
-    /// Returns the words of the lexicon with these indices.
-    pub(crate) fn words(&self, indices: &[Word]) -> Vec<String> {
-        self.0.words(indices)
+    /// Returns the words of the lexicon with these ids.
+    pub(crate) fn words(&self, ids: &[WordId]) -> Vec<String> {
+        self.0.words(ids)
     }
 }
 
@@ -253,9 +242,6 @@ pub struct Scored {
     pub(crate) words: ScoredWords,
 }
 
-/// A word of the lexicon, by its index there.
-pub(crate) type Word = lexicon::Index;
-
 /// The shares of the rated words of a text. Most texts have few, which need no allocation.
 pub(crate) type ScoredWords = SmallVec<[WordShare; 4]>;
 
@@ -263,7 +249,7 @@ pub(crate) type ScoredWords = SmallVec<[WordShare; 4]>;
 /// exclamation and question marks, add up to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct WordShare {
-    pub(crate) word: Word,
+    pub(crate) word: WordId,
     pub(crate) share: f32,
 }
 

@@ -1,20 +1,19 @@
 //! The rules of VADER, which the documentation of the parent module describes.
 //!
-//! The same code scores and explains: each rule that changes a valence tells an [`Observer`]. The observer
-//! of [`score`] does nothing, so it costs nothing.
+//! The same code scores and explains: each rule that changes a valence reports it to an [`Observer`]. The
+//! observer of [`score`] does nothing and costs no time.
 //!
 //! This is the algorithm of the reference implementation, `vaderSentiment` 3.3.2, with equal results to
 //! the last digit. Where the reference does something unexpected, this code does it too, and a comment
 //! says so.
 
 use super::lexicon::{
-    BOOST, Entry, Lexicon, MAX_WORD, Name, Token, Word, is_space, lower, marks, strip_punctuation,
-    words,
+    BOOST, Entry, Lexicon, MAX_WORD, Name, RuleWord, Token, is_space, lower, marks,
+    strip_punctuation, words,
 };
 use super::{Rule, ScoredWords, Sentiment, WordShare};
-use std::cell::RefCell;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::ops::Range;
 
 const CAPITALS: f64 = 0.733;
@@ -25,67 +24,33 @@ const QUESTION: f64 = 0.18;
 const MANY_QUESTIONS: f64 = 0.96;
 /// The constant of the normalisation: about the largest sum that a text is expected to have.
 const NORMALIZATION: f64 = 15.0;
-/// The maximum number of values that are compared with each other; more are sorted.
-const MAX_COMPARED: usize = 64;
-/// The maximum memory that a thread keeps for the next text, in bytes.
-const MAX_KEPT: usize = 64 * 1024;
+/// With more rated words than this, a sorted set finds equal values, instead of a linear search.
+const MAX_SEARCHED: usize = 64;
+/// A text with up to this many words is scored without an allocation.
+const FEW_WORDS: usize = 64;
 
-/// The buffers of a thread, which are reused for the next text.
-#[derive(Default)]
-struct Scratch {
-    tokens: Vec<Token>,
-    valences: Vec<f64>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-/// Scores a text.
-pub(super) fn score(lexicon: &Lexicon, text: &str) -> Sentiment {
-    with_scratch(|scratch| scratch.score(lexicon, text).0)
-}
+/// What each word of a text adds to the sum.
+pub(super) type Valences = SmallVec<[f64; FEW_WORDS]>;
 
 /// Scores a text, and returns the share of each rated word in the score.
-pub(super) fn score_words(lexicon: &Lexicon, text: &str) -> (Sentiment, ScoredWords) {
-    with_scratch(|scratch| {
-        let (sentiment, sum) = scratch.score(lexicon, text);
-        if sentiment.compound == 0.0 {
-            return (sentiment, ScoredWords::new());
-        }
-        let valences = scratch.tokens.iter().zip(&scratch.valences);
-        let rated = valences.filter(|(_, valence)| **valence != 0.0);
-        let shares = rated.map(|(token, valence)| WordShare {
-            word: token.index(),
-            share: (valence / sum) as f32,
-        });
-        (sentiment, shares.collect())
-    })
-}
-
-fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let result = work(scratch);
-        if scratch.size() > MAX_KEPT {
-            *scratch = Scratch::default();
-        }
-        result
-    })
-}
-
-impl Scratch {
-    /// Returns the size of the buffers, in bytes.
-    fn size(&self) -> usize {
-        self.tokens.capacity() * size_of::<Token>() + self.valences.capacity() * size_of::<f64>()
+pub(super) fn score(lexicon: &Lexicon, text: &str) -> (Sentiment, ScoredWords) {
+    let mut tokens: SmallVec<[Token; FEW_WORDS]> = SmallVec::new();
+    let marks = read(lexicon, text, |token, _| tokens.push(token));
+    let valences = rate(lexicon, &tokens, &mut ());
+    let (exclamation, question) = emphasis(marks);
+    let (sentiment, sum) = add_up(&valences, exclamation + question);
+    if sentiment.compound == 0.0 {
+        return (sentiment, ScoredWords::new());
     }
-
-    /// Scores a text, and returns the sum of the valences and the emphasis as well.
-    fn score(&mut self, lexicon: &Lexicon, text: &str) -> (Sentiment, f64) {
-        self.tokens.clear();
-        let marks = read(lexicon, text, |token, _| self.tokens.push(token));
-        rate(lexicon, &self.tokens, &mut self.valences, &mut ());
-        add_up(&self.valences, emphasis(marks))
-    }
+    let rated = tokens
+        .iter()
+        .zip(&valences)
+        .filter(|(_, valence)| **valence != 0.0);
+    let shares = rated.map(|(token, valence)| WordShare {
+        word: token.id,
+        share: (valence / sum) as f32,
+    });
+    (sentiment, shares.collect())
 }
 
 /// Where a token comes from.
@@ -99,51 +64,24 @@ pub(super) struct Origin<'t> {
 }
 
 /// Reads the words of a text into `sink`, and returns the number of its exclamation and question marks.
+///
+/// An emoji is read as its name. The name is separated from the text before it, but the text right
+/// after it belongs to its last word: "joy" with "!" is "joy!". The marks in names count too.
 pub(super) fn read<'t>(
     lexicon: &Lexicon,
     text: &'t str,
     mut sink: impl FnMut(Token, Origin<'t>),
 ) -> (usize, usize) {
     let mut marks = marks(text);
-    if text.is_ascii() {
-        for word in words(text) {
-            let origin = Origin {
-                source: word,
-                named: None,
-            };
-            sink(lexicon.token(word), origin);
-        }
-    } else {
-        let (exclamations, questions) = read_with_emoji(lexicon, text, sink);
-        marks.0 += exclamations;
-        marks.1 += questions;
-    }
-    marks
-}
-
-/// Reads a text, with the names of emoji in place of the emoji. A name is separated from the text
-/// before it, but the text right after it belongs to its last word: "joy" with "!" is "joy!".
-/// Returns the exclamation and question marks in the names.
-fn read_with_emoji<'t>(
-    lexicon: &Lexicon,
-    text: &'t str,
-    mut sink: impl FnMut(Token, Origin<'t>),
-) -> (usize, usize) {
-    let mut marks = (0, 0);
     // Where the current word starts, and the emoji before it.
     let mut start = 0;
-    let mut emoji: Option<(&'t str, &Name)> = None;
+    let mut emoji = None;
     for (at, character) in text.char_indices() {
-        let name = match character.is_ascii() {
-            true => None,
-            false => lexicon.name(character),
-        };
+        let name = lexicon.name(character);
         if name.is_none() && !is_space(character) {
             continue;
         }
-        if let Some((token, origin)) = word(lexicon, emoji.take(), text, start..at) {
-            sink(token, origin);
-        }
+        read_word(lexicon, emoji.take(), text, start..at, &mut sink);
         start = at + character.len_utf8();
         if let Some(name) = name {
             let source = &text[at..start];
@@ -156,41 +94,39 @@ fn read_with_emoji<'t>(
             emoji = Some((source, name));
         }
     }
-    if let Some((token, origin)) = word(lexicon, emoji, text, start..text.len()) {
-        sink(token, origin);
-    }
+    read_word(lexicon, emoji, text, start..text.len(), &mut sink);
     marks
 }
 
-/// Returns the word in a range of the text that follows white space, or an emoji.
-fn word<'t>(
+/// Reads the word in a range of the text that follows white space or an emoji.
+fn read_word<'t>(
     lexicon: &Lexicon,
     emoji: Option<(&'t str, &Name)>,
     text: &'t str,
     range: Range<usize>,
-) -> Option<(Token, Origin<'t>)> {
+    sink: &mut impl FnMut(Token, Origin<'t>),
+) {
     let rest = &text[range.clone()];
-    let Some((emoji, name)) = emoji else {
-        let source = strip_punctuation(rest);
-        let origin = Origin {
-            source,
-            named: None,
-        };
-        return (!rest.is_empty()).then(|| (lexicon.token(source), origin));
+    let (token, source, named) = match emoji {
+        None if rest.is_empty() => return,
+        None => {
+            let source = strip_punctuation(rest);
+            (lexicon.token(source), source, None)
+        }
+        Some((emoji, name)) => {
+            let token = if rest.is_empty() {
+                name.last
+            } else {
+                lexicon.token(strip_punctuation(&format!("{}{rest}", name.last_text)))
+            };
+            let source = &text[range.start - emoji.len()..range.end];
+            (token, source, Some(name.last_text))
+        }
     };
-    let named = name.last_text;
-    let token = match rest.is_empty() {
-        true => name.last,
-        false => lexicon.token(strip_punctuation(&format!("{named}{rest}"))),
-    };
-    let origin = Origin {
-        source: &text[range.start - emoji.len()..range.end],
-        named: Some(named),
-    };
-    Some((token, origin))
+    sink(token, Origin { source, named });
 }
 
-/// Learns which rule changes the valence of a word.
+/// Receives which rules change the valence of a word.
 pub(super) trait Observer {
     /// Called when `rule` acts on the word at the index `on`, because of the word at the index `by`.
     fn acts(&mut self, rule: Rule, on: usize, by: Option<usize>);
@@ -200,25 +136,20 @@ impl Observer for () {
     fn acts(&mut self, _: Rule, _: usize, _: Option<usize>) {}
 }
 
-/// Fills `valences` with what each word adds to the sum.
-pub(super) fn rate(
-    lexicon: &Lexicon,
-    tokens: &[Token],
-    valences: &mut Vec<f64>,
-    observer: &mut impl Observer,
-) {
+/// Returns what each word adds to the sum.
+pub(super) fn rate(lexicon: &Lexicon, tokens: &[Token], observer: &mut impl Observer) -> Valences {
     let capitals = tokens.iter().filter(|token| token.upper).count();
     let sentence = Sentence {
         lexicon,
         tokens,
         mixed: (1..tokens.len()).contains(&capitals),
     };
-    valences.clear();
-    valences.extend((0..tokens.len()).map(|index| sentence.valence(index, observer)));
-    let but = (0..tokens.len()).find(|index| sentence.word(*index) == Word::But);
-    if let Some(but) = but {
-        weigh_but(valences, but, observer);
+    let valences = (0..tokens.len()).map(|index| sentence.valence(index, observer));
+    let mut valences: Valences = valences.collect();
+    if let Some(but) = (0..tokens.len()).find(|index| sentence.word(*index) == RuleWord::But) {
+        weigh_but(&mut valences, but, observer);
     }
+    valences
 }
 
 /// Returns whether the lexicon can contain this as a word.
@@ -239,8 +170,9 @@ impl Sentence<'_> {
         Some(self.lexicon.get(*self.tokens.get(index)?))
     }
 
-    fn word(&self, index: usize) -> Word {
-        self.entry(index).map_or(Word::Other, |entry| entry.word)
+    fn word(&self, index: usize) -> RuleWord {
+        self.entry(index)
+            .map_or(RuleWord::Other, |entry| entry.word)
     }
 
     fn is_rated(&self, index: usize) -> bool {
@@ -258,7 +190,7 @@ impl Sentence<'_> {
         let Some(rated) = entry.valence else {
             return 0.0;
         };
-        let kind_of = entry.word == Word::Kind && self.word(index + 1) == Word::Of;
+        let kind_of = entry.word == RuleWord::Kind && self.word(index + 1) == RuleWord::Of;
         if entry.boost != 0.0 || kind_of {
             return 0.0;
         }
@@ -279,9 +211,10 @@ impl Sentence<'_> {
             let weight = [1.0, 0.95, 0.9][distance - 1];
             let boost = self.boost(index - distance, valence);
             if boost != 0.0 {
-                let rule = match self.lexicon.get(self.tokens[index - distance]).boost > 0.0 {
-                    true => Rule::Booster,
-                    false => Rule::Dampener,
+                let rule = if self.lexicon.get(self.tokens[index - distance]).boost > 0.0 {
+                    Rule::Booster
+                } else {
+                    Rule::Dampener
                 };
                 observer.acts(rule, index, Some(index - distance));
             }
@@ -296,14 +229,15 @@ impl Sentence<'_> {
 
     /// Applies the rule for "no": before a rated word it negates that word, and does not count itself.
     fn after_no(&self, index: usize, rated: f64, observer: &mut impl Observer) -> f64 {
-        let no = |distance| index >= distance && self.word(index - distance) == Word::No;
-        let or = || matches!(self.word(index - 1), Word::Or | Word::Nor);
-        if no(1) || no(2) || (no(3) && or()) {
-            let by = (1..=3).find(|distance| no(*distance));
-            observer.acts(Rule::Negation, index, by.map(|distance| index - distance));
+        let no = (1..=3.min(index)).find(|distance| self.word(index - distance) == RuleWord::No);
+        let or = || matches!(self.word(index - 1), RuleWord::Or | RuleWord::Nor);
+        if let Some(distance) = no
+            && (distance < 3 || or())
+        {
+            observer.acts(Rule::Negation, index, Some(index - distance));
             return rated * NEGATION;
         }
-        if self.word(index) == Word::No && self.is_rated(index + 1) {
+        if self.word(index) == RuleWord::No && self.is_rated(index + 1) {
             observer.acts(Rule::No, index, Some(index + 1));
             return 0.0;
         }
@@ -334,21 +268,18 @@ impl Sentence<'_> {
         valence: f64,
         observer: &mut impl Observer,
     ) -> f64 {
-        let before = |distance: usize| self.word(index - distance);
-        let so = |distance| matches!(before(distance), Word::So | Word::This);
-        let never = |distance| before(distance) == Word::Never;
-        let without = |distance| before(distance) == Word::Without;
-        let doubt = |distance| before(distance) == Word::Doubt;
-        let (strengthened, doubtless) = match distance {
-            2 => (never(2) && so(1), without(2) && doubt(1)),
+        let before = |distance| self.word(index - distance);
+        let so = |distance| matches!(before(distance), RuleWord::So | RuleWord::This);
+        let never = before(distance) == RuleWord::Never;
+        let strengthened = match distance {
+            2 => never && so(1),
             // The operator precedence of the reference: if three words precede, "so" or "this" just
             // before a word increases it, with or without "never".
-            3 => (
-                (never(3) && so(2)) || so(1),
-                without(3) && (doubt(2) || doubt(1)),
-            ),
-            _ => (false, false),
+            3 => (never && so(2)) || so(1),
+            _ => false,
         };
+        let doubtless = before(distance) == RuleWord::Without
+            && (1..distance).any(|nearer| before(nearer) == RuleWord::Doubt);
         if strengthened {
             observer.acts(Rule::Strengthened, index, Some(index - distance));
             valence * 1.25
@@ -385,7 +316,9 @@ impl Sentence<'_> {
         }
         for first in [index - 3, index - 2] {
             let pair = (self.word(first), self.word(first + 1));
-            if let (Word::Just, Word::Enough) | (Word::Kind | Word::Sort, Word::Of) = pair {
+            if let (RuleWord::Just, RuleWord::Enough)
+            | (RuleWord::Kind | RuleWord::Sort, RuleWord::Of) = pair
+            {
                 observer.acts(Rule::Dampener, index, Some(first));
                 valence += -BOOST;
             }
@@ -394,10 +327,10 @@ impl Sentence<'_> {
     }
 
     fn least(&self, index: usize, valence: f64, observer: &mut impl Observer) -> f64 {
-        if index == 0 || self.is_rated(index - 1) || self.word(index - 1) != Word::Least {
+        if index == 0 || self.is_rated(index - 1) || self.word(index - 1) != RuleWord::Least {
             return valence;
         }
-        if index > 1 && matches!(self.word(index - 2), Word::At | Word::Very) {
+        if index > 1 && matches!(self.word(index - 2), RuleWord::At | RuleWord::Very) {
             return valence;
         }
         observer.acts(Rule::Negation, index, Some(index - 1));
@@ -406,15 +339,15 @@ impl Sentence<'_> {
 }
 
 /// Returns the rating of an idiom of two or three words.
-fn idiom(first: Word, second: Word, third: Option<Word>) -> Option<f64> {
+fn idiom(first: RuleWord, second: RuleWord, third: Option<RuleWord>) -> Option<f64> {
     Some(match (first, second, third) {
-        (Word::The, Word::Shit | Word::Bomb, None) => 3.0,
-        (Word::Bad, Word::Ass, None) => 1.5,
-        (Word::Bus, Word::Stop, None) => 0.0,
-        (Word::Yeah, Word::Right, None) => -2.0,
-        (Word::Beating, Word::Heart, None) => 3.5,
-        (Word::Kiss, Word::Of, Some(Word::Death)) => -1.5,
-        (Word::To, Word::Die, Some(Word::For)) => 3.0,
+        (RuleWord::The, RuleWord::Shit | RuleWord::Bomb, None) => 3.0,
+        (RuleWord::Bad, RuleWord::Ass, None) => 1.5,
+        (RuleWord::Bus, RuleWord::Stop, None) => 0.0,
+        (RuleWord::Yeah, RuleWord::Right, None) => -2.0,
+        (RuleWord::Beating, RuleWord::Heart, None) => 3.5,
+        (RuleWord::Kiss, RuleWord::Of, Some(RuleWord::Death)) => -1.5,
+        (RuleWord::To, RuleWord::Die, Some(RuleWord::For)) => 3.0,
         _ => return None,
     })
 }
@@ -433,33 +366,27 @@ fn weigh_but(valences: &mut [f64], but: usize, observer: &mut impl Observer) {
         observer.acts(Rule::But, index, Some(but));
         value * weight
     };
-    // Zeros do not change.
     let rated = valences.iter().filter(|value| **value != 0.0).count();
-    if rated <= MAX_COMPARED {
-        for index in 0..valences.len() {
-            let value = valences[index];
-            if value != 0.0
-                && let Some(first) = valences.iter().position(|other| *other == value)
-            {
-                valences[first] = weigh(first, value);
-            }
-        }
-        return;
-    }
-    let mut positions: BTreeSet<(u64, usize)> = (0..)
-        .zip(valences.iter())
-        .map(|(index, value)| (value.to_bits(), index))
-        .collect();
+    let mut sorted: Option<BTreeSet<(u64, usize)>> = (rated > MAX_SEARCHED).then(|| {
+        let bits = valences.iter().map(|value| value.to_bits());
+        bits.zip(0..).collect()
+    });
     for index in 0..valences.len() {
         let value = valences[index];
+        // A zero does not change.
         if value == 0.0 {
             continue;
         }
         let bits = value.to_bits();
-        if let Some(&(_, first)) = positions.range((bits, 0)..=(bits, index)).next() {
-            positions.remove(&(bits, first));
-            valences[first] = weigh(first, value);
-            positions.insert((valences[first].to_bits(), first));
+        let first = match &sorted {
+            Some(sorted) => sorted.range((bits, 0)..).next().map(|(_, first)| *first),
+            None => valences.iter().position(|other| *other == value),
+        };
+        let first = first.unwrap_or(index);
+        valences[first] = weigh(first, value);
+        if let Some(sorted) = &mut sorted {
+            sorted.remove(&(bits, first));
+            sorted.insert((valences[first].to_bits(), first));
         }
     }
 }
@@ -475,12 +402,11 @@ pub(super) fn emphasis((exclamations, questions): (usize, usize)) -> (f64, f64) 
     (exclamation, question)
 }
 
-/// Returns the sentiment of a text, and the sum that its compound is made from.
-pub(super) fn add_up(valences: &[f64], (exclamation, question): (f64, f64)) -> (Sentiment, f64) {
+/// Returns the sentiment of a text, and the sum that its compound is calculated from.
+pub(super) fn add_up(valences: &[f64], emphasis: f64) -> (Sentiment, f64) {
     if valences.is_empty() {
         return (Sentiment::default(), 0.0);
     }
-    let emphasis = exclamation + question;
     let (mut sum, mut pos, mut neg, mut neu) = (0.0, 0.0, 0.0, 0.0);
     for valence in valences {
         sum += valence;
@@ -520,15 +446,8 @@ fn rounded(value: f64, digits: usize) -> f64 {
     let scale = [1.0, 10.0, 100.0, 1_000.0, 10_000.0][digits];
     let scaled = value * scale;
     if (scaled.abs().fract() - 0.5).abs() < 1e-9 {
-        // The multiplication may have moved the value across the middle.
-        let mut text = [0; 16];
-        let mut left = &mut text[..];
-        let written = write!(left, "{value:.digits$}").map(|()| left.len());
-        let exact = written.ok().and_then(|left| {
-            let text = std::str::from_utf8(&text[..text.len() - left]).ok()?;
-            text.parse().ok()
-        });
-        return exact.unwrap_or(value);
+        // The multiplication may have moved the value across the middle. The text is exact.
+        return format!("{value:.digits$}").parse().unwrap_or(value);
     }
     scaled.round() / scale
 }

@@ -1,6 +1,6 @@
 //! The state of a live source's connection.
 
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::runtime::locked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ pub use demo::Demo;
 pub use replay::Replay;
 pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
 
-use crate::random::random_number;
+use crate::backoff::random_number;
 use crate::{Error, Filter, Result, Tweet};
 
 /// A stream of tweets that may or may not end.

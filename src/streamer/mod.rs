@@ -21,12 +21,11 @@ pub use status::{Counts, EndReason, StreamerStatus};
 pub(crate) use status_message::StatusMessage;
 
 use crate::background::Background;
-use crate::display::progress_interval;
 use crate::interrupt::{self, Waited};
 use crate::kafka::{Topic, Writer, replace_writer};
 use crate::runtime::block_on;
 use crate::source::Source;
-use crate::time_span::TimeSpan;
+use crate::time::{progress_interval, time_limit};
 use crate::{Filter, Result};
 use progress::Shared;
 use saver::Saver;
@@ -140,7 +139,7 @@ impl Streamer {
 
     /// Apart from `start`, so that it is compiled once and not for each type of source.
     fn start_boxed(self, mut source: Box<dyn Source>) -> Result<Streaming> {
-        let time_span = TimeSpan::new(self.time_span)?;
+        let time_span = time_limit(self.time_span)?;
         let filter = Filter::new(self.tracks, self.languages)?;
         let topic = self.topic.clone();
         let (task, shared) = interrupt::call("start the stream", move || {
@@ -210,6 +209,7 @@ impl Streaming {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         self.status().evcxr_display();
     }

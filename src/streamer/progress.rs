@@ -7,7 +7,6 @@ use crate::Result;
 use crate::kafka::{Client, Topic};
 use crate::runtime::locked;
 use crate::source::{ConnectionWatch, Source};
-use crate::time_span::TimeSpan;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -22,7 +21,7 @@ pub(super) struct Shared {
     connection: Option<ConnectionWatch>,
     source: String,
     started: Instant,
-    time_span: Option<TimeSpan>,
+    time_span: Option<Duration>,
     pub(super) deliveries: Arc<Deliveries>,
     progress: Mutex<Progress>,
 }
@@ -54,7 +53,7 @@ impl Shared {
     pub(super) fn new(
         topic: &Topic,
         source: &dyn Source,
-        time_span: Option<TimeSpan>,
+        time_span: Option<Duration>,
     ) -> Result<Shared> {
         Ok(Shared {
             client: topic.client().clone(),
@@ -120,9 +119,9 @@ impl Shared {
         };
         let received = progress.received.filter(|_| ended.is_none());
         let received = received.filter(|(items, _)| *items == progress.items());
-        let remaining = |span: TimeSpan| match ended {
+        let remaining = |span: Duration| match ended {
             Some(_) => Duration::ZERO,
-            None => span.duration().saturating_sub(elapsed),
+            None => span.saturating_sub(elapsed),
         };
         StreamerStatus {
             source: self.source.clone(),

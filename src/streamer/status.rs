@@ -1,6 +1,6 @@
 //! The status of a stream: for a program as a struct, for a person as a line and as a card.
 
-use crate::display::{Card, shorten, thousands};
+use crate::notebook::{Card, shorten, thousands};
 use crate::source::Connection;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -146,6 +146,7 @@ impl StreamerStatus {
     }
 
     /// Displays a status card in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let mut card = Card::new("Streamer")
             .row("state", &self.state())

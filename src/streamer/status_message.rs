@@ -1,7 +1,7 @@
 //! The status of a streamer as a Kafka message, by which it reaches the listener's page.
 
 use super::status::{Counts, EndReason, StreamerStatus};
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::source::Connection;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

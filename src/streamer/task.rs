@@ -10,7 +10,6 @@ use crate::background::{Shutdown, catch_panic};
 use crate::deduplicator::Deduplicator;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
-use crate::time_span::TimeSpan;
 use crate::tweet::{MAX_MESSAGE_BYTES, is_credible};
 use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
@@ -59,8 +58,8 @@ struct Ending {
 }
 
 impl Ending {
-    fn new(shutdown: Shutdown, time_span: Option<TimeSpan>) -> Ending {
-        let time_span = time_span.map_or(Duration::MAX, TimeSpan::duration);
+    fn new(shutdown: Shutdown, time_span: Option<Duration>) -> Ending {
+        let time_span = time_span.unwrap_or(Duration::MAX);
         Ending {
             shutdown,
             time_span: Box::pin(tokio::time::sleep(time_span)),
@@ -115,7 +114,7 @@ impl Task {
     pub(super) async fn run(
         mut self,
         shutdown: Shutdown,
-        time_span: Option<TimeSpan>,
+        time_span: Option<Duration>,
     ) -> EndReason {
         let mut ending = Ending::new(shutdown, time_span);
         let name = "streamer";

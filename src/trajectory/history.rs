@@ -7,7 +7,7 @@
 
 use super::segment::{Point, Segment};
 use super::words::WordTotals;
-use crate::sentiment::{Scored, Word};
+use crate::sentiment::{Scored, WordId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ struct Closed {
     version: u64,
     segment: Segment,
     /// The contributions of the words.
-    words: Vec<(Word, f64)>,
+    words: Vec<(WordId, f64)>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) struct Stretch {
     /// All segments of the stretch, merged.
     pub(crate) segment: Segment,
     /// The ten words with the largest contribution to the sum, largest first.
-    pub(crate) words: Vec<(Word, f64)>,
+    pub(crate) words: Vec<(WordId, f64)>,
 }
 
 impl History {
@@ -210,7 +210,7 @@ mod tests {
             let number = self.tweets.len() as u64 + 1;
             let mut scored = Arc::unwrap_or_clone(scored(at as u64, metric, &[]));
             let words = [(number % 7, 0.75), (number % 3, 0.25)].map(|(word, share)| WordShare {
-                word: word as Word,
+                word: word as WordId,
                 share,
             });
             scored.words = words.into_iter().collect();
@@ -393,7 +393,7 @@ mod tests {
                 (Some(stretch.segment.from), Some(stretch.segment.to)),
                 (times().min(), times().max())
             );
-            let mut words: BTreeMap<Word, f64> = BTreeMap::new();
+            let mut words: BTreeMap<WordId, f64> = BTreeMap::new();
             for scored in tweets {
                 for share in &scored.words {
                     *words.entry(share.word).or_default() += scored.metric * f64::from(share.share);

@@ -9,8 +9,8 @@ mod words;
 pub(crate) use history::Stretch;
 pub(crate) use segment::{Point, TEXT_LENGTH, USER_LENGTH};
 
-use crate::rate::Rate;
 use crate::sentiment::{Polarity, Scored};
+use crate::time::Rate;
 use history::History;
 use serde::Serialize;
 use std::collections::VecDeque;

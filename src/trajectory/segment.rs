@@ -4,7 +4,7 @@
 //! sums. Merging two neighbours loses none of this: the extremes of the merged segment are among the
 //! extremes of the two, and its ten largest tweets are among the ten largest of each.
 
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::sentiment::{Scored, ScoredWords};
 use crate::tweet::Tweet;
 use std::sync::Arc;

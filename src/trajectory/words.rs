@@ -3,7 +3,7 @@
 //! A word's contribution is its share of the text's score, times the metric of the tweet. So the words
 //! of a tweet, and its exclamation and question marks, add up to what the tweet added to the sum.
 
-use crate::sentiment::{Scored, Word};
+use crate::sentiment::{Scored, WordId};
 
 /// The total contribution of each word.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub(super) struct WordTotals {
     /// The totals, by word: adding to one is an addition.
     totals: Vec<f64>,
     /// The words that may have a total. A word is there twice if its total was 0 in between.
-    touched: Vec<Word>,
+    touched: Vec<WordId>,
 }
 
 impl WordTotals {
@@ -22,13 +22,13 @@ impl WordTotals {
         }
     }
 
-    pub(super) fn add_all(&mut self, words: &[(Word, f64)]) {
+    pub(super) fn add_all(&mut self, words: &[(WordId, f64)]) {
         for (word, total) in words {
             self.add(*word, *total);
         }
     }
 
-    fn add(&mut self, word: Word, contribution: f64) {
+    fn add(&mut self, word: WordId, contribution: f64) {
         let index = usize::from(word);
         if self.totals.len() <= index {
             self.totals.resize(index + 1, 0.0);
@@ -41,7 +41,7 @@ impl WordTotals {
     }
 
     /// Returns up to `count` words with the largest totals, largest first. A total of 0 is left out.
-    pub(super) fn largest(&self, count: usize) -> Vec<(Word, f64)> {
+    pub(super) fn largest(&self, count: usize) -> Vec<(WordId, f64)> {
         let mut words: Vec<_> = self
             .touched
             .iter()
@@ -72,7 +72,7 @@ mod tests {
     use std::sync::Arc;
 
     /// Counts tweets with one word each, given as the word and its contribution.
-    fn totals(words: &[(Word, f64)]) -> WordTotals {
+    fn totals(words: &[(WordId, f64)]) -> WordTotals {
         let mut totals = WordTotals::default();
         for (word, metric) in words {
             let mut scored = Arc::unwrap_or_clone(scored(0, *metric, &[]));
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_words_with_the_largest_contributions_come_first() {
-        let sign = |word: Word| if word.is_multiple_of(2) { 1.0 } else { -1.0 };
+        let sign = |word: WordId| if word.is_multiple_of(2) { 1.0 } else { -1.0 };
         let words: Vec<_> = (0..20)
             .map(|word| (word, sign(word) * f64::from(word / 2)))
             .collect();

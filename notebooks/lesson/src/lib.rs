@@ -51,6 +51,7 @@ impl Check {
     }
 
     /// Displays the outcome in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         show(&self.html(), &self.to_string());
     }
@@ -69,6 +70,7 @@ pub struct Checks(pub Vec<Check>);
 
 impl Checks {
     /// Displays a line for each question in a notebook.
+    #[doc(hidden)]
     pub fn evcxr_display(&self) {
         let lines: Vec<String> = self.0.iter().map(Check::html).collect();
         show(&lines.concat(), &self.to_string());

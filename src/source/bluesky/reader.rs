@@ -6,7 +6,7 @@ use super::super::http;
 use super::event::{self, Cursor, Frame, POSTS, Version};
 use super::profiles::Item;
 use crate::backoff::Backoff;
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::{Error, Filter, Result};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Client, StatusCode, Url, header};

@@ -89,7 +89,7 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
         .find(|rule| rule.value.chars().count() > MAX_LENGTH)
     {
         Some(rule) => Err(Error::InvalidArgument {
-            argument: format!("track {:?}", crate::display::shorten(&rule.value, 60)),
+            argument: format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
             reason: "its rule has more than 1,024 characters, which X rejects",
             hint: "give fewer words or languages",
         }),

@@ -9,7 +9,7 @@ use super::credentials::{Credentials, Kind, Secret};
 use super::decode::{self, Message};
 use super::end::{End, Next, Waits, first_problem, in_stream, rejection};
 use super::rules::{self, Answer, Rule};
-use crate::display::shorten;
+use crate::notebook::shorten;
 use crate::{Error, Result};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use std::time::Duration;

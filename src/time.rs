@@ -1,16 +1,40 @@
-//! The rate of events over the last seconds.
+//! Rates, time limits, and the pauses between two progress lines.
 
+use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The time over which a rate is measured, in seconds.
 const SECONDS: u64 = 5;
+/// The longest time limit, 100 years. A clock cannot represent every duration.
+const MAX_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Returns the time limit of a stream or a listener. A time span of more than 100 years is no limit.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a time span of zero.
+pub(crate) fn time_limit(time_span: Option<Duration>) -> Result<Option<Duration>> {
+    if time_span.is_some_and(|span| span.is_zero()) {
+        return Err(Error::InvalidArgument {
+            argument: "time span 0".into(),
+            reason: "it ends before it starts",
+            hint: "give a time span such as `Duration::from_secs(300)`, or none to run until stopped",
+        });
+    }
+    Ok(time_span.filter(|span| *span <= MAX_LIMIT))
+}
+
+/// Returns how long to wait before the next progress line: 1 s at first, and 10 s after ten seconds.
+pub(crate) fn progress_interval(start: Instant) -> Duration {
+    let is_new = start.elapsed() < Duration::from_secs(10);
+    Duration::from_secs(if is_new { 1 } else { 10 })
+}
 
 /// Counts events, and returns their rate.
 #[derive(Debug)]
 pub(crate) struct Rate {
     started: Instant,
-    /// The number of events in each of the last seconds that had any.
+    /// The number of events in each of the last seconds with at least one.
     seconds: VecDeque<(u64, u64)>,
 }
 
@@ -24,12 +48,11 @@ impl Default for Rate {
 }
 
 impl Rate {
-    /// Returns the time since the first event could come.
     fn elapsed(&self) -> Duration {
         self.elapsed_at(Instant::now())
     }
 
-    /// Returns the time from when the first event could come until `now`.
+    /// Returns the time from the creation of the rate until `now`.
     pub(crate) fn elapsed_at(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
@@ -113,5 +136,13 @@ mod tests {
         rate.add(1);
         assert!(rate.seconds.iter().all(|(second, _)| *second >= 60));
         assert_eq!(rate.per_second(), u64::MAX as f64 / 5.0);
+    }
+
+    #[test]
+    fn a_time_span_that_no_clock_can_hold_is_no_limit() {
+        let limit = |duration| time_limit(Some(duration));
+        assert_eq!(limit(Duration::MAX).unwrap(), None);
+        assert_eq!(limit(MAX_LIMIT).unwrap(), Some(MAX_LIMIT));
+        assert!(limit(Duration::ZERO).is_err());
     }
 }

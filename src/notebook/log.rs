@@ -1,7 +1,7 @@
 //! The log of the crate in a notebook.
 //!
-//! The crate logs structured events with `tracing` and prints nothing by itself. A program chooses
-//! its own subscriber; a notebook calls [`show_log`].
+//! The crate logs structured events with `tracing`. A program chooses its own subscriber; a notebook
+//! calls [`show_log`].
 
 use crate::interrupt::handle_interrupts;
 use tracing::level_filters::LevelFilter;
@@ -14,7 +14,7 @@ use tracing_subscriber::prelude::*;
 /// A second call, or a call in a program that has another subscriber, does nothing.
 pub fn show_log() {
     handle_interrupts();
-    // Standard output, because a notebook marks what comes on standard error as an error.
+    // A notebook marks standard error as an error, so the log goes to standard output.
     let events = layer()
         .with_writer(std::io::stdout)
         .with_ansi(false)
