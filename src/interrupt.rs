@@ -5,33 +5,26 @@
 //! a handler. Every call of this crate that waits then returns, and whatever runs in the background
 //! continues. In a program nothing is installed, and Ctrl-C ends the program as usual.
 //!
-//! A call waits in one of two ways. `wait` blocks in short slices and looks for an interrupt in
-//! between. `call` is for work that cannot be divided, such as a request to a broker: it moves the
-//! work to another thread, and no longer waits for that thread after an interrupt.
+//! `block_on` waits for a future. `call` runs code that blocks, such as a request to a broker, on
+//! another thread, and stops waiting for it after an interrupt.
 
-use crate::runtime::{block_on, runtime};
+use crate::runtime::{self, runtime};
 use crate::{Error, Result};
 use std::panic::resume_unwind;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{LazyLock, Once};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// evcxr sets this variable in the process that runs the cells.
 const KERNEL_PROCESS: &str = "EVCXR_IS_RUNTIME";
-/// After how long a wait notices an interrupt at the latest.
-const NOTICE: Duration = Duration::from_millis(100);
 /// Two interrupts within this time end a cell in which no call of this crate waits.
 const SECOND_INTERRUPT: Duration = Duration::from_secs(3);
 /// The exit status of a process that SIGINT ended, as shells report it.
 const EXIT_STATUS: i32 = 130;
 
-static IS_HANDLED: AtomicBool = AtomicBool::new(false);
-/// The number of interrupts so far.
-static INTERRUPTS: AtomicU64 = AtomicU64::new(0);
-/// The number of waits in progress.
-static WAITS: AtomicUsize = AtomicUsize::new(0);
+/// Notifies the waits of an interrupt. Each wait has a receiver.
+static INTERRUPTS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::default);
 
 /// Handles interrupts in the process that runs a notebook's cells. In a program, and after the first
 /// call, it does nothing.
@@ -50,19 +43,18 @@ pub fn handle_interrupts() {
         let _context = runtime().enter();
         match signal(SignalKind::interrupt()) {
             Ok(signals) => {
-                IS_HANDLED.store(true, SeqCst);
-                runtime().spawn(count(signals));
+                runtime().spawn(handle(signals));
             }
             Err(error) => tracing::warn!(%error, "interrupts are not handled"),
         }
     });
 }
 
-async fn count(mut signals: Signal) {
+async fn handle(mut signals: Signal) {
     let mut first: Option<Instant> = None;
     while signals.recv().await.is_some() {
-        INTERRUPTS.fetch_add(1, SeqCst);
-        if WAITS.load(SeqCst) > 0 || is_idle() {
+        INTERRUPTS.send_replace(());
+        if INTERRUPTS.receiver_count() > 0 || is_idle() {
             first = None;
             continue;
         }
@@ -83,8 +75,8 @@ async fn count(mut signals: Signal) {
     }
 }
 
-/// Returns whether no cell runs: the main thread, which runs the cells, waits for the next command
-/// on its standard input. Where the operating system does not tell, a cell counts as running.
+/// Returns true if no cell is running: the main thread, which runs the cells, waits for the next
+/// command on its standard input. Without `/proc`, a cell counts as running.
 fn is_idle() -> bool {
     let process = std::process::id();
     let call = std::fs::read_to_string(format!("/proc/self/task/{process}/syscall"));
@@ -92,69 +84,59 @@ fn is_idle() -> bool {
     call.is_ok_and(|call| call.split(' ').nth(1) == Some("0x0"))
 }
 
-/// How a wait ended.
+/// Why a wait ended before its future was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waited {
-    /// What was waited for has happened.
-    Done,
-    /// The time limit was reached first.
+pub(crate) enum Unfinished {
+    /// The time limit was reached.
     TimedOut,
-    /// An interrupt came first.
+    /// An interrupt came.
     Interrupted,
 }
 
-/// A wait in progress. It counts interrupts from its creation on.
-pub(crate) struct Wait(u64);
+/// A call that waits, once or several times. An interrupt since its beginning ends the next wait.
+pub(crate) struct Wait(watch::Receiver<()>);
 
 impl Wait {
     pub(crate) fn begin() -> Wait {
         handle_interrupts();
-        WAITS.fetch_add(1, SeqCst);
-        Wait(INTERRUPTS.load(SeqCst))
+        Wait(INTERRUPTS.subscribe())
     }
 
-    /// Returns whether an interrupt has come since the wait began.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        INTERRUPTS.load(SeqCst) > self.0
-    }
-
-    /// Returns for how long to block before [`is_interrupted`](Wait::is_interrupted) must be asked
-    /// again, if the wait has this much time left.
-    pub(crate) fn slice(left: Duration) -> Duration {
-        left.min(NOTICE)
+    /// Blocks until the future is done, for `limit` at most, or until an interrupt.
+    pub(crate) fn block_on<F>(
+        &mut self,
+        limit: Duration,
+        future: F,
+    ) -> Result<F::Output, Unfinished>
+    where
+        F: Future + Send,
+        F::Output: Send,
+    {
+        runtime::block_on(async {
+            tokio::select! {
+                biased;
+                _ = self.0.changed() => Err(Unfinished::Interrupted),
+                output = future => Ok(output),
+                () = tokio::time::sleep(limit) => Err(Unfinished::TimedOut),
+            }
+        })
     }
 }
 
-impl Drop for Wait {
-    fn drop(&mut self) {
-        WAITS.fetch_sub(1, SeqCst);
-    }
-}
-
-/// Blocks until `is_done` returns true, for `limit` at most. `is_done` blocks for the duration that
-/// it is given, or less.
-pub(crate) fn wait(limit: Duration, mut is_done: impl FnMut(Duration) -> bool) -> Waited {
-    let wait = Wait::begin();
-    let start = Instant::now();
-    loop {
-        let left = limit.saturating_sub(start.elapsed());
-        if is_done(Wait::slice(left)) {
-            return Waited::Done;
-        }
-        if wait.is_interrupted() {
-            return Waited::Interrupted;
-        }
-        if left.is_zero() {
-            return Waited::TimedOut;
-        }
-    }
+/// Blocks until the future is done, for `limit` at most, or until an interrupt.
+pub(crate) fn block_on<F>(limit: Duration, future: F) -> Result<F::Output, Unfinished>
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    Wait::begin().block_on(limit, future)
 }
 
 /// Runs a call that blocks, on a thread for such calls.
 ///
 /// # Errors
-/// Those of the call, and [`Error::Interrupted`] if an interrupt comes first. The call then ends by
-/// itself, and its result is dropped.
+/// Those of the call, and [`Error::Interrupted`] if an interrupt comes first. The call then continues
+/// to its end, and its result is dropped.
 ///
 /// # Panics
 /// If the call panics.
@@ -162,30 +144,42 @@ pub(crate) fn call<T: Send + 'static>(
     action: &str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    handle_interrupts();
-    if !IS_HANDLED.load(SeqCst) {
-        return work();
-    }
-    let (sender, result) = channel();
-    let running = runtime().spawn_blocking(move || {
-        // An error means that the call was interrupted.
-        let _ = sender.send(work());
-    });
-    let mut returned = None;
-    let waited = wait(Duration::MAX, |slice| match result.recv_timeout(slice) {
-        Ok(result) => {
-            returned = Some(result);
-            true
-        }
-        Err(error) => error == RecvTimeoutError::Disconnected,
-    });
-    if waited == Waited::Interrupted {
-        return Err(Error::Interrupted {
+    match block_on(Duration::MAX, runtime().spawn_blocking(work)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => resume_unwind(error.into_panic()),
+        Err(_) => Err(Error::Interrupted {
             action: action.into(),
-        });
+        }),
     }
-    returned.unwrap_or_else(|| match block_on(running) {
-        Err(error) => resume_unwind(error.into_panic()),
-        Ok(()) => unreachable!("a call that returns has sent its result"),
-    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupt_ends_a_wait_at_once_and_not_the_next_one() {
+        let interrupts = watch::Sender::new(());
+        let mut wait = Wait(interrupts.subscribe());
+        let second = Duration::from_secs(1);
+        assert_eq!(wait.block_on(second, async { 1 }), Ok(1));
+        let limit = Duration::from_millis(1);
+        assert_eq!(
+            wait.block_on(limit, std::future::pending::<()>()),
+            Err(Unfinished::TimedOut)
+        );
+        interrupts.send_replace(());
+        assert_eq!(
+            wait.block_on(second, async { 1 }),
+            Err(Unfinished::Interrupted)
+        );
+        assert_eq!(wait.block_on(second, async { 2 }), Ok(2));
+    }
+
+    #[test]
+    fn a_call_returns_its_result_and_its_panic() {
+        assert_eq!(call("add", || Ok(1 + 1)).unwrap(), 2);
+        let panic = std::panic::catch_unwind(|| call::<()>("panic", || panic!("in a call")));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"in a call"));
+    }
 }

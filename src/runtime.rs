@@ -32,7 +32,8 @@ where
     F: Future + Send,
     F::Output: Send,
 {
-    if Handle::try_current().is_err() {
+    // In a destructor of a thread-local value, tokio can neither tell nor block.
+    if Handle::try_current().is_err_and(|error| error.is_missing_context()) {
         return runtime().block_on(future);
     }
     std::thread::scope(|scope| {
@@ -56,5 +57,24 @@ mod tests {
         assert_eq!(block_on(async { 1 }), 1);
         let other = Builder::new_current_thread().build().unwrap();
         assert_eq!(other.block_on(async { block_on(async { 2 }) }), 2);
+    }
+
+    #[test]
+    fn block_on_works_in_a_destructor_of_a_thread() {
+        struct Blocks(std::sync::mpsc::Sender<i32>);
+        impl Drop for Blocks {
+            fn drop(&mut self) {
+                self.0.send(block_on(async { 3 })).unwrap();
+            }
+        }
+        thread_local!(static BLOCKS: std::cell::OnceCell<Blocks> = const { std::cell::OnceCell::new() });
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(|| {
+            BLOCKS.with(|blocks| blocks.set(Blocks(sender)).is_ok());
+            // The runtime's value of this thread is created later, and so destroyed earlier.
+            block_on(async {});
+        });
+        thread.join().unwrap();
+        assert_eq!(receiver.recv(), Ok(3));
     }
 }

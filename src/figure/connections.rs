@@ -6,7 +6,7 @@
 //! the figure. The connection of an open page never gives way. There are more connections than pages,
 //! so a new connection never waits.
 
-use crate::background::Shutdown;
+use crate::background::CancellationToken;
 use crate::runtime::locked;
 use axum::Router;
 use axum::extract::Request;
@@ -79,7 +79,7 @@ impl Drop for OpenPage {
 
 /// Serves until the shutdown is requested. A handler gets its [`Connection`] as an extension of the
 /// request.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+pub(super) async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
     let pages = Arc::new(Semaphore::new(MAX_PAGES));
     // The set owns the tasks: it aborts them when it is dropped.
     let mut tasks = JoinSet::new();
@@ -87,7 +87,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut shutdown: S
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.requested() => break,
+            () = shutdown.cancelled() => break,
             Some(ended) = tasks.join_next() => {
                 report(ended);
                 continue;
@@ -153,7 +153,7 @@ async fn answer_requests(
     stream: TcpStream,
     router: Router,
     connection: Connection,
-    mut shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
@@ -171,7 +171,7 @@ async fn answer_requests(
     let mut served = pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
-        () = shutdown.requested() => {
+        () = shutdown.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }

@@ -15,7 +15,7 @@ mod plot;
 mod server;
 mod update;
 
-use crate::background::{Background, Shutdown};
+use crate::background::{Background, CancellationToken};
 use crate::display::{escape, shorten, show};
 use crate::listener::{Listening, Subscription};
 use crate::random::random_secret;
@@ -52,7 +52,7 @@ pub struct LiveFigure {
     /// The address for the browser that shows the notebook.
     address: Address,
     /// The task that sends updates, and the server. Both end with the figure.
-    _tasks: [Background<()>; 2],
+    _tasks: [Background; 2],
 }
 
 /// A listener that the figure shows.
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
-    async fn send_updates(&self, mut shutdown: Shutdown) {
+    async fn send_updates(&self, shutdown: CancellationToken) {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
@@ -115,7 +115,7 @@ impl Shared {
                 }
             });
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 _ = replaced.changed() => {}
                 () = changed => {}
                 () = tokio::time::sleep(IDLE_INTERVAL) => {}

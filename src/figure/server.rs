@@ -10,7 +10,7 @@
 use super::answer::{self, Question, Refused};
 use super::connections::{self, Connection};
 use super::{Shared, Shown, plot};
-use crate::background::Shutdown;
+use crate::background::CancellationToken;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -63,7 +63,7 @@ static PLOTLY: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone)]
 struct App {
     shared: Arc<Shared>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 }
 
 /// Serves until the shutdown is requested.
@@ -71,7 +71,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     secret: String,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) {
     let app = App {
         shared,
@@ -207,22 +207,19 @@ async fn events(State(app): State<App>, Extension(connection): Extension<Connect
     };
     let (everything, updates) = app.shared.join();
     let state = (everything, updates, app.shutdown, page);
-    let stream = stream::unfold(
-        state,
-        |(first, mut updates, mut shutdown, page)| async move {
-            let data = match first {
-                Some(everything) => everything,
-                None => tokio::select! {
-                    () = shutdown.requested() => return None,
-                    update = updates.recv() => update.ok()?,
-                },
-            };
-            let event = Event::default()
-                .retry(Duration::from_millis(1000))
-                .data(data);
-            Some((Ok::<_, Infallible>(event), (None, updates, shutdown, page)))
-        },
-    );
+    let stream = stream::unfold(state, |(first, mut updates, shutdown, page)| async move {
+        let data = match first {
+            Some(everything) => everything,
+            None => tokio::select! {
+                () = shutdown.cancelled() => return None,
+                update = updates.recv() => update.ok()?,
+            },
+        };
+        let event = Event::default()
+            .retry(Duration::from_millis(1000))
+            .data(data);
+        Some((Ok::<_, Infallible>(event), (None, updates, shutdown, page)))
+    });
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(5));
     Sse::new(stream).keep_alive(keep_alive).into_response()
 }

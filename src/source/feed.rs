@@ -24,7 +24,7 @@ const START_LIMIT: Duration = Duration::from_secs(4);
 /// the connection, at once.
 pub(super) struct Feed {
     items: queue::Receiver<Result<Tweet>>,
-    task: Background<()>,
+    task: Background,
     ended: bool,
 }
 
@@ -49,9 +49,9 @@ impl Feed {
         });
         // On the runtime that polls the feed, so that both have the same clock.
         let handle = Handle::current();
-        let task = Background::spawn_on(&handle, name, |mut shutdown| async move {
+        let task = Background::spawn_on(&handle, name, |shutdown| async move {
             tokio::select! {
-                () = shutdown.requested() => {}
+                () = shutdown.cancelled() => {}
                 () = reading => {}
             }
         });
@@ -77,10 +77,8 @@ impl Feed {
         if let Some(item) = self.items.recv().await {
             return Some(item);
         }
-        // The queue closes when the task ends, a moment before its outcome is known.
-        while self.task.outcome().is_none() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        // The queue closes when the task ends, just before its panic is known.
+        self.task.ended().await;
         self.ended = true;
         self.task.panic().map(Err)
     }
