@@ -50,7 +50,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used)]
 
-mod background;
 mod backoff;
 mod deduplicator;
 mod display;
@@ -59,21 +58,18 @@ pub mod figure;
 mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod interrupt;
 pub mod kafka;
 pub mod lesson;
 pub mod listener;
 mod log;
 mod permissions;
-mod process;
-mod queue;
 mod random;
 mod rate;
-mod runtime;
 pub mod scorer;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
+mod task;
 mod time_span;
 mod trajectory;
 pub mod tweet;
@@ -83,6 +79,7 @@ pub use filter::Filter;
 pub use listener::Listener;
 pub use log::show_log;
 pub use sentiment::Scored;
+pub use task::interrupt;
 pub use tweet::Tweet;
 
 /// Everything that a notebook uses: `use live_sentiment::prelude::*;`.

@@ -6,8 +6,8 @@
 //! the figure. The connection of an open page never gives way. There are more connections than pages,
 //! so a new connection never waits.
 
-use crate::background::CancellationToken;
-use crate::runtime::locked;
+use crate::task::background::CancellationToken;
+use crate::task::locked;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;

@@ -15,11 +15,11 @@ mod plot;
 mod server;
 mod update;
 
-use crate::background::{Background, CancellationToken};
 use crate::display::{escape, shorten, show};
 use crate::listener::{Listening, Subscription};
 use crate::random::random_secret;
-use crate::runtime::{locked, runtime};
+use crate::task::background::{Background, CancellationToken};
+use crate::task::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -10,7 +10,7 @@
 use super::answer::{self, Question, Refused};
 use super::connections::{self, Connection};
 use super::{Shared, Shown, plot};
-use crate::background::CancellationToken;
+use crate::task::background::CancellationToken;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};

@@ -4,7 +4,7 @@
 //! the last response of its broker. So measuring the lag sends no requests.
 
 use crate::rate::Rate;
-use crate::runtime::locked;
+use crate::task::locked;
 use jiff::Timestamp;
 use rdkafka::Statistics;
 use serde::{Serialize, Serializer};

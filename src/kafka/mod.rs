@@ -44,7 +44,7 @@ pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
 use crate::display::Card;
-use crate::interrupt;
+use crate::task::interrupt;
 use crate::{Error, Result};
 use settings::Settings;
 use std::sync::Arc;

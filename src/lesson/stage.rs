@@ -1,8 +1,8 @@
 //! What the steps of the Lesson run on: a broker, a source, and a scorer in a process of its own.
 
 use crate::kafka::{Engine, Kafka};
-use crate::process::Process;
 use crate::source::{Demo, Replay, Source};
+use crate::task::process::Process;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

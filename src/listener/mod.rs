@@ -25,12 +25,12 @@ pub use progress::{State, Uncounted};
 pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
-use crate::background::Background;
 use crate::display::{progress_interval, shorten};
-use crate::interrupt::{self, Unfinished, Wait};
 use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
-use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
+use crate::task::background::Background;
+use crate::task::interrupt::{self, Unfinished, Wait};
+use crate::task::locked;
 use crate::time_span::TimeSpan;
 use crate::{Result, Tweet};
 use consumer::{FetchWait, ReadConfig};

@@ -3,9 +3,9 @@
 use super::printable::Printable;
 use crate::kafka::LagMeter;
 use crate::random::random_number;
-use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::streamer::StatusMessage;
+use crate::task::locked;
 use crate::trajectory::Trajectory;
 use crate::tweet::{Skip, SkipCounts};
 use jiff::Timestamp;

@@ -6,9 +6,9 @@
 
 use super::Listening;
 use super::progress::Shared;
-use crate::interrupt;
-use crate::queue::{self, Receiver, Sender};
 use crate::sentiment::Scored;
+use crate::task::interrupt;
+use crate::task::queue::{self, Receiver, Sender};
 use crate::tweet::MAX_MESSAGE_BYTES;
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,12 +39,12 @@ mod refusals;
 mod transaction;
 mod worker;
 
-use crate::background::Background;
 use crate::display::{Card, shorten, thousands};
-use crate::interrupt;
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
-use crate::runtime::locked;
 use crate::sentiment::Analyzer;
+use crate::task::background::Background;
+use crate::task::interrupt;
+use crate::task::locked;
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex};

@@ -4,7 +4,7 @@
 //! record batch of its own is certainly the reason: the only message of a transaction, or a message that
 //! is larger than the producer's limit of a record batch.
 
-use crate::runtime::locked;
+use crate::task::locked;
 use crate::tweet::Skip;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};

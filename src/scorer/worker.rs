@@ -4,13 +4,13 @@ use super::consumer::{Context, MAX_TWEETS, gather};
 use super::refusals::{DeliveryReports, Refused, Remedy};
 use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
-use crate::background::CancellationToken;
 use crate::backoff::Backoff;
 use crate::kafka::{
     METADATA_INTERVAL_MS, Role, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
 };
-use crate::runtime::{block_on, locked};
 use crate::sentiment::Analyzer;
+use crate::task::background::CancellationToken;
+use crate::task::{block_on, locked};
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use rdkafka::Offset;

@@ -5,9 +5,9 @@
 //! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
 //! from the server, so backpressure reaches the network.
 
-use crate::background::Background;
-use crate::queue;
-use crate::runtime::locked;
+use crate::task::background::Background;
+use crate::task::locked;
+use crate::task::queue;
 use crate::{Error, Result, Tweet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
+    use crate::task::block_on;
 
     #[test]
     fn a_panic_of_the_task_is_the_last_item() {

@@ -12,9 +12,9 @@
 
 use super::line_file::LineFile;
 use crate::Result;
-use crate::background::Background;
-use crate::queue::{self, Receiver, Sender, TrySendError};
-use crate::runtime::{block_on, locked};
+use crate::task::background::Background;
+use crate::task::queue::{self, Receiver, Sender, TrySendError};
+use crate::task::{block_on, locked};
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

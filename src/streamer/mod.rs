@@ -20,12 +20,12 @@ mod task;
 pub use status::{Counts, EndReason, StreamerStatus};
 pub(crate) use status_message::StatusMessage;
 
-use crate::background::Background;
 use crate::display::progress_interval;
-use crate::interrupt::{self, Unfinished, Wait};
 use crate::kafka::{Topic, Writer, replace_writer};
-use crate::runtime::block_on;
 use crate::source::Source;
+use crate::task::background::Background;
+use crate::task::block_on;
+use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time_span::TimeSpan;
 use crate::{Filter, Result};
 use progress::Shared;

@@ -4,9 +4,9 @@
 //! thread reports it and writes no more, and the stream continues.
 
 use super::line_file::LineFile;
-use crate::background::Background;
-use crate::queue::{self, Receiver, Sender};
-use crate::runtime::{block_on, locked};
+use crate::task::background::Background;
+use crate::task::queue::{self, Receiver, Sender};
+use crate::task::{block_on, locked};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

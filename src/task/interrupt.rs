@@ -8,7 +8,7 @@
 //! `block_on` waits for a future. `call` runs code that blocks, such as a request to a broker, on
 //! another thread, and stops waiting for it after an interrupt.
 
-use crate::runtime::{self, runtime};
+use super::runtime;
 use crate::{Error, Result};
 use std::panic::resume_unwind;
 use std::sync::{LazyLock, Once};
@@ -112,7 +112,7 @@ impl Wait {
         F: Future + Send,
         F::Output: Send,
     {
-        runtime::block_on(async {
+        super::block_on(async {
             tokio::select! {
                 biased;
                 _ = self.0.changed() => Err(Unfinished::Interrupted),

@@ -5,9 +5,8 @@
 //! owner. The owner stops the task and waits for its end. A panic of the task reaches the owner as an
 //! error.
 
+use super::{interrupt, runtime};
 use crate::Error;
-use crate::interrupt;
-use crate::runtime::runtime;
 use std::any::Any;
 use std::time::Duration;
 use tokio::runtime::Handle;
