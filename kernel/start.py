@@ -150,7 +150,7 @@ def start(connection_file):
     )
     copy(WARM, own)
     # evcxr would end the process of the cells. It inherits this, and the handler of our library ends a
-    # wait instead, see src/interrupt.rs.
+    # wait instead, see src/task/interrupt.rs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url()}
     os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], variables)

@@ -182,14 +182,6 @@ pub enum Error {
         /// The operating system's reason for the last port.
         source: io::Error,
     },
-    /// The operating system refused to start a thread.
-    #[error("failed to start the thread {name:?}: {source}\nhint: close other programs and retry")]
-    Thread {
-        /// The name of the thread.
-        name: &'static str,
-        /// The operating system's reason.
-        source: io::Error,
-    },
     /// The Stop button of the notebook ended the call.
     #[error("interrupted: failed to {action}\nhint: run the cell again")]
     Interrupted {

@@ -49,7 +49,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used)]
 
-mod background;
 mod backoff;
 mod deduplicator;
 mod error;
@@ -57,18 +56,15 @@ pub mod figure;
 mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod interrupt;
 pub mod kafka;
 pub mod listener;
 mod notebook;
 mod permissions;
-mod process;
-mod queue;
-mod runtime;
 pub mod scorer;
 pub mod sentiment;
 pub mod source;
 pub mod streamer;
+mod task;
 mod time;
 mod trajectory;
 pub mod tweet;
@@ -78,6 +74,7 @@ pub use filter::Filter;
 pub use listener::Listener;
 pub use notebook::show_log;
 pub use sentiment::Scored;
+pub use task::interrupt;
 pub use tweet::Tweet;
 
 /// Everything that a notebook uses: `use live_sentiment::prelude::*;`.

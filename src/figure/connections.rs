@@ -6,7 +6,7 @@
 //! connection of an open page is never replaced. There are more connections than pages, so a new
 //! connection never waits.
 
-use crate::runtime::locked;
+use crate::task::locked;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;

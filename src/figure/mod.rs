@@ -15,10 +15,10 @@ mod plot;
 mod server;
 mod update;
 
-use crate::background::{Background, Shutdown};
 use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
-use crate::runtime::{locked, runtime};
+use crate::task::background::{Background, CancellationToken};
+use crate::task::{locked, runtime};
 use crate::{Error, Result};
 use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -51,7 +51,7 @@ pub struct LiveFigure {
     /// The address for the browser that shows the notebook.
     address: Address,
     /// The task that sends updates, and the server. Both end with the figure.
-    _tasks: [Background<()>; 2],
+    _tasks: [Background; 2],
 }
 
 /// A listener that the figure shows.
@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
-    async fn send_updates(&self, mut shutdown: Shutdown) {
+    async fn send_updates(&self, shutdown: CancellationToken) {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
@@ -103,7 +103,7 @@ impl Shared {
                 .map(|shown| shown.subscription.changed())
                 .collect();
             tokio::select! {
-                () = shutdown.requested() => return,
+                () = shutdown.cancelled() => return,
                 _ = replaced.changed() => {}
                 Some(()) = changes.next() => {}
                 () = tokio::time::sleep(IDLE_INTERVAL) => {}

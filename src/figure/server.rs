@@ -10,7 +10,7 @@
 use super::answer::{self, Question, Refused};
 use super::connections::{self, Connection};
 use super::{Shared, Shown, plot};
-use crate::background::Shutdown;
+use crate::task::background::CancellationToken;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -65,7 +65,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     shared: Arc<Shared>,
     secret: String,
-    mut shutdown: Shutdown,
+    shutdown: CancellationToken,
 ) {
     let router = files("")
         .layer(middleware::from_fn(require_loopback))
@@ -74,7 +74,7 @@ pub(super) async fn serve(
         .with_state(shared);
     tokio::select! {
         () = connections::serve(listener, router) => {}
-        () = shutdown.requested() => {}
+        () = shutdown.cancelled() => {}
     }
 }
 

@@ -145,7 +145,7 @@ pub(super) async fn first_reachable(addresses: &[Address]) -> Result<Address, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
+    use crate::task::block_on;
 
     #[test]
     fn an_address_is_a_host_and_a_port() {

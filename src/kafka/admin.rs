@@ -2,7 +2,7 @@
 
 use super::client::{Client, Cluster, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
-use crate::runtime::block_on;
+use crate::task::block_on;
 use crate::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;

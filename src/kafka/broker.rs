@@ -1,7 +1,7 @@
 //! A broker process that this process starts, and that ends with it.
 
-use crate::process::Process;
-use crate::runtime::locked;
+use crate::task::locked;
+use crate::task::process::Process;
 use crate::{Error, Result};
 use std::fmt;
 use std::fs::File;

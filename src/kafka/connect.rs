@@ -5,7 +5,7 @@ use super::broker::Broker;
 use super::client::{Client, Cluster, REQUEST_LIMIT, invalid_config};
 use super::peer::{self, Peer};
 use super::settings::{Role, Settings};
-use crate::runtime::{block_on, locked};
+use crate::task::{block_on, locked};
 use crate::{Error, Result};
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;

@@ -3,7 +3,7 @@
 //! The ends come from librdkafka's statistics, which have the high watermark of each partition from
 //! the last response of its broker. So measuring the lag sends no requests.
 
-use crate::runtime::locked;
+use crate::task::locked;
 use crate::time::Rate;
 use jiff::Timestamp;
 use rdkafka::Statistics;

@@ -43,8 +43,8 @@ pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{Writer, replace_writer};
 
-use crate::interrupt;
 use crate::notebook::Card;
+use crate::task::interrupt;
 use crate::{Error, Result};
 use settings::Settings;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! first streamer writing beside the second.
 
 use super::client::Client;
-use crate::runtime::locked;
+use crate::task::locked;
 use std::sync::{Arc, Mutex, Weak};
 
 /// Something that writes to a topic until it is stopped.

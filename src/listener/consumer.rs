@@ -14,7 +14,7 @@ use crate::kafka::{
     Client, Cluster, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS,
     bound_queues, fetch_ends, is_compacted, status_topic, warm_metadata_cache,
 };
-use crate::runtime::{locked, runtime};
+use crate::task::{locked, runtime};
 use crate::{Error, Result};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};

@@ -25,12 +25,12 @@ pub use progress::{State, Uncounted};
 pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
-use crate::background::Background;
-use crate::interrupt::{Wait, Waited};
 use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
 use crate::notebook::shorten;
-use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
+use crate::task::background::Background;
+use crate::task::interrupt::{self, Unfinished, Wait};
+use crate::task::locked;
 use crate::time::{progress_interval, time_limit};
 use crate::{Result, Tweet};
 use consumer::{FetchWait, ReadConfig};
@@ -40,17 +40,15 @@ use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
 use reader::{Limits, Reader};
 use scoring::{BatchScorer, Content, Metric};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
 
-/// How long the outcome of the thread may follow its last message.
-const OUTCOME_LIMIT: Duration = Duration::from_secs(5);
 /// What a wait prints after an interrupt.
 const INTERRUPTED: &str = "interrupted; the listener is still running: `listener.stop()` ends it";
 /// The length of a listener's name, in characters.
 const MAX_NAME: usize = 40;
-/// After how long `print_tweets` says that it waits.
+/// How long `print_tweets` waits for a tweet before it prints a note.
 const SILENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Where in the topic a listener starts.
@@ -83,7 +81,7 @@ pub struct Listener {
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 pub struct Listening {
     shared: Arc<Shared>,
-    thread: Background<()>,
+    task: Background,
 }
 
 impl Listener {
@@ -195,8 +193,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero or an
-    /// impossible name of the topic,
-    /// [`Error::Thread`](crate::Error::Thread) if the operating system refuses a thread.
+    /// impossible name of the topic.
     pub fn start(self) -> Result<Listening> {
         self.start_with(Output::default())
     }
@@ -241,16 +238,16 @@ impl Listener {
         let scoring = BatchScorer::new(self.content, self.analyzer, self.metric);
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
-        let thread = Background::spawn_thread("listener", move |shutdown| {
+        let task = Background::spawn_blocking("listener", move |shutdown| {
             let end = EndGuard(task_shared.clone());
             Reader::new(config, limits, scoring, task_shared, counter, shutdown).run();
             drop(end);
-        })?;
-        Ok(Listening { shared, thread })
+        });
+        Ok(Listening { shared, task })
     }
 }
 
-/// Marks the end of the reading thread, however it ends, so that nothing waits for it any longer.
+/// Sets the final state of the listener, even if its task panics.
 struct EndGuard(Arc<Shared>);
 
 impl Drop for EndGuard {
@@ -259,8 +256,6 @@ impl Drop for EndGuard {
             true => State::Failed("the listener panicked".into()),
             false => State::Ended,
         });
-        locked(&self.0.printable).ended = true;
-        self.0.news.notify_all();
     }
 }
 
@@ -269,7 +264,7 @@ impl Listening {
     pub fn status(&self) -> ListenerStatus {
         let mut status = ListenerStatus::of(&locked(&self.shared.progress));
         status.name = self.shared.name.clone();
-        if let Some(panic) = self.thread.panic() {
+        if let Some(panic) = self.task.panic() {
             status.state = State::Failed(panic.to_string());
         }
         status
@@ -300,19 +295,27 @@ impl Listening {
         self.print_next(count, message_line)
     }
 
-    fn print_next(&self, count: usize, line: impl Fn(&Scored) -> String) -> Result<()> {
-        let wait = Wait::begin();
-        for _ in 0..count {
-            let Some(scored) = self.next_printable(&wait) else {
-                if wait.is_interrupted() {
-                    self.print(INTERRUPTED);
-                    return Ok(());
+    fn print_next(&self, count: usize, line: fn(&Scored) -> String) -> Result<()> {
+        let mut wait = Wait::begin();
+        let mut limit = SILENT_WAIT;
+        let mut printed = 0;
+        while printed < count {
+            match wait.block_on(limit, self.find(Printable::take)) {
+                Ok(Some(scored)) => {
+                    self.print(&line(&scored));
+                    printed += 1;
+                    limit = SILENT_WAIT;
                 }
-                // The outcome of the thread follows its last message at once.
-                self.thread.wait_timeout(OUTCOME_LIMIT);
-                return self.thread.panic().map_or(Ok(()), Err);
-            };
-            self.print(&line(&scored));
+                Ok(None) => return self.task.panic().map_or(Ok(()), Err),
+                Err(Unfinished::TimedOut) => {
+                    println!("waiting for tweets: {}", self.status());
+                    limit = Duration::MAX;
+                }
+                Err(Unfinished::Interrupted) => {
+                    self.print(INTERRUPTED);
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -324,30 +327,20 @@ impl Listening {
         }
     }
 
-    fn next_printable(&self, wait: &Wait) -> Option<Arc<Scored>> {
-        let start = Instant::now();
-        let mut noted = false;
-        let mut printable = locked(&self.shared.printable);
+    /// Waits until `look` finds something, or returns `None` when the listener has ended.
+    async fn find<T>(&self, look: impl Fn(&mut Printable) -> Option<T>) -> Option<T> {
         loop {
-            if wait.is_interrupted() {
-                return None;
+            // Both before the look, which then sees everything up to the notification or the end.
+            let news = self.shared.news.notified();
+            let has_ended = self.task.has_ended();
+            let found = look(&mut locked(&self.shared.printable));
+            if found.is_some() || has_ended {
+                return found;
             }
-            if let Some(scored) = printable.take() {
-                return Some(scored);
+            tokio::select! {
+                () = news => {}
+                () = self.task.ended() => {}
             }
-            if printable.ended {
-                return None;
-            }
-            if !noted && start.elapsed() > SILENT_WAIT {
-                drop(printable);
-                println!("waiting for tweets: {}", self.status());
-                noted = true;
-                printable = locked(&self.shared.printable);
-                continue;
-            }
-            let slice = Wait::slice(SILENT_WAIT);
-            let waited = self.shared.news.wait_timeout(printable, slice);
-            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -360,43 +353,34 @@ impl Listening {
     ///
     /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
     pub fn wait_until_quiet(&self, quiet: Duration) -> ListenerStatus {
-        self.wait_while(|printable| match printable.streamer {
-            StreamerLiveness::Ended => printable.quiet < quiet,
-            streamer => streamer.is_running() || printable.received == 0 || printable.quiet < quiet,
+        self.wait_until(|printable| {
+            let is_over = match printable.streamer {
+                StreamerLiveness::Ended => true,
+                streamer => !streamer.is_running() && printable.received > 0,
+            };
+            is_over && printable.quiet >= quiet
         })
     }
 
     /// Blocks until the listener has ended by its time span or count. It prints the numbers and can
     /// be interrupted as [`wait_until_quiet`](Listening::wait_until_quiet).
     pub fn wait(&self) -> ListenerStatus {
-        self.wait_while(|_| true)
+        self.wait_until(|_| false)
     }
 
-    fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> ListenerStatus {
-        let wait = Wait::begin();
+    fn wait_until(&self, is_done: impl Fn(&Printable) -> bool + Sync) -> ListenerStatus {
         let start = Instant::now();
-        let mut printed = start;
-        let mut printable = locked(&self.shared.printable);
-        while !wait.is_interrupted() && !printable.ended && condition(&printable) {
-            let interval = progress_interval(start);
-            let waited = self
-                .shared
-                .news
-                .wait_timeout(printable, Wait::slice(interval));
-            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if printed.elapsed() >= interval {
-                drop(printable);
-                println!("{}", self.status());
-                printed = Instant::now();
-                printable = locked(&self.shared.printable);
+        let mut wait = Wait::begin();
+        loop {
+            let done = self.find(|printable| is_done(printable).then_some(()));
+            match wait.block_on(progress_interval(start), done) {
+                Ok(_) => break,
+                Err(Unfinished::TimedOut) => println!("{}", self.status()),
+                Err(Unfinished::Interrupted) => {
+                    self.print(INTERRUPTED);
+                    break;
+                }
             }
-        }
-        let ended = printable.ended;
-        drop(printable);
-        if ended {
-            self.thread.wait_timeout(OUTCOME_LIMIT);
-        } else if wait.is_interrupted() {
-            self.print(INTERRUPTED);
         }
         self.status()
     }
@@ -404,12 +388,12 @@ impl Listening {
     /// Blocks until the listener has ended, for `limit` at most, or until an interrupt. Returns
     /// whether it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.thread.wait(limit) == Waited::Done
+        interrupt::block_on(limit, self.task.ended()).is_ok()
     }
 
     /// Ends the listener, which takes about 50 ms, and returns the final numbers.
     pub fn stop(&self) -> ListenerStatus {
-        self.thread.stop();
+        self.task.stop();
         self.status()
     }
 
@@ -422,6 +406,6 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.thread.stop();
+        self.task.stop();
     }
 }

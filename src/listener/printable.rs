@@ -22,7 +22,6 @@ pub(super) struct Printable {
     /// For how long no message has come, as the reading thread saw it.
     pub(super) quiet: Duration,
     pub(super) streamer: StreamerLiveness,
-    pub(super) ended: bool,
 }
 
 impl Printable {

@@ -3,18 +3,18 @@
 use super::printable::Printable;
 use crate::backoff::random_number;
 use crate::kafka::LagMeter;
-use crate::runtime::locked;
 use crate::sentiment::Analyzer;
 use crate::streamer::StatusMessage;
+use crate::task::locked;
 use crate::trajectory::Trajectory;
 use crate::tweet::{Skip, SkipCounts};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::Instant;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The state of a listener.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -142,8 +142,8 @@ impl Progress {
 pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
     pub(super) printable: Mutex<Printable>,
-    /// Notified after each batch, each poll without a message, and at the end.
-    pub(super) news: Condvar,
+    /// Notified after each batch and each poll without a message.
+    pub(super) news: Notify,
     /// Notifies the subscribers.
     changes: watch::Sender<()>,
     /// What the listener scores with.
@@ -161,7 +161,7 @@ impl Shared {
             reader: OnceLock::new(),
             progress: Mutex::default(),
             printable: Mutex::default(),
-            news: Condvar::new(),
+            news: Notify::new(),
             changes: watch::Sender::new(()),
         }
     }

@@ -8,15 +8,14 @@ use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
 use super::scoring::{BatchScorer, Content};
 use crate::Result;
-use crate::background::Shutdown;
 use crate::kafka::{COMPACTED, RunCheck, RunId};
-use crate::runtime::{locked, runtime};
 use crate::streamer::StatusMessage;
+use crate::task::background::CancellationToken;
+use crate::task::{block_on, locked, runtime};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 /// How long one wait for messages takes, and so how long a stop takes.
@@ -41,7 +40,7 @@ pub(super) struct Reader {
     limits: Limits,
     scoring: BatchScorer,
     shared: Arc<Shared>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
     partitions: Partitions,
     counter: Counter,
     runs: RunCheck,
@@ -76,7 +75,7 @@ impl Reader {
         scoring: BatchScorer,
         shared: Arc<Shared>,
         counter: Counter,
-        shutdown: Shutdown,
+        shutdown: CancellationToken,
     ) -> Reader {
         Reader {
             runs: RunCheck::default(),
@@ -126,7 +125,7 @@ impl Reader {
     fn is_over(&self) -> bool {
         let counted = || locked(&self.shared.progress).trajectory.total().counted;
         let deadline = self.limits.deadline;
-        self.shutdown.is_requested()
+        self.shutdown.is_cancelled()
             || deadline.is_some_and(|deadline| Instant::now() >= deadline)
             || (self.limits.count < u64::MAX && counted() >= self.limits.count)
     }
@@ -135,26 +134,22 @@ impl Reader {
     /// broker. Returns `None` if the listener is over first, and no consumer if the topic is another
     /// log than before.
     fn connect(&mut self) -> Option<Result<Option<Consumer>>> {
-        let (sender, result) = channel();
         let config = self.config.clone();
         let resumes: Vec<Resume> = self.partitions.iter().map(|one| one.resume).collect();
         let reader = std::thread::current();
-        let connecting = runtime().spawn_blocking(move || {
-            // An error means that the listener is over.
-            let _ = sender.send(consumer::connect(&config, &resumes, &reader));
-            reader.unpark();
+        let connecting =
+            runtime().spawn_blocking(move || consumer::connect(&config, &resumes, &reader));
+        let left = self.limits.deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
         });
-        let connected = loop {
-            match result.try_recv() {
-                Ok(connected) => break connected,
-                Err(TryRecvError::Empty) if self.is_over() => return None,
-                Err(TryRecvError::Empty) => std::thread::park_timeout(POLL),
-                Err(TryRecvError::Disconnected) => match runtime().block_on(connecting) {
-                    Ok(()) => return None,
-                    Err(error) => resume_unwind(error.into_panic()),
-                },
+        let connected = block_on(async {
+            tokio::select! {
+                connected = connecting => Some(connected),
+                () = self.shutdown.cancelled() => None,
+                () = tokio::time::sleep(left) => None,
             }
-        };
+        })?;
+        let connected = connected.unwrap_or_else(|error| resume_unwind(error.into_panic()));
         Some(connected.map(|connected| match connected {
             Connected::OtherLog => None,
             Connected::Ready {
@@ -236,7 +231,7 @@ impl Reader {
     /// Tells those who wait for silence that no message has come for this long.
     fn add_quiet(&self, duration: Duration) {
         locked(&self.shared.printable).quiet += duration;
-        self.shared.news.notify_all();
+        self.shared.news.notify_waiters();
     }
 
     /// Takes a batch of messages, and counts what can be counted; or waits for a moment.
@@ -418,7 +413,7 @@ impl Reader {
         }
         drop((progress, printable));
         if counted {
-            self.shared.news.notify_all();
+            self.shared.news.notify_waiters();
             self.shared.notify_subscribers();
         }
         counted

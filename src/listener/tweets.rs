@@ -6,10 +6,9 @@
 
 use super::Listening;
 use super::progress::Shared;
-use crate::interrupt::Wait;
-use crate::queue::{self, Receiver, Sender};
-use crate::runtime::block_on;
 use crate::sentiment::Scored;
+use crate::task::interrupt;
+use crate::task::queue::{self, Receiver, Sender};
 use crate::tweet::MAX_MESSAGE_BYTES;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,18 +47,9 @@ impl Iterator for Tweets {
     type Item = Arc<Scored>;
 
     fn next(&mut self) -> Option<Arc<Scored>> {
-        let wait = Wait::begin();
         let next = self.queue.try_recv().or_else(|| {
-            while !wait.is_interrupted() {
-                let limit = Wait::slice(Duration::MAX);
-                let queue = &mut self.queue;
-                // The time-out belongs to a runtime, so it is created in its context.
-                let received = async { tokio::time::timeout(limit, queue.recv()).await };
-                if let Ok(next) = block_on(received) {
-                    return next;
-                }
-            }
-            None
+            let received = interrupt::block_on(Duration::MAX, self.queue.recv());
+            received.ok().flatten()
         });
         self.listening.shared.wake_reader();
         next

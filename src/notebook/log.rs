@@ -3,7 +3,7 @@
 //! The crate logs structured events with `tracing`. A program chooses its own subscriber; a notebook
 //! calls [`show_log`].
 
-use crate::interrupt::handle_interrupts;
+use crate::task::interrupt::handle_interrupts;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;

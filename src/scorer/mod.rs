@@ -38,12 +38,12 @@ mod refusals;
 mod transaction;
 mod worker;
 
-use crate::background::Background;
-use crate::interrupt::Waited;
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
 use crate::notebook::{Card, shorten, thousands};
-use crate::runtime::locked;
 use crate::sentiment::Analyzer;
+use crate::task::background::Background;
+use crate::task::interrupt;
+use crate::task::locked;
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use std::sync::{Arc, Mutex};
@@ -82,7 +82,7 @@ pub struct Scorer {
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 pub struct Scoring {
     shared: Arc<Shared>,
-    thread: Background<()>,
+    task: Background,
 }
 
 /// What the thread of a scorer shares with its owner.
@@ -139,7 +139,7 @@ impl Scorer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if both topics have the same name or one has an impossible name, or if
-    /// the name of the group is empty; [`Error::Thread`] if the operating system refuses a thread.
+    /// the name of the group is empty.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {
@@ -155,10 +155,10 @@ impl Scorer {
         check_name(&self.to)?;
         let shared = Arc::new(Shared::default());
         let worker_shared = shared.clone();
-        let thread = Background::spawn_thread("scorer", move |shutdown| {
+        let task = Background::spawn_blocking("scorer", move |shutdown| {
             Worker::new(self, Analyzer::new(), worker_shared, shutdown).run();
-        })?;
-        Ok(Scoring { shared, thread })
+        });
+        Ok(Scoring { shared, task })
     }
 }
 
@@ -167,8 +167,8 @@ impl Scoring {
     pub fn status(&self) -> ScorerStatus {
         let mut status = locked(&self.shared.status).clone();
         status.lag = locked(&self.shared.lag).read();
-        status.ended = self.thread.outcome().is_some();
-        if let Some(panic) = self.thread.panic() {
+        status.ended = self.task.has_ended();
+        if let Some(panic) = self.task.panic() {
             status.last_error = Some(panic.to_string());
         }
         status
@@ -177,14 +177,14 @@ impl Scoring {
     /// Blocks until the scorer has ended, the limit is reached, or an interrupt comes. Returns whether
     /// the scorer has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.thread.wait(limit) == Waited::Done
+        interrupt::block_on(limit, self.task.ended()).is_ok()
     }
 
     /// Ends the scorer after its current transaction, and returns the final status. The other
     /// scorers of the group get its partitions at once. An interrupt ends the wait, but not the end of
     /// the scorer.
     pub fn stop(&self) -> ScorerStatus {
-        if self.thread.stop() == Waited::Interrupted {
+        if !self.task.stop() {
             println!("interrupted; the scorer is still ending: `scoring` shows its status");
         }
         self.status()
@@ -214,7 +214,7 @@ impl Scoring {
 
 impl Drop for Scoring {
     fn drop(&mut self) {
-        self.thread.stop();
+        self.task.stop();
     }
 }
 

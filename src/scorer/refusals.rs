@@ -4,7 +4,7 @@
 //! certainly the reason only if it is alone in its record batch: because it is the only message of the
 //! transaction, or because it is larger than the producer's limit of a record batch.
 
-use crate::runtime::locked;
+use crate::task::locked;
 use crate::tweet::Skip;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};

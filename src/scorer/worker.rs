@@ -4,13 +4,13 @@ use super::consumer::{Context, MAX_TWEETS, gather};
 use super::refusals::{DeliveryReports, Refused, Remedy};
 use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
-use crate::background::Shutdown;
 use crate::backoff::Backoff;
 use crate::kafka::{
     METADATA_INTERVAL_MS, Role, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
 };
-use crate::runtime::{block_on, locked};
 use crate::sentiment::Analyzer;
+use crate::task::background::CancellationToken;
+use crate::task::{block_on, locked};
 use crate::tweet::SkipCounts;
 use crate::{Error, Result};
 use rdkafka::Offset;
@@ -39,7 +39,7 @@ pub(super) struct Worker {
     id: String,
     analyzer: Analyzer,
     shared: Arc<Shared>,
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
     backoff: Backoff,
     runs: RunCheck,
     /// How many tweets the next transaction may have.
@@ -53,7 +53,7 @@ impl Worker {
         scorer: Scorer,
         analyzer: Analyzer,
         shared: Arc<Shared>,
-        shutdown: Shutdown,
+        shutdown: CancellationToken,
     ) -> Worker {
         let now = jiff::Timestamp::now().as_nanosecond();
         Worker {
@@ -72,7 +72,7 @@ impl Worker {
     /// Runs until the shutdown is requested. After an error, or if there are new partitions, it joins the
     /// group again.
     pub(super) fn run(mut self) {
-        while !self.shutdown.is_requested() {
+        while !self.shutdown.is_cancelled() {
             let ended = self.join().and_then(|member| {
                 let worked = self.work(member);
                 worked.map_err(|error| self.error("score a batch", &error))
@@ -93,7 +93,7 @@ impl Worker {
         let pause = self.backoff.next();
         block_on(async {
             // An error means that the pause is over.
-            let _ = tokio::time::timeout(pause, self.shutdown.requested()).await;
+            let _ = tokio::time::timeout(pause, self.shutdown.cancelled()).await;
         });
     }
 
@@ -213,7 +213,7 @@ impl Worker {
     fn work(&mut self, mut member: Member) -> KafkaResult<()> {
         let mut rebalances = 0;
         let (mut refused, mut aborts) = (Refused::new(), 0);
-        while !self.shutdown.is_requested() {
+        while !self.shutdown.is_cancelled() {
             let batch = gather(&member.consumer, self.most_tweets)?;
             let assignment = member.consumer.assignment()?;
             if member.is_outgrown(&assignment) {

@@ -1,7 +1,7 @@
 //! The state of a live source's connection.
 
 use crate::notebook::shorten;
-use crate::runtime::locked;
+use crate::task::locked;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};

@@ -5,9 +5,9 @@
 //! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
 //! from the server, so backpressure reaches the network.
 
-use crate::background::Background;
-use crate::queue;
-use crate::runtime::locked;
+use crate::task::background::Background;
+use crate::task::locked;
+use crate::task::queue;
 use crate::{Error, Result, Tweet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const START_LIMIT: Duration = Duration::from_secs(4);
 /// the connection, at once.
 pub(super) struct Feed {
     items: queue::Receiver<Result<Tweet>>,
-    task: Background<()>,
+    task: Background,
     ended: bool,
 }
 
@@ -49,9 +49,9 @@ impl Feed {
         });
         // On the runtime that polls the feed, so that both have the same clock.
         let handle = Handle::current();
-        let task = Background::spawn_on(&handle, name, |mut shutdown| async move {
+        let task = Background::spawn_on(&handle, name, |shutdown| async move {
             tokio::select! {
-                () = shutdown.requested() => {}
+                () = shutdown.cancelled() => {}
                 () = reading => {}
             }
         });
@@ -77,10 +77,8 @@ impl Feed {
         if let Some(item) = self.items.recv().await {
             return Some(item);
         }
-        // The queue closes when the task ends, a moment before its outcome is known.
-        while self.task.outcome().is_none() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        // The queue closes when the task ends, just before its panic is known.
+        self.task.ended().await;
         self.ended = true;
         self.task.panic().map(Err)
     }
@@ -115,7 +113,7 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
+    use crate::task::block_on;
 
     #[test]
     fn a_panic_of_the_task_is_the_last_item() {

@@ -6,7 +6,7 @@
 
 use super::lines::LineBuffer;
 use super::{Source, async_trait, check_rate, stream_prefix};
-use crate::runtime::runtime;
+use crate::task::runtime;
 use crate::{Error, Filter, Result, Tweet};
 use jiff::Timestamp;
 use std::fs::File;
@@ -298,7 +298,7 @@ impl Source for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
+    use crate::task::block_on;
     use crate::tweet::MAX_MESSAGE_BYTES;
     use std::collections::BTreeSet;
     use std::io::Write;

@@ -12,13 +12,14 @@
 
 use super::line_file::LineFile;
 use crate::Result;
-use crate::background::Background;
-use crate::queue::{self, Receiver, Sender, TrySendError};
-use crate::runtime::locked;
+use crate::task::background::Background;
+use crate::task::queue::{self, Receiver, Sender, TrySendError};
+use crate::task::{block_on, locked};
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// How many tweets wait for the disk at most, and how many bytes.
 const QUEUE_TWEETS: usize = 256;
@@ -30,7 +31,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) struct DeadLetters {
     messages: Mutex<Option<Arc<Sender<Vec<u8>>>>>,
-    thread: Background<()>,
+    thread: Background,
     state: Arc<Mutex<State>>,
 }
 
@@ -59,9 +60,9 @@ impl DeadLetters {
         let (sender, messages) = queue::bounded(QUEUE_TWEETS, QUEUE_BYTES);
         let state = Arc::new(Mutex::new(State::default()));
         let writer_state = state.clone();
-        let thread = Background::spawn_thread("dead-letter writer", move |_| {
+        let thread = Background::spawn_blocking("dead-letter writer", move |_| {
             write_all(messages, path, &writer_state);
-        })?;
+        });
         Ok(DeadLetters {
             messages: Mutex::new(Some(Arc::new(sender))),
             thread,
@@ -108,7 +109,8 @@ impl DeadLetters {
         locked(&self.messages).take();
         let mut written = 0;
         let mut deadline = Instant::now() + DISK_LIMIT;
-        while !self.thread.wait_timeout(Duration::from_millis(200)) {
+        let pause = Duration::from_millis(200);
+        while block_on(async { timeout(pause, self.thread.ended()).await }).is_err() {
             let now = locked(&self.state).written;
             if now != written {
                 written = now;

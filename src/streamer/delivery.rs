@@ -3,7 +3,7 @@
 use super::dead_letter::DeadLetters;
 use super::rivals::StatusOffsets;
 use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
-use crate::runtime::locked;
+use crate::task::locked;
 use crate::{Error, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};

@@ -20,11 +20,11 @@ mod task;
 pub use status::{Counts, EndReason, StreamerStatus};
 pub(crate) use status_message::StatusMessage;
 
-use crate::background::Background;
-use crate::interrupt::{self, Waited};
 use crate::kafka::{Topic, Writer, replace_writer};
-use crate::runtime::block_on;
 use crate::source::Source;
+use crate::task::background::Background;
+use crate::task::block_on;
+use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
 use crate::{Filter, Result};
 use progress::Shared;
@@ -60,7 +60,7 @@ pub struct Streaming {
 }
 
 /// The task of a stream.
-struct Running(Background<EndReason>);
+struct Running(Background);
 
 impl Writer for Running {
     fn stop_writing(&self) {
@@ -172,17 +172,18 @@ impl Streaming {
     /// An interrupt ends the wait and not the stream; the returned status is then the one so far.
     pub fn wait(&self) -> StreamerStatus {
         let start = Instant::now();
+        let mut wait = Wait::begin();
         loop {
-            let waited = self.running.0.wait(progress_interval(start));
+            let waited = wait.block_on(progress_interval(start), self.running.0.ended());
             let status = self.status();
-            // A stream that is just ending prints its last line when it has ended.
-            if waited != Waited::TimedOut || status.ended.is_none() {
+            // While the stream is ending, nothing is printed: its final line follows.
+            if waited != Err(Unfinished::TimedOut) || status.ended.is_none() {
                 println!("{status}");
             }
             match waited {
-                Waited::TimedOut => {}
-                Waited::Done => return status,
-                Waited::Interrupted => {
+                Err(Unfinished::TimedOut) => {}
+                Ok(()) => return status,
+                Err(Unfinished::Interrupted) => {
                     println!(
                         "interrupted; the stream is still running: `streaming.stop()` ends it"
                     );
@@ -195,14 +196,14 @@ impl Streaming {
     /// Blocks until the stream has ended, for `limit` at most, or until an interrupt. Returns whether
     /// it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.running.0.wait(limit) == Waited::Done
+        interrupt::block_on(limit, self.running.0.ended()).is_ok()
     }
 
     /// Ends the stream, waits until the broker has confirmed the tweets in flight, and returns the final
     /// status. The wait ends when the broker has confirmed nothing for 10 seconds and does not throttle
     /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An interrupt ends the wait; the stream then ends by itself.
     pub fn stop(&self) -> StreamerStatus {
-        if self.running.0.stop() == Waited::Interrupted {
+        if !self.running.0.stop() {
             println!("interrupted; the stream is still ending: `streaming` shows its status");
         }
         self.status()

@@ -7,7 +7,7 @@
 //! topic read.
 
 use crate::kafka::{Client, RunId, newest_status_runs};
-use crate::runtime::locked;
+use crate::task::locked;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use std::sync::Arc;

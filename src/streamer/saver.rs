@@ -4,9 +4,9 @@
 //! thread reports it and writes no more, and the stream continues.
 
 use super::line_file::LineFile;
-use crate::background::Background;
-use crate::queue::{self, Receiver, Sender};
-use crate::runtime::locked;
+use crate::task::background::Background;
+use crate::task::queue::{self, Receiver, Sender};
+use crate::task::{block_on, locked};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ const DISK_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Saver {
     path: PathBuf,
     lines: Option<Sender<Vec<u8>>>,
-    thread: Option<Background<()>>,
+    thread: Option<Background>,
     error: Arc<Mutex<Option<String>>>,
 }
 
@@ -45,9 +45,9 @@ impl Saver {
         Ok(Saver {
             path,
             lines: Some(sender),
-            thread: Some(Background::spawn_thread("saver", move |_| {
+            thread: Some(Background::spawn_blocking("saver", move |_| {
                 writer.run(lines)
-            })?),
+            })),
             error,
         })
     }
@@ -79,7 +79,7 @@ impl Saver {
     pub(super) fn close(mut self) -> Option<String> {
         self.lines = None;
         if let Some(thread) = self.thread.take() {
-            thread.shut_down();
+            block_on(thread.ended());
             if let Some(panic) = thread.panic() {
                 return Some(stopped(&self.path, &panic.to_string()));
             }
@@ -122,7 +122,6 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
 
     fn save(path: &Path, lines: &[&str]) -> Option<String> {
         let mut saver = Saver::open(path.to_path_buf()).unwrap();

@@ -6,16 +6,18 @@ use super::rivals::{Rival, Rivals};
 use super::saver::Saver;
 use super::status::EndReason;
 use super::status_message::StatusMessage;
-use crate::background::{Shutdown, catch_panic};
 use crate::deduplicator::Deduplicator;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
+use crate::task::background::{CancellationToken, panic_message};
 use crate::tweet::{MAX_MESSAGE_BYTES, is_credible};
 use crate::{Error, Filter, Result, Tweet};
+use futures_util::FutureExt;
 use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,13 +54,13 @@ pub(super) struct Task {
 
 /// An end of the stream that does not come from its source.
 struct Ending {
-    shutdown: Shutdown,
+    shutdown: CancellationToken,
     time_span: Pin<Box<Sleep>>,
     reason: Option<EndReason>,
 }
 
 impl Ending {
-    fn new(shutdown: Shutdown, time_span: Option<Duration>) -> Ending {
+    fn new(shutdown: CancellationToken, time_span: Option<Duration>) -> Ending {
         let time_span = time_span.unwrap_or(Duration::MAX);
         Ending {
             shutdown,
@@ -77,7 +79,7 @@ impl Ending {
         }
         let reason = tokio::select! {
             biased;
-            () = self.shutdown.requested() => EndReason::Stopped,
+            () = self.shutdown.cancelled() => EndReason::Stopped,
             () = &mut self.time_span => EndReason::TimeSpan,
         };
         *self.reason.insert(reason)
@@ -111,19 +113,17 @@ impl Task {
 
     /// Streams until the end, and then delivers what is in flight. A panic of the source ends the
     /// stream like an error: the tweets before it are delivered.
-    pub(super) async fn run(
-        mut self,
-        shutdown: Shutdown,
-        time_span: Option<Duration>,
-    ) -> EndReason {
+    pub(super) async fn run(mut self, shutdown: CancellationToken, time_span: Option<Duration>) {
         let mut ending = Ending::new(shutdown, time_span);
-        let name = "streamer";
-        let reason = match catch_panic(name, self.stream(&mut ending)).await {
+        let streaming = AssertUnwindSafe(self.stream(&mut ending)).catch_unwind();
+        let reason = match streaming.await {
             Ok(reason) => reason,
-            Err(panic) => self.fail(panic.into()),
+            Err(payload) => self.fail(Error::Panicked {
+                task: "streamer",
+                message: panic_message(payload),
+            }),
         };
         self.finish(reason, &mut ending).await;
-        reason
     }
 
     async fn stream(&mut self, ending: &mut Ending) -> EndReason {

@@ -1,7 +1,7 @@
-//! A queue between two tasks that is bounded by the number of its items and by their bytes.
+//! A queue between two tasks, bounded by the number of its items and by their bytes.
 //!
-//! tokio's channel bounds the number alone. A tweet may have a mebibyte, so a thousand of them may
-//! have a gibibyte; a semaphore of bytes bounds that too. When the queue is full, the sender waits.
+//! tokio's channel bounds only the number. A tweet may have a mebibyte, so a thousand of them may have
+//! a gibibyte. A semaphore bounds the bytes. When the queue is full, the sender waits.
 
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ pub(crate) struct Sender<T> {
 /// The receiving end.
 pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
 
-/// The receiver is gone, and so is the item.
+/// The receiver is gone. The item was dropped.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Closed;
 
@@ -30,7 +30,7 @@ pub(crate) enum TrySendError<T> {
     Closed,
 }
 
-/// Creates a queue of at most `items` items with together at most `bytes` bytes, in \[1, 2³²).
+/// Creates a queue of at most `items` items with at most `bytes` bytes in total, from 1 to 2³² - 1.
 pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(items);
     let sender = Sender {
@@ -68,7 +68,7 @@ impl<T> Sender<T> {
             })
     }
 
-    /// Returns whether an item of `size` bytes has room now. It stays so until this sender sends.
+    /// Returns whether an item of `size` bytes has room. If it has, this is true until the next send.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         let bytes = self.room.available_permits();
         self.items.capacity() > 0 && bytes >= self.permits(size) as usize
@@ -81,7 +81,7 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits for the next item; `None` once the sender is gone and the queue is empty.
+    /// Waits for the next item. Returns `None` when the sender is gone and the queue is empty.
     ///
     /// # Cancel safety
     /// No item is lost if the future is dropped.
@@ -97,7 +97,7 @@ impl<T> Receiver<T> {
         self.0.blocking_recv().map(|(item, _)| item)
     }
 
-    /// Returns an item that is already there.
+    /// Returns the next item if the queue is not empty.
     pub(crate) fn try_recv(&mut self) -> Option<T> {
         self.0.try_recv().ok().map(|(item, _)| item)
     }
@@ -106,7 +106,7 @@ impl<T> Receiver<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::block_on;
+    use crate::task::block_on;
     use std::time::Duration;
 
     #[test]

@@ -1,8 +1,8 @@
 //! A child process that ends with this process.
 //!
-//! The child runs below a shell that waits on a pipe from this process. When this process ends, in
-//! whatever way, the pipe closes and the shell stops the child. Neither a signal handler nor a
-//! destructor has to run for that.
+//! The child runs under a shell that reads a pipe from this process. However this process ends, the
+//! operating system closes the pipe, and the shell stops the child. This needs no signal handler and no
+//! destructor.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// `cat` ends when the pipe closes. The child then has some seconds to shut down. Finally the whole
-/// process group is killed, the shell included, so that nothing of the child is left.
+/// `cat` ends when the pipe closes. The child then has some seconds to shut down. Finally the shell
+/// kills its process group, which includes the shell and every process that the child has started.
 const SUPERVISOR: &str = r#"seconds=$1; shift
 exec 3<&0
 "$@" </dev/null 3<&- & child=$!
@@ -21,12 +21,12 @@ exec 3<&0
 wait $child
 kill -KILL 0"#;
 
-/// A running child process. Dropping it stops the process, and waits for its end.
+/// A child process. Dropping it stops the process and waits for its end.
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts a program with its arguments. It has `shutdown_seconds` to end after SIGTERM; 0 is for one
-    /// that has nothing to save, and gets none. Its output goes to the file `log`, or is discarded.
+    /// Starts a program with its arguments. On a stop it gets SIGTERM and `shutdown_seconds` to end; with
+    /// 0 it gets no SIGTERM and is killed. Its output goes to the file `log`, or is discarded.
     pub(crate) fn start(
         arguments: &[String],
         shutdown_seconds: u8,
@@ -48,7 +48,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(stdout)
             .stderr(stderr)
-            // A Ctrl-C in the terminal reaches this process only; the child stops by its pipe.
+            // Ctrl-C in a terminal then reaches this process only. The pipe stops the child.
             .process_group(0)
             .spawn()?;
         Ok(Process(supervisor))
@@ -60,16 +60,15 @@ impl Process {
         matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Kills the process at once, as a crash would end it, and waits for its end.
+    /// Kills the process at once, like a crash, and waits for its end.
     pub(crate) fn kill(&mut self) {
         if self.is_running() {
-            // The supervisor is the leader of the process group. It is not waited for yet, so no other
-            // process has its id.
+            // The supervisor leads the process group. No other process can have its id before `wait`.
             let group = format!("-{}", self.0.id());
             let _ = Command::new("sh")
                 .args(["-c", "kill -KILL $0", &group])
                 .status();
-            // This closes the pipe first, so the child ends in any case.
+            // `wait` closes the pipe first, so the child ends even if the command above failed.
             let _ = self.0.wait();
         }
     }
