@@ -299,6 +299,7 @@ impl Source for Replay {
 mod tests {
     use super::*;
     use crate::runtime::block_on;
+    use crate::source::with_paused_clock;
     use crate::tweet::MAX_MESSAGE_BYTES;
     use std::collections::BTreeSet;
     use std::io::Write;
@@ -317,14 +318,6 @@ mod tests {
             }
             all
         })
-    }
-
-    fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
-        runtime.unwrap().block_on(work)
     }
 
     #[test]
