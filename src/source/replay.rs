@@ -251,9 +251,9 @@ impl Source for Replay {
         format!("replay of {}", self.path.display())
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
         self.prefix = stream_prefix();
-        Ok(filter)
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

@@ -196,7 +196,11 @@ impl Task {
 
     /// Filters and deduplicates.
     fn select(&mut self, mut tweet: Tweet) -> Option<Tweet> {
-        let admitted = self.filter.admit(&mut tweet);
+        let admitted = if self.source.sets_topics() && self.filter.tracks().next().is_some() {
+            !tweet.topics.is_empty()
+        } else {
+            self.filter.admit(&mut tweet)
+        };
         let is_new = admitted && self.ids.insert(&tweet);
         self.shared.record(|progress| {
             let counts = &mut progress.counts;

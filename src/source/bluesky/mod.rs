@@ -124,21 +124,20 @@ impl Source for Bluesky {
         "Bluesky".into()
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, filter: Filter) -> Result<()> {
         let own = self.appview.clone().or_else(|| variable(APPVIEW_VARIABLE));
         let appview = own.unwrap_or_else(|| APPVIEW.into());
         let appview = http::base(&appview, APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        // Only this source knows the links and all languages of a post, so it filters by itself.
-        // Without a track no post has a topic, and the streamer filters by language.
-        let rest = match filter.tracks().next() {
-            Some(_) => Filter::by_source(),
-            None => filter.clone(),
-        };
         let reader = Reader::new(self.hosts()?, filter, &self.connection);
         let task = |outlet| feed(reader, profiles, outlet);
         self.feed = Some(Feed::start("Bluesky source", task).await?);
-        Ok(rest)
+        Ok(())
+    }
+
+    /// Only this source knows the links of a post and all of its languages.
+    fn sets_topics(&self) -> bool {
+        true
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

@@ -215,9 +215,9 @@ impl Source for Demo {
         }
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
         self.prefix = stream_prefix();
-        Ok(filter)
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
