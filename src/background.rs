@@ -1,6 +1,6 @@
 //! The lifecycle of everything that runs in the background.
 //!
-//! The streamer, the listener, the scorer, a live source and the figure all work while the notebook
+//! The streamer, the listener, the scorer and the figure all work while the notebook
 //! cell that started them has long returned. Each is a [`Background`]: a task or a thread with one
 //! owner. The owner asks it to end, waits for the end, and learns the end reason. A panic in the
 //! work is caught and reaches the owner as a [`Panic`], so that no wait lasts forever.
@@ -15,7 +15,6 @@ use std::pin::pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 /// A running task or thread that ends with a reason of type `T`. Dropping the value asks the work
@@ -96,21 +95,9 @@ impl<T: Clone + Send + 'static> Background<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        Background::spawn_on(runtime().handle(), name, work)
-    }
-
-    /// Starts a task on another runtime.
-    pub(crate) fn spawn_on<F>(
-        handle: &Handle,
-        name: &'static str,
-        work: impl FnOnce(Shutdown) -> F,
-    ) -> Background<T>
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
         let (background, shutdown, reporter) = Background::new(name);
         let work = catch_panic(name, work(shutdown));
-        handle.spawn(async move { reporter.report(work.await) });
+        runtime().spawn(async move { reporter.report(work.await) });
         background
     }
 

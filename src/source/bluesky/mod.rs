@@ -20,6 +20,7 @@ use super::{Source, async_trait, http};
 use crate::{Filter, Result, Tweet};
 use profiles::Profiles;
 use reader::{Host, Reader};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The environment variable with the address of another Jetstream.
@@ -149,7 +150,7 @@ impl Source for Bluesky {
     }
 }
 
-async fn feed(reader: Reader, profiles: Profiles, outlet: Outlet) {
+async fn feed(reader: Reader, profiles: Profiles, outlet: Arc<Outlet>) {
     let (sender, items) = mpsc::channel(QUEUE);
     tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));
 }

@@ -12,6 +12,7 @@ use super::rules::{self, Answer, Rule};
 use crate::display::shorten;
 use crate::{Error, Result};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A stream that sends nothing for this long, not even a keep-alive, is dead.
@@ -63,7 +64,7 @@ impl Task {
     }
 
     /// Runs until the receiver of the tweets is gone, or the server rejects the stream.
-    pub(super) async fn run(self, outlet: Outlet) {
+    pub(super) async fn run(self, outlet: Arc<Outlet>) {
         let mut waits = Waits::new();
         let mut session = Session::default();
         loop {
@@ -100,7 +101,8 @@ impl Task {
                         reason: shorten(&reason, 400),
                         hint: hint.into(),
                     };
-                    return outlet.fail(error).await;
+                    outlet.send(Err(error)).await;
+                    return;
                 }
                 Next::End => return,
             }
