@@ -153,10 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn demo(arguments: &Arguments) -> Result<Demo, live_sentiment::Error> {
-    let mut demo = Demo::default().seed(arguments.seed);
-    if let Some(count) = arguments.count {
-        demo = demo.count(count);
-    }
+    let demo = Demo::default().seed(arguments.seed).count(arguments.count);
     match arguments.rate {
         None => Ok(demo),
         Some(0.0) => Ok(demo.as_fast_as_possible()),

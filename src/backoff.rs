@@ -10,46 +10,40 @@ use std::time::Duration;
 /// asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
-    growth: Growth,
+    first: Duration,
     max: Duration,
+    doubles: bool,
     failures: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Growth {
-    /// Each wait is one step longer.
-    Linear(Duration),
-    /// Each wait is twice as long, starting with this one.
-    Doubling(Duration),
-}
-
 impl Backoff {
-    pub(crate) const fn linear(step: Duration, max: Duration) -> Backoff {
+    /// Creates waits of which each is longer than the one before by the first one.
+    pub(crate) const fn linear(first: Duration, max: Duration) -> Backoff {
         Backoff {
-            growth: Growth::Linear(step),
+            first,
             max,
+            doubles: false,
             failures: 0,
         }
     }
 
+    /// Creates waits of which each is twice as long as the one before.
     pub(crate) const fn doubling(first: Duration, max: Duration) -> Backoff {
         Backoff {
-            growth: Growth::Doubling(first),
-            max,
-            failures: 0,
+            doubles: true,
+            ..Backoff::linear(first, max)
         }
     }
 
     /// Counts one more failure, and returns the wait after it.
     pub(crate) fn next(&mut self) -> Duration {
-        let wait = match self.growth {
-            Growth::Linear(step) => step.saturating_mul(self.failures.saturating_add(1)),
-            Growth::Doubling(first) => {
-                first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
-            }
+        let factor = if self.doubles {
+            2_u32.saturating_pow(self.failures)
+        } else {
+            self.failures.saturating_add(1)
         };
         self.failures = self.failures.saturating_add(1);
-        jittered(wait.min(self.max))
+        jittered(self.first.saturating_mul(factor).min(self.max))
     }
 
     pub(crate) fn reset(&mut self) {

@@ -49,19 +49,8 @@ use crate::{Error, Result, Tweet};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    owner: FilterOwner,
     tracks: Tracks,
     languages: Vec<String>,
-}
-
-/// Who filters.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum FilterOwner {
-    /// The streamer, by the tracks and languages of this filter.
-    #[default]
-    Streamer,
-    /// The source, which has set the topics.
-    Source,
 }
 
 impl Filter {
@@ -97,14 +86,6 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Creates a filter for a source that filters by itself: it passes the tweets that have a topic.
-    pub fn by_source() -> Filter {
-        Filter {
-            owner: FilterOwner::Source,
-            ..Filter::default()
-        }
-    }
-
     /// Returns the tracked phrases.
     pub fn tracks(&self) -> impl Iterator<Item = &str> {
         self.tracks.names()
@@ -120,43 +101,27 @@ impl Filter {
     ///
     /// A tweet without a language tag passes every choice of languages.
     pub fn admit(&mut self, tweet: &mut Tweet) -> bool {
-        self.admit_with_links(tweet, [])
-    }
-
-    /// Like [`Filter::admit`], for a source that delivers the targets of links apart from the text.
-    /// The words of the links count as words of the text.
-    pub fn admit_with_links<'a>(
-        &mut self,
-        tweet: &mut Tweet,
-        links: impl IntoIterator<Item = &'a str>,
-    ) -> bool {
-        if self.owner == FilterOwner::Source {
-            return !tweet.topics.is_empty();
+        if !self.admits_language(&tweet.lang) {
+            return false;
         }
-        self.admits_language(&tweet.lang) && (self.tracks.is_empty() || self.matches(tweet, links))
+        if self.tracks.is_empty() {
+            return true;
+        }
+        let topics = self.tracks.matching(&tweet.text);
+        let is_match = !topics.is_empty();
+        if is_match {
+            tweet.topics = topics;
+        }
+        is_match
     }
 
-    /// Returns whether tweets with this language tag pass. The empty tag passes.
-    pub fn admits_language(&self, tag: &str) -> bool {
+    fn admits_language(&self, tag: &str) -> bool {
         let primary = tag.split(['-', '_']).next().unwrap_or(tag);
         tag.is_empty()
             || self.languages.is_empty()
             || self.languages.iter().any(|wanted| {
                 wanted.eq_ignore_ascii_case(primary) || wanted.eq_ignore_ascii_case(tag)
             })
-    }
-
-    fn matches<'a>(&mut self, tweet: &mut Tweet, links: impl IntoIterator<Item = &'a str>) -> bool {
-        self.tracks.find(&tweet.text);
-        for link in links {
-            self.tracks.find(link);
-        }
-        let topics = self.tracks.take_matching();
-        let any = !topics.is_empty();
-        if any {
-            tweet.topics = topics;
-        }
-        any
     }
 }
 

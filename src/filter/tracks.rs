@@ -3,10 +3,9 @@
 use super::text::{Segment, is_invisible, normalize, segments};
 use crate::{Error, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::mem;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The tracks, and buffers to match a text with them.
+/// The tracks, and an index of their terms.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tracks {
     tracks: Vec<Track>,
@@ -17,15 +16,10 @@ pub(super) struct Tracks {
     listed: Vec<Vec<usize>>,
     /// True in the slot of each term, see [`Tracks::slot`].
     slots: Vec<bool>,
-    /// The bits of the first bytes of the terms without letters, see [`byte_bit`].
-    symbol_bits: u64,
     /// The lengths of the terms without letters, in grapheme clusters.
     clusters: BTreeSet<usize>,
-    /// The buffer of the text that is searched.
+    /// A buffer for the normal form of the text that is searched.
     text: String,
-    /// The terms found since the last match, and whether each term is one of them.
-    found: Vec<usize>,
-    is_found: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +67,6 @@ impl Tracks {
                 terms.extend(words.map(|segment| self.term(segment.word)));
             } else if !is_invisible(&text) {
                 self.clusters.insert(text.graphemes(true).count());
-                self.symbol_bits |= text.bytes().next().map_or(0, byte_bit);
                 terms.push(self.term(&text));
             }
         }
@@ -107,7 +100,6 @@ impl Tracks {
             let slot = self.slot(term);
             self.slots[slot] = true;
         }
-        self.is_found = vec![false; self.terms.len()];
         self.listed = vec![Vec::new(); self.terms.len()];
         for (index, track) in self.tracks.iter().enumerate() {
             if let Some(rarest) = track.terms.iter().min_by_key(|term| uses[**term]) {
@@ -116,59 +108,45 @@ impl Tracks {
         }
     }
 
-    /// Finds the terms that `text` contains. Several texts count as one.
-    pub(super) fn find(&mut self, text: &str) {
-        let mut normal = mem::take(&mut self.text);
-        normalize(text, &mut normal);
-        for Segment { gap, word, signed } in segments(&normal) {
-            self.find_term(word);
-            if let Some(signed) = signed {
-                self.find_term(signed);
-            }
-            if gap.bytes().any(|b| self.symbol_bits & byte_bit(b) != 0) {
-                let symbols = gap.split_whitespace();
-                symbols.for_each(|symbols| self.find_symbols(symbols));
+    /// Returns the names of the tracks that `text` matches, in the order of the tracks.
+    pub(super) fn matching(&mut self, text: &str) -> Vec<String> {
+        normalize(text, &mut self.text);
+        let mut found = Vec::new();
+        for Segment { gap, word, signed } in segments(&self.text) {
+            found.extend(self.find_term(word));
+            found.extend(signed.and_then(|signed| self.find_term(signed)));
+            if !self.clusters.is_empty() {
+                for symbols in gap.split_whitespace() {
+                    self.find_symbols(symbols, &mut found);
+                }
             }
         }
-        self.text = normal;
-    }
-
-    /// Returns the names of the tracks whose terms were all found, in the order of the tracks, and
-    /// forgets what was found.
-    pub(super) fn take_matching(&mut self) -> Vec<String> {
-        let complete = |track: &&usize| {
-            let terms = &self.tracks[**track].terms;
-            terms.iter().all(|term| self.is_found[*term])
-        };
-        let listed = self.found.iter().flat_map(|term| &self.listed[*term]);
-        let mut matching: Vec<usize> = listed.filter(complete).copied().collect();
+        found.sort_unstable();
+        found.dedup();
+        let is_found = |term: &usize| found.binary_search(term).is_ok();
+        let mut matching: Vec<usize> = found
+            .iter()
+            .flat_map(|term| &self.listed[*term])
+            .filter(|track| self.tracks[**track].terms.iter().all(is_found))
+            .copied()
+            .collect();
         matching.sort_unstable();
-        for term in self.found.drain(..) {
-            self.is_found[term] = false;
-        }
         let name = |track: usize| self.tracks[track].name.clone();
         matching.into_iter().map(name).collect()
     }
 
-    fn find_symbols(&mut self, text: &str) {
+    /// Appends the terms without letters that `text` contains.
+    fn find_symbols(&self, text: &str, found: &mut Vec<usize>) {
         let starts = text.grapheme_indices(true).map(|(start, _)| start);
         let bounds: Vec<usize> = starts.chain([text.len()]).collect();
-        let lengths = mem::take(&mut self.clusters);
-        for length in &lengths {
-            for window in bounds.windows(length + 1) {
-                self.find_term(&text[window[0]..window[*length]]);
-            }
+        for length in &self.clusters {
+            let windows = bounds.windows(length + 1);
+            found.extend(windows.filter_map(|w| self.find_term(&text[w[0]..w[*length]])));
         }
-        self.clusters = lengths;
     }
 
-    fn find_term(&mut self, text: &str) {
-        if self.slots[self.slot(text)]
-            && let Some(&term) = self.terms.get(text)
-            && !mem::replace(&mut self.is_found[term], true)
-        {
-            self.found.push(term);
-        }
+    fn find_term(&self, text: &str) -> Option<usize> {
+        self.slots[self.slot(text)].then(|| self.terms.get(text).copied())?
     }
 
     /// Returns the slot of a term. Most words of a text have the slot of no term, and are not looked
@@ -182,9 +160,4 @@ impl Tracks {
         let sample = u32::from_le_bytes([bytes.len() as u8, *first, middle, *last]);
         (sample.wrapping_mul(0x9e37_79b9) >> 8) as usize & (self.slots.len() - 1)
     }
-}
-
-/// Returns one of 64 bits. A text without the bit of any symbol has no symbol.
-fn byte_bit(byte: u8) -> u64 {
-    1 << (byte % 64)
 }

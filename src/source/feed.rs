@@ -5,14 +5,13 @@
 //! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
 //! from the server, so backpressure reaches the network.
 
-use crate::task::background::Background;
-use crate::task::locked;
+use crate::task::background::catch_panic;
 use crate::task::queue;
-use crate::{Error, Result, Tweet};
-use std::sync::Mutex;
+use crate::{Result, Tweet};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// How many tweets wait for the streamer at most, and how many bytes of text.
 const QUEUE_TWEETS: usize = 1_024;
@@ -24,45 +23,46 @@ const START_LIMIT: Duration = Duration::from_secs(4);
 /// the connection, at once.
 pub(super) struct Feed {
     items: queue::Receiver<Result<Tweet>>,
-    task: Background,
-    ended: bool,
+    /// Aborts the task when it is dropped.
+    _task: JoinSet<()>,
 }
 
 /// The task's end of a [`Feed`].
 pub(super) struct Outlet {
     items: queue::Sender<Result<Tweet>>,
-    started: Mutex<Option<oneshot::Sender<Result<()>>>>,
+    started: Notify,
 }
 
 impl Feed {
     /// Starts the task `name` and waits until it has connected. An error by which the task ends
     /// before that is returned. A task that is still trying after 4 seconds continues to try.
-    pub(super) async fn start<F>(name: &'static str, task: impl FnOnce(Outlet) -> F) -> Result<Feed>
+    pub(super) async fn start<F>(
+        name: &'static str,
+        task: impl FnOnce(Arc<Outlet>) -> F,
+    ) -> Result<Feed>
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, items) = queue::bounded(QUEUE_TWEETS, QUEUE_BYTES);
-        let (started, outcome) = oneshot::channel();
-        let reading = task(Outlet {
+        let outlet = Arc::new(Outlet {
             items: sender,
-            started: Mutex::new(Some(started)),
+            started: Notify::new(),
         });
-        // On the runtime that polls the feed, so that both have the same clock.
-        let handle = Handle::current();
-        let task = Background::spawn_on(&handle, name, |shutdown| async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = reading => {}
+        let work = catch_panic(name, task(outlet.clone()));
+        let outlet_for_panic = outlet.clone();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            if let Err(panic) = work.await {
+                outlet_for_panic.send(Err(panic)).await;
             }
         });
-        let feed = Feed {
-            items,
-            task,
-            ended: false,
-        };
-        match tokio::time::timeout(START_LIMIT, outcome).await {
-            Ok(Ok(Err(error))) => Err(error),
-            _ => Ok(feed),
+        let mut feed = Feed { items, _task: task };
+        // The task sends no tweet before it has connected, so only an error can be the first item.
+        tokio::select! {
+            biased;
+            () = outlet.started.notified() => Ok(feed),
+            Some(Err(error)) = feed.next() => Err(error),
+            () = tokio::time::sleep(START_LIMIT) => Ok(feed),
         }
     }
 
@@ -71,42 +71,21 @@ impl Feed {
     /// # Cancel safety
     /// No tweet is lost if the future is dropped.
     pub(super) async fn next(&mut self) -> Option<Result<Tweet>> {
-        if self.ended {
-            return None;
-        }
-        if let Some(item) = self.items.recv().await {
-            return Some(item);
-        }
-        // The queue closes when the task ends, just before its panic is known.
-        self.task.ended().await;
-        self.ended = true;
-        self.task.panic().map(Err)
+        self.items.recv().await
     }
 }
 
 impl Outlet {
     /// Signals that the first connection is up, or that the task will keep trying.
     pub(super) fn started(&self) {
-        if let Some(started) = locked(&self.started).take() {
-            // An error means that the start is no longer waited for.
-            let _ = started.send(Ok(()));
-        }
+        self.started.notify_one();
     }
 
     /// Passes an item on, and waits while the queue is full. Returns false if the receiver is gone.
+    /// The start of the stream returns an error that is sent before [`started`](Outlet::started).
     pub(super) async fn send(&self, item: Result<Tweet>) -> bool {
         let size = item.as_ref().map_or(1, |tweet| tweet.text.len() + 1);
         self.items.send(item, size).await.is_ok()
-    }
-
-    /// Ends the source with an error. The start of the stream returns the error if it is still
-    /// waiting; otherwise the error is the last item.
-    pub(super) async fn fail(self, error: Error) {
-        let started = locked(&self.started).take();
-        match started {
-            Some(started) => drop(started.send(Err(error))),
-            None => drop(self.items.send(Err(error), 1).await),
-        }
     }
 }
 

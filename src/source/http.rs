@@ -2,10 +2,12 @@
 
 use crate::{Error, Result};
 use reqwest::{Client, Response, Url};
+use std::error::Error as _;
+use std::iter::successors;
 use std::sync::Once;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time limit for connecting. Errors are due within 5 s, so it is shorter.
+/// The time limit for connecting. It is shorter than the 5 s in which errors must appear.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// The maximum size of a response body that is not a stream.
 const MAX_BODY: usize = 1024 * 1024;
@@ -84,6 +86,20 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
+/// Returns the number of seconds in a header of a response.
+pub(super) fn seconds(response: &Response, header: &str) -> Option<u64> {
+    let value = response.headers().get(header)?;
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+/// Returns how long it is until the time in a header, which is in seconds since 1970, and at least a
+/// second; `None` if the time is past.
+pub(super) fn wait_until(response: &Response, header: &str) -> Option<Duration> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let wait = seconds(response, header)?.checked_sub(now.as_secs())?;
+    Some(Duration::from_secs(wait.max(1)))
+}
+
 /// Reads the body of a response, up to 1 MiB.
 pub(super) async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
@@ -100,26 +116,19 @@ pub(super) async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Err
 /// Describes an error of the client with its innermost cause, and without the URL, whose query may
 /// contain private data.
 pub(super) fn describe(error: &reqwest::Error) -> String {
-    let mut description = if error.is_timeout() {
-        "no response in time".to_owned()
+    let failure = if error.is_timeout() {
+        "no response in time"
     } else if error.is_connect() {
-        "no connection".to_owned()
+        "no connection"
     } else if error.is_body() || error.is_decode() {
-        "the connection broke".to_owned()
+        "the connection broke"
     } else {
-        "the request failed".to_owned()
+        "the request failed"
     };
-    let mut cause = std::error::Error::source(error);
-    let mut last = None;
-    while let Some(error) = cause {
-        last = Some(error.to_string());
-        cause = error.source();
+    match successors(error.source(), |cause| (*cause).source()).last() {
+        Some(cause) => format!("{failure}: {cause}"),
+        None => failure.to_owned(),
     }
-    if let Some(last) = last {
-        description.push_str(": ");
-        description.push_str(&last);
-    }
-    description
 }
 
 #[cfg(test)]

@@ -53,14 +53,19 @@ pub trait Source: Send + 'static {
     fn name(&self) -> String;
 
     /// Prepares the source for a stream. The streamer calls it once, before the first `next`, with
-    /// the filter of the stream. A source that filters by itself returns [`Filter::by_source`]; any
-    /// other returns the filter, and the streamer applies it.
+    /// the filter of the stream.
     ///
     /// # Errors
     /// An error means that the stream cannot start. A stream that already writes to the topic then
     /// continues.
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
-        Ok(filter)
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns whether the source matches the tracks and sets the topics. The streamer then passes
+    /// each tweet that has a topic. Without a track, and for any other source, it applies the filter.
+    fn sets_topics(&self) -> bool {
+        false
     }
 
     /// Returns the state of the connection, for as long as the source runs; `None` for a source
@@ -88,8 +93,12 @@ impl Source for Box<dyn Source> {
         (**self).name()
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, filter: Filter) -> Result<()> {
         (**self).begin(filter).await
+    }
+
+    fn sets_topics(&self) -> bool {
+        (**self).sets_topics()
     }
 
     fn connection(&self) -> Option<ConnectionWatch> {
@@ -106,6 +115,16 @@ impl Source for Box<dyn Source> {
 pub(crate) mod fuzz {
     pub(crate) use super::bluesky::fuzz as jetstream;
     pub(crate) use super::x::fuzz as x;
+}
+
+/// Runs a test on one thread, with a clock that advances at once to the end of each wait.
+#[cfg(test)]
+fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.unwrap().block_on(work)
 }
 
 /// Checks a number of tweets per second.

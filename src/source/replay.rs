@@ -251,9 +251,9 @@ impl Source for Replay {
         format!("replay of {}", self.path.display())
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
         self.prefix = stream_prefix();
-        Ok(filter)
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
@@ -298,6 +298,7 @@ impl Source for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::with_paused_clock;
     use crate::task::block_on;
     use crate::tweet::MAX_MESSAGE_BYTES;
     use std::collections::BTreeSet;
@@ -317,14 +318,6 @@ mod tests {
             }
             all
         })
-    }
-
-    fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
-        runtime.unwrap().block_on(work)
     }
 
     #[test]

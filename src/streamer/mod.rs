@@ -145,7 +145,7 @@ impl Streamer {
         let (task, shared) = interrupt::call("start the stream", move || {
             topic.client().partitions(topic.name())?;
             let saver = self.save_to.map(Saver::open).transpose()?;
-            let filter = block_on(source.begin(filter))?;
+            block_on(source.begin(filter.clone()))?;
             let shared = Arc::new(Shared::new(&topic, &*source, time_span)?);
             let task = Task::new(&topic, source, filter, saver, shared.clone())?;
             Ok((task, shared))

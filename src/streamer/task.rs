@@ -9,15 +9,13 @@ use super::status_message::StatusMessage;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
-use crate::task::background::{CancellationToken, panic_message};
+use crate::task::background::{CancellationToken, catch_panic};
 use crate::tweet::{MAX_MESSAGE_BYTES, is_credible};
 use crate::{Error, Filter, Result, Tweet};
-use futures_util::FutureExt;
 use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, Producer};
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,13 +113,9 @@ impl Task {
     /// stream like an error: the tweets before it are delivered.
     pub(super) async fn run(mut self, shutdown: CancellationToken, time_span: Option<Duration>) {
         let mut ending = Ending::new(shutdown, time_span);
-        let streaming = AssertUnwindSafe(self.stream(&mut ending)).catch_unwind();
-        let reason = match streaming.await {
+        let reason = match catch_panic("streamer", self.stream(&mut ending)).await {
             Ok(reason) => reason,
-            Err(payload) => self.fail(Error::Panicked {
-                task: "streamer",
-                message: panic_message(payload),
-            }),
+            Err(panic) => self.fail(panic),
         };
         self.finish(reason, &mut ending).await;
     }
@@ -195,7 +189,11 @@ impl Task {
 
     /// Filters and deduplicates.
     fn select(&mut self, mut tweet: Tweet) -> Option<Tweet> {
-        let admitted = self.filter.admit(&mut tweet);
+        let admitted = if self.source.sets_topics() && self.filter.tracks().next().is_some() {
+            !tweet.topics.is_empty()
+        } else {
+            self.filter.admit(&mut tweet)
+        };
         let is_new = admitted && self.ids.insert(&tweet);
         self.shared.record(|progress| {
             let counts = &mut progress.counts;

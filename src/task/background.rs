@@ -1,15 +1,16 @@
 //! Background tasks and their owners.
 //!
-//! The streamer, the listener, the scorer, a live source, the figure and the writers of files continue
+//! The streamer, the listener, the scorer, the figure and the writers of files continue
 //! after the notebook cell that started them has returned. Each is a [`Background`]: a task with one
 //! owner. The owner stops the task and waits for its end. A panic of the task reaches the owner as an
 //! error.
 
 use super::{interrupt, runtime};
 use crate::Error;
+use futures_util::FutureExt;
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 pub(crate) use tokio_util::sync::CancellationToken;
@@ -31,21 +32,9 @@ impl Background {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Background::spawn_on(runtime().handle(), name, work)
-    }
-
-    /// Starts a task on another runtime.
-    pub(crate) fn spawn_on<F>(
-        handle: &Handle,
-        name: &'static str,
-        work: impl FnOnce(CancellationToken) -> F,
-    ) -> Background
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
         let shutdown = CancellationToken::new();
-        let task = handle.spawn(work(shutdown.clone()));
-        Background::new(handle, name, shutdown, task)
+        let task = runtime().spawn(work(shutdown.clone()));
+        Background::new(name, shutdown, task)
     }
 
     /// Starts a task that blocks, on a thread of its own.
@@ -56,17 +45,12 @@ impl Background {
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let task = runtime().spawn_blocking(move || work(token));
-        Background::new(runtime().handle(), name, shutdown, task)
+        Background::new(name, shutdown, task)
     }
 
-    fn new(
-        handle: &Handle,
-        name: &'static str,
-        shutdown: CancellationToken,
-        task: JoinHandle<()>,
-    ) -> Background {
+    fn new(name: &'static str, shutdown: CancellationToken, task: JoinHandle<()>) -> Background {
         let (sender, outcome) = watch::channel(None);
-        handle.spawn(async move {
+        runtime().spawn(async move {
             let ended = task.await.map_err(|error| match error.try_into_panic() {
                 Ok(payload) => panic_message(payload),
                 Err(cancelled) => cancelled.to_string(),
@@ -117,8 +101,21 @@ impl Drop for Background {
     }
 }
 
+/// Runs a future. A panic in it becomes an error with the name of the task.
+pub(crate) async fn catch_panic<T>(
+    name: &'static str,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    // Nothing of the future is used after a panic.
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.map_err(|payload| Error::Panicked {
+        task: name,
+        message: panic_message(payload),
+    })
+}
+
 /// Returns the message of a panic.
-pub(crate) fn panic_message(payload: Box<dyn Any + Send>) -> String {
+fn panic_message(payload: Box<dyn Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let message = text.unwrap_or("no message").to_owned();

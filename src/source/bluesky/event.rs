@@ -13,6 +13,7 @@ use crate::{Filter, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::iter;
 
 /// The collection of posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
@@ -83,19 +84,23 @@ impl Post<'_> {
     /// Returns the post as a tweet, and whether the filter admits it. The user is the author's DID,
     /// and the follower count is unknown.
     pub(super) fn tweet(&self, filter: &mut Filter) -> (Tweet, bool) {
-        let langs = self.record.langs.as_deref().unwrap_or_default();
-        let wanted = langs.iter().find(|lang| filter.admits_language(lang));
+        let mut langs = self.record.langs.iter().flatten();
         let mut tweet = Tweet {
             id: format!("at://{}/{POSTS}/{}", self.did, self.rkey),
             created_at: self.created_at(),
             user: self.did.clone().into_owned(),
             followers: None,
-            text: self.record.text.clone().into_owned(),
-            lang: wanted.or(langs.first()).cloned().unwrap_or_default(),
+            text: self.text_with_links(),
+            lang: langs.next().cloned().unwrap_or_default(),
             topics: Vec::new(),
             source: SOURCE.into(),
         };
-        let admitted = filter.admit_with_links(&mut tweet, self.links());
+        let admitted = filter.admit(&mut tweet)
+            || langs.any(|lang| {
+                tweet.lang.clone_from(lang);
+                filter.admit(&mut tweet)
+            });
+        tweet.text.truncate(self.record.text.len());
         (tweet, admitted)
     }
 
@@ -110,12 +115,12 @@ impl Post<'_> {
             .map_or(received, |claimed: Timestamp| claimed.min(received))
     }
 
-    /// Returns the targets of the links, which the text shows shortened.
-    fn links(&self) -> impl Iterator<Item = &str> {
+    /// Returns the text, and after it the targets of the links, which the text shows shortened.
+    fn text_with_links(&self) -> String {
         let facets = self.record.facets.iter().flatten();
-        facets
-            .flat_map(|facet| &facet.features)
-            .filter_map(|feature| feature.uri.as_deref())
+        let features = facets.flat_map(|facet| &facet.features);
+        let links = features.flat_map(|feature| [" ", feature.uri.as_deref().unwrap_or_default()]);
+        iter::once(&*self.record.text).chain(links).collect()
     }
 }
 
@@ -201,14 +206,7 @@ impl<'a> Event<'a> {
     fn frame(self) -> Result<Frame<'a>, Skip> {
         let cursor = Cursor(self.time_us);
         match self.commit {
-            Some(commit) if self.kind == "commit" => post(
-                cursor,
-                self.did,
-                commit.rkey,
-                &commit.operation,
-                &commit.collection,
-                commit.record,
-            ),
+            Some(commit) if self.kind == "commit" => commit.frame(cursor, self.did),
             _ => Ok(Frame::Other(Some(cursor))),
         }
     }
@@ -246,39 +244,34 @@ impl<'a> Envelope<'a> {
             .ok()
             .and_then(|at| u64::try_from(at.as_microsecond()).ok())
             .map(Cursor);
-        match cursor {
-            Some(cursor) if kind == "commit" => post(
-                cursor,
-                payload.did,
-                payload.rkey,
-                &payload.operation,
-                &payload.collection,
-                payload.record,
-            ),
-            None if kind == "commit" => Err(Skip::WrongType),
-            cursor => Ok(Frame::Other(cursor)),
+        if kind != "commit" {
+            return Ok(Frame::Other(cursor));
         }
+        let commit = Commit {
+            operation: payload.operation,
+            collection: payload.collection,
+            rkey: payload.rkey,
+            record: payload.record,
+        };
+        commit.frame(cursor.ok_or(Skip::WrongType)?, payload.did)
     }
 }
 
-fn post<'a>(
-    cursor: Cursor,
-    did: Cow<'a, str>,
-    rkey: Cow<'a, str>,
-    operation: &str,
-    collection: &str,
-    record: Option<Record<'a>>,
-) -> Result<Frame<'a>, Skip> {
-    match record {
-        _ if operation != "create" || collection != POSTS => Ok(Frame::Other(Some(cursor))),
-        None => Err(Skip::NoText),
-        Some(_) if did.is_empty() || rkey.is_empty() => Err(Skip::WrongType),
-        Some(record) => Ok(Frame::Post(Box::new(Post {
+impl<'a> Commit<'a> {
+    fn frame(self, cursor: Cursor, did: Cow<'a, str>) -> Result<Frame<'a>, Skip> {
+        if self.operation != "create" || self.collection != POSTS {
+            return Ok(Frame::Other(Some(cursor)));
+        }
+        let record = self.record.ok_or(Skip::NoText)?;
+        if did.is_empty() || self.rkey.is_empty() {
+            return Err(Skip::WrongType);
+        }
+        Ok(Frame::Post(Box::new(Post {
             cursor,
             did,
-            rkey,
+            rkey: self.rkey,
             record,
-        }))),
+        })))
     }
 }
 

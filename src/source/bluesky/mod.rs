@@ -19,7 +19,9 @@ use super::feed::{Feed, Outlet};
 use super::{Source, async_trait, http};
 use crate::{Filter, Result, Tweet};
 use profiles::Profiles;
-use reader::{Host, Reader};
+use reader::Reader;
+use reqwest::{Client, Url};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The environment variable with the address of another Jetstream.
@@ -36,8 +38,8 @@ const HOSTS: &[&str] = &[
     "https://jetstream2.us-west.bsky.network",
 ];
 const APPVIEW: &str = "https://public.api.bsky.app";
-/// How many posts wait for the profiles stage at most.
-const QUEUE: usize = 256;
+/// How many posts wait for the stage [`profiles`] at most.
+const QUEUE: usize = 16;
 
 /// The Bluesky source: public posts as they are written.
 ///
@@ -53,6 +55,7 @@ const QUEUE: usize = 256;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Default)]
 pub struct Bluesky {
     /// `None` means the one of the environment, or the public ones.
     jetstream: Option<String>,
@@ -61,22 +64,11 @@ pub struct Bluesky {
     connection: ConnectionWatch,
 }
 
-impl Default for Bluesky {
-    fn default() -> Self {
-        Bluesky::new()
-    }
-}
-
 impl Bluesky {
     /// Creates the source with the public Jetstreams, which it tries in turn, or with the one in
     /// `BLUESKY_JETSTREAM_URL`. `BLUESKY_APPVIEW_URL` replaces the public server for profiles.
     pub fn new() -> Bluesky {
-        Bluesky {
-            jetstream: None,
-            appview: None,
-            feed: None,
-            connection: ConnectionWatch::default(),
-        }
+        Bluesky::default()
     }
 
     /// Creates the source with another Jetstream, such as `wss://jetstream.example`. An address
@@ -95,27 +87,25 @@ impl Bluesky {
         self
     }
 
-    fn hosts(&self) -> Result<Vec<Host>> {
-        let own = self
-            .jetstream
-            .clone()
-            .or_else(|| variable(JETSTREAM_VARIABLE));
-        let own: Vec<&str> = own.as_deref().into_iter().collect();
-        let addresses = if own.is_empty() { HOSTS } else { &own };
-        addresses
-            .iter()
+    /// Returns the Jetstreams, each with a client for it.
+    fn hosts(&self) -> Result<Vec<(Client, Url)>> {
+        let own = configured(self.jetstream.as_ref(), JETSTREAM_VARIABLE);
+        let own = own.as_deref().map(|own| vec![own]);
+        own.unwrap_or_else(|| HOSTS.to_vec())
+            .into_iter()
             .map(|address| {
                 let base = http::base(address, JETSTREAM_VARIABLE)?;
-                Host::new(base)
+                Ok((http::client(&base)?, base))
             })
             .collect()
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name)
-        .ok()
-        .filter(|value| !value.trim().is_empty())
+/// Returns the address that the program has set, or the one in the environment.
+fn configured(address: Option<&String>, variable: &str) -> Option<String> {
+    let is_set = |address: &String| !address.trim().is_empty();
+    let in_environment = || std::env::var(variable).ok().filter(is_set);
+    address.cloned().or_else(in_environment)
 }
 
 #[async_trait]
@@ -124,21 +114,22 @@ impl Source for Bluesky {
         "Bluesky".into()
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
-        let own = self.appview.clone().or_else(|| variable(APPVIEW_VARIABLE));
-        let appview = own.unwrap_or_else(|| APPVIEW.into());
-        let appview = http::base(&appview, APPVIEW_VARIABLE)?;
+    async fn begin(&mut self, filter: Filter) -> Result<()> {
+        let appview = configured(self.appview.as_ref(), APPVIEW_VARIABLE);
+        let appview = http::base(appview.as_deref().unwrap_or(APPVIEW), APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        // Only this source knows the links and all languages of a post, so it filters by itself.
-        // Without a track no post has a topic, and the streamer filters by language.
-        let rest = match filter.tracks().next() {
-            Some(_) => Filter::by_source(),
-            None => filter.clone(),
-        };
         let reader = Reader::new(self.hosts()?, filter, &self.connection);
-        let task = |outlet| feed(reader, profiles, outlet);
+        let task = |outlet: Arc<Outlet>| async move {
+            let (sender, items) = mpsc::channel(QUEUE);
+            tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));
+        };
         self.feed = Some(Feed::start("Bluesky source", task).await?);
-        Ok(rest)
+        Ok(())
+    }
+
+    /// Only this source knows the links of a post and all of its languages.
+    fn sets_topics(&self) -> bool {
+        true
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
@@ -148,11 +139,6 @@ impl Source for Bluesky {
     fn connection(&self) -> Option<ConnectionWatch> {
         Some(self.connection.clone())
     }
-}
-
-async fn feed(reader: Reader, profiles: Profiles, outlet: Outlet) {
-    let (sender, items) = mpsc::channel(QUEUE);
-    tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));
 }
 
 /// Decodes a frame in both versions, and makes a tweet of a post, for a fuzz target.

@@ -7,9 +7,9 @@ use super::event::{self, Cursor, Frame, POSTS, Version};
 use super::profiles::Item;
 use crate::backoff::Backoff;
 use crate::notebook::shorten;
-use crate::{Error, Filter, Result};
+use crate::{Error, Filter};
 use futures_util::{SinkExt, StreamExt};
-use reqwest::{Client, StatusCode, Url, header};
+use reqwest::{Client, StatusCode, Url};
 use reqwest_websocket::{Message, Upgrade, WebSocket};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,29 +26,14 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 const MAX_REWIND_MICROS: u64 = 5_000_000;
 /// The maximum size of a frame. A larger one ends the connection; a post has a few thousand bytes.
 const MAX_FRAME: usize = 4 * 1024 * 1024;
-/// A connection that ends sooner is brief. After each brief one the pause is longer, because a server that
-/// closes every connection after a few posts must not be asked again and again at once.
+/// After each connection that ends sooner, the pause is longer, because a server that closes every
+/// connection after a few posts must not be asked again and again at once.
 const LASTING: Duration = Duration::from_secs(10);
-
-/// A server, and the protocol that it supports.
-pub(super) struct Host {
-    client: Client,
-    base: Url,
-    protocol: Protocol,
-}
-
-/// The protocols of Jetstream servers, from the newest to the oldest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Protocol {
-    V2,
-    /// Version 2 without the subprotocol, for a server that does not confirm it.
-    V2WithoutSubprotocol,
-    V1,
-}
 
 /// The state of the reader.
 pub(super) struct Reader {
-    hosts: Vec<Host>,
+    /// The servers, each with a client for it.
+    hosts: Vec<(Client, Url)>,
     /// The index of the current server.
     host: usize,
     filter: Filter,
@@ -62,31 +47,16 @@ pub(super) struct Reader {
 /// The end of a connection.
 struct Ended {
     reason: String,
-    delivery: Delivery,
-}
-
-/// What a connection delivered.
-enum Delivery {
-    /// Nothing new, or there was no connection.
-    Nothing,
-    /// New posts, but the connection soon ended.
-    Brief,
-    /// New posts, for some time.
-    Lasting,
-}
-
-impl Host {
-    pub(super) fn new(base: Url) -> Result<Host> {
-        Ok(Host {
-            client: http::client(&base)?,
-            base,
-            protocol: Protocol::V2,
-        })
-    }
+    /// How long it lasted; `None` if it delivered nothing new, or if there was no connection.
+    lasted: Option<Duration>,
 }
 
 impl Reader {
-    pub(super) fn new(hosts: Vec<Host>, filter: Filter, watch: &ConnectionWatch) -> Reader {
+    pub(super) fn new(
+        hosts: Vec<(Client, Url)>,
+        filter: Filter,
+        watch: &ConnectionWatch,
+    ) -> Reader {
         Reader {
             hosts,
             host: 0,
@@ -104,47 +74,40 @@ impl Reader {
         let mut failures = 0;
         loop {
             let ended = match self.connect().await {
-                Ok(socket) => {
+                Ok((socket, version)) => {
                     self.watch.connected();
                     outlet.started();
-                    match self.read(socket, &items).await {
+                    match self.read(socket, version, &items).await {
                         Some(ended) => ended,
                         None => return,
                     }
                 }
                 Err(reason) => Ended {
                     reason,
-                    delivery: Delivery::Nothing,
+                    lasted: None,
                 },
             };
-            let host = http::host_and_port(&self.hosts[self.host].base);
+            let host = http::host_and_port(&self.hosts[self.host].1);
             self.watch.lost(&format!("{host}: {}", ended.reason));
-            match ended.delivery {
-                Delivery::Nothing => {
-                    failures += 1;
-                    self.host = self.next_host();
-                    // Wait only after each server was tried once.
-                    if failures % self.hosts.len() == 0 {
-                        tokio::time::sleep(backoff.next()).await;
-                    }
+            let next_host = (self.host + 1) % self.hosts.len();
+            let Some(lasted) = ended.lasted else {
+                failures += 1;
+                self.host = next_host;
+                // Wait only after each server was tried once.
+                if failures % self.hosts.len() == 0 {
+                    tokio::time::sleep(backoff.next()).await;
                 }
-                Delivery::Brief => {
-                    failures = 0;
-                    backoff.reset();
-                    self.host = self.next_host();
-                    tokio::time::sleep(pause.next()).await;
-                }
-                Delivery::Lasting => {
-                    failures = 0;
-                    backoff.reset();
-                    pause.reset();
-                }
+                continue;
+            };
+            failures = 0;
+            backoff.reset();
+            if lasted < LASTING {
+                self.host = next_host;
+                tokio::time::sleep(pause.next()).await;
+            } else {
+                pause.reset();
             }
         }
-    }
-
-    fn next_host(&self) -> usize {
-        (self.host + 1) % self.hosts.len()
     }
 
     /// Returns where the next connection starts; `None` means with the next new post.
@@ -152,70 +115,60 @@ impl Reader {
         self.newest.map(|Cursor(at)| at.saturating_sub(self.rewind))
     }
 
-    async fn connect(&mut self) -> Result<WebSocket, String> {
-        loop {
-            let protocol = self.hosts[self.host].protocol;
-            let error = match self.connect_with(protocol).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => error,
-            };
-            self.hosts[self.host].protocol = match (protocol, error) {
-                (_, ConnectError::Temporary(reason)) => return Err(reason),
-                (Protocol::V2, ConnectError::NoSubprotocol) => Protocol::V2WithoutSubprotocol,
-                (Protocol::V2 | Protocol::V2WithoutSubprotocol, _) => Protocol::V1,
-                (Protocol::V1, ConnectError::Unsupported(reason)) => {
-                    // Start with the newest protocol again: the server may be updated by then.
-                    self.hosts[self.host].protocol = Protocol::V2;
-                    return Err(reason);
-                }
-                (Protocol::V1, ConnectError::NoSubprotocol) => return Err("not a WebSocket".into()),
-            };
+    /// Connects with the newest protocol that the server supports.
+    async fn connect(&self) -> Result<(WebSocket, Version), String> {
+        let mut last_reason = String::new();
+        for (version, subprotocol) in [
+            (Version::V2, Some(SUBPROTOCOL)),
+            // For a server that does not confirm the subprotocol.
+            (Version::V2, None),
+            (Version::V1, None),
+        ] {
+            match self.connect_with(version, subprotocol).await {
+                Ok(socket) => return Ok((socket, version)),
+                Err(ConnectError::Temporary(reason)) => return Err(reason),
+                Err(ConnectError::Unsupported(reason)) => last_reason = reason,
+            }
         }
+        Err(last_reason)
     }
 
-    async fn connect_with(&self, protocol: Protocol) -> Result<WebSocket, ConnectError> {
-        let host = &self.hosts[self.host];
-        let (path, mut pairs) = match protocol {
-            Protocol::V2 | Protocol::V2WithoutSubprotocol => (
+    async fn connect_with(
+        &self,
+        version: Version,
+        subprotocol: Option<&str>,
+    ) -> Result<WebSocket, ConnectError> {
+        let (client, base) = &self.hosts[self.host];
+        let (path, mut pairs) = match version {
+            Version::V2 => (
                 "/xrpc/network.bsky.jetstream.subscribeEvents",
                 vec![
                     ("kinds", "commit".to_owned()),
                     ("collections", POSTS.into()),
                 ],
             ),
-            Protocol::V1 => ("/subscribe", vec![("wantedCollections", POSTS.to_owned())]),
+            Version::V1 => ("/subscribe", vec![("wantedCollections", POSTS.to_owned())]),
         };
         if let Some(cursor) = self.cursor() {
             pairs.push(("cursor", cursor.to_string()));
         }
-        let mut url = host.base.clone();
-        url.set_path(&format!("{}{path}", host.base.path().trim_end_matches('/')));
+        let mut url = base.clone();
+        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         url.query_pairs_mut().extend_pairs(pairs);
         let mut config = tungstenite::protocol::WebSocketConfig::default();
         config.max_message_size = Some(MAX_FRAME);
         config.max_frame_size = Some(MAX_FRAME);
-        let mut request = host.client.get(url).upgrade().web_socket_config(config);
-        if protocol == Protocol::V2 {
-            request = request.protocols([SUBPROTOCOL]);
-        }
+        let request = client
+            .get(url)
+            .upgrade()
+            .web_socket_config(config)
+            .protocols(subprotocol);
         let connecting = async {
-            let response = request
-                .send()
-                .await
-                .map_err(|error| ConnectError::of(&error))?;
-            let status = response.status();
-            if status != StatusCode::SWITCHING_PROTOCOLS {
-                return Err(ConnectError::status(status));
+            let response = request.send().await?;
+            match response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => Ok(response.into_websocket().await?),
+                status => Err(ConnectError::status(status)),
             }
-            if protocol == Protocol::V2
-                && !response
-                    .headers()
-                    .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
-            {
-                return Err(ConnectError::NoSubprotocol);
-            }
-            let socket = response.into_websocket().await;
-            socket.map_err(|error| ConnectError::of(&error))
         };
         tokio::time::timeout(CONNECT_LIMIT, connecting)
             .await
@@ -223,11 +176,12 @@ impl Reader {
     }
 
     /// Reads a connection to its end. Returns `None` if the receiver of the posts is gone.
-    async fn read(&mut self, mut socket: WebSocket, items: &mpsc::Sender<Item>) -> Option<Ended> {
-        let version = match self.hosts[self.host].protocol {
-            Protocol::V1 => Version::V1,
-            Protocol::V2 | Protocol::V2WithoutSubprotocol => Version::V2,
-        };
+    async fn read(
+        &mut self,
+        mut socket: WebSocket,
+        version: Version,
+        items: &mpsc::Sender<Item>,
+    ) -> Option<Ended> {
         let start = Instant::now();
         let before = self.newest;
         let mut first = None;
@@ -305,12 +259,8 @@ impl Reader {
         // At most half of what this connection delivered, so that a server which closes each
         // connection after a few posts does not send the same posts forever.
         self.rewind = MAX_REWIND_MICROS.min(span / 2);
-        let delivery = match start.elapsed() {
-            _ if span == 0 => Delivery::Nothing,
-            elapsed if elapsed < LASTING => Delivery::Brief,
-            _ => Delivery::Lasting,
-        };
-        Some(Ended { reason, delivery })
+        let lasted = (span > 0).then(|| start.elapsed());
+        Some(Ended { reason, lasted })
     }
 }
 
@@ -320,8 +270,6 @@ enum ConnectError {
     Temporary(String),
     /// The server does not support the request.
     Unsupported(String),
-    /// The server opened a stream without confirming the subprotocol.
-    NoSubprotocol,
 }
 
 impl ConnectError {
@@ -332,9 +280,15 @@ impl ConnectError {
             _ => ConnectError::Unsupported(reason),
         }
     }
+}
 
-    fn of(error: &reqwest_websocket::Error) -> ConnectError {
-        ConnectError::Temporary(describe(error))
+impl From<reqwest_websocket::Error> for ConnectError {
+    fn from(error: reqwest_websocket::Error) -> ConnectError {
+        match error {
+            // Such as a server that does not confirm the subprotocol.
+            reqwest_websocket::Error::Handshake(_) => ConnectError::Unsupported(describe(&error)),
+            _ => ConnectError::Temporary(describe(&error)),
+        }
     }
 }
 

@@ -38,7 +38,8 @@ const STORY_RATE: f64 = 20.0;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Demo {
-    pace: Pace,
+    /// The average number of tweets per second; `None` without waits between tweets.
+    rate: Option<f64>,
     tweets: SmallRng,
     /// Arrival times have their own generator, so that a pace does not change the tweets.
     arrivals: SmallRng,
@@ -50,17 +51,11 @@ pub struct Demo {
     story: Story,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Pace {
-    PerSecond(f64),
-    Unlimited,
-}
-
 impl Default for Demo {
     fn default() -> Self {
         let seed = 1;
         Demo {
-            pace: Pace::PerSecond(20.0),
+            rate: Some(20.0),
             tweets: SmallRng::seed_from_u64(seed),
             arrivals: arrivals(seed),
             prefix: stream_prefix(),
@@ -79,13 +74,13 @@ impl Demo {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
-        self.pace = Pace::PerSecond(per_second);
+        self.rate = Some(per_second);
         Ok(self)
     }
 
     /// Removes the waits between tweets, for measurements.
     pub fn as_fast_as_possible(mut self) -> Self {
-        self.pace = Pace::Unlimited;
+        self.rate = None;
         self
     }
 
@@ -97,9 +92,9 @@ impl Demo {
         self
     }
 
-    /// Ends the source after `count` tweets.
-    pub fn count(mut self, count: u64) -> Self {
-        self.count = Some(count);
+    /// Ends the source after `count` tweets; `None` means without end.
+    pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
+        self.count = count.into();
         self
     }
 
@@ -135,12 +130,10 @@ impl Demo {
     }
 
     fn mood(&self, topic: usize, number: u64) -> f64 {
-        let rate = match self.pace {
-            Pace::PerSecond(rate) => rate,
-            Pace::Unlimited => STORY_RATE,
-        };
-        let told = self.story.mood(topic, number as f64 / rate);
-        told.unwrap_or_else(|| TOPICS[topic].mood(number))
+        let rate = self.rate.unwrap_or(STORY_RATE);
+        self.story
+            .mood(topic, number as f64 / rate)
+            .unwrap_or_else(|| TOPICS[topic].mood(number))
     }
 
     fn make(&mut self) -> Tweet {
@@ -216,29 +209,27 @@ impl Demo {
 #[async_trait]
 impl Source for Demo {
     fn name(&self) -> String {
-        match self.pace {
-            Pace::PerSecond(rate) => format!("demo, {rate} tweets per second"),
-            Pace::Unlimited => "demo, as fast as possible".into(),
+        match self.rate {
+            Some(rate) => format!("demo, {rate} tweets per second"),
+            None => "demo, as fast as possible".into(),
         }
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
         self.prefix = stream_prefix();
-        Ok(filter)
+        Ok(())
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
         if self.count.is_some_and(|count| self.made >= count) {
             return None;
         }
-        if let Pace::PerSecond(rate) = self.pace {
-            let gap = |rng: &mut SmallRng| {
-                // Gaps between the events of a Poisson process are exponentially distributed.
-                Duration::from_secs_f64(-(1.0 - rng.random::<f64>()).ln() / rate)
-            };
+        if let Some(rate) = self.rate {
             let due = *self.due.get_or_insert_with(Instant::now);
             tokio::time::sleep_until(due).await;
-            self.due = Some(due + gap(&mut self.arrivals));
+            // The gaps of a Poisson process are exponentially distributed.
+            let gap = -(1.0 - self.arrivals.random::<f64>()).ln() / rate;
+            self.due = Some(due + Duration::from_secs_f64(gap));
         }
         Some(Ok(self.make()))
     }
@@ -306,14 +297,7 @@ const TOPICS: [Topic; 3] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
-        runtime.unwrap().block_on(work)
-    }
+    use crate::source::with_paused_clock;
 
     fn tweets(mut demo: Demo) -> Vec<Tweet> {
         with_paused_clock(async {

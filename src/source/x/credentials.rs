@@ -80,9 +80,9 @@ impl Credentials {
         match &self.0 {
             Kind::Bearer(token) => token.redact(text),
             Kind::Key { key, secret } => {
-                // The header of the token request contains both in this form.
-                let both = STANDARD.encode(format!("{}:{}", key.0, secret.0));
-                secret.redact(&key.redact(&Secret(both).redact(text)))
+                // The header of the token request contains the key and the secret in this form.
+                let encoded = STANDARD.encode(format!("{}:{}", key.0, secret.0));
+                secret.redact(&key.redact(&Secret(encoded).redact(text)))
             }
         }
     }

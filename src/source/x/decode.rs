@@ -26,9 +26,6 @@ struct Line {
     matching_rules: Option<Vec<MatchingRule>>,
     #[serde(default)]
     errors: Option<Vec<Problem>>,
-    /// A problem may also be the whole object.
-    #[serde(default)]
-    title: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -90,15 +87,11 @@ pub(super) fn decode(json: &str) -> Result<Message, Skip> {
         _ => Skip::NotJson,
     })?;
     let Some(data) = line.data else {
-        let listed = line.errors.and_then(|errors| errors.into_iter().next());
-        let alone = line
-            .title
-            .is_some()
-            .then(|| serde_json::from_str(json).ok());
-        return match listed.or(alone.flatten()) {
-            Some(problem) => Ok(Message::Problem(problem)),
-            None => Err(Skip::NoText),
-        };
+        // A problem is in a list, or the whole object.
+        let whole = || serde_json::from_str::<Problem>(json).ok();
+        let listed = line.errors.into_iter().flatten().next();
+        let problem = listed.or_else(|| whole().filter(|problem| problem.title.is_some()));
+        return problem.map(Message::Problem).ok_or(Skip::NoText);
     };
     let note = data.note_tweet.and_then(|note| note.text);
     let text = note.or(data.text).ok_or(Skip::NoText)?;

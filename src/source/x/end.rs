@@ -13,37 +13,46 @@ const MAX_LIMIT_WAIT: Duration = Duration::from_secs(16 * 60);
 
 /// Why a connection ended, or could not be made.
 pub(super) enum End {
-    /// The server closed the stream.
-    Closed(String),
-    /// The network failed, or the stream broke.
-    Network(String),
-    /// The server has an internal error.
-    Server(String),
-    /// A rate limit is reached, for as long as the server says.
-    RateLimit(String, Option<Duration>),
-    /// Another connection holds the account's only stream.
-    TooManyConnections(String, Option<Duration>),
+    /// A retry may succeed.
+    Retry { cause: Cause, reason: String },
     /// A retry cannot succeed before something is changed.
     Rejected { reason: String, hint: &'static str },
     /// The receiver of the tweets is gone.
     Unread,
 }
 
-impl From<reqwest::Error> for End {
-    fn from(error: reqwest::Error) -> End {
-        End::Network(http::describe(&error))
+/// What determines the wait before a retry.
+#[derive(Clone, Copy)]
+pub(super) enum Cause {
+    /// The network failed, or the stream ended.
+    Network,
+    /// The server has an internal error.
+    Server,
+    /// A rate limit is reached, for as long as the server says.
+    RateLimit(Option<Duration>),
+    /// Another connection holds the account's only stream.
+    TooManyConnections(Option<Duration>),
+}
+
+impl End {
+    pub(super) fn network(reason: impl Into<String>) -> End {
+        End::retry(Cause::Network, reason)
+    }
+
+    pub(super) fn server(reason: impl Into<String>) -> End {
+        End::retry(Cause::Server, reason)
+    }
+
+    fn retry(cause: Cause, reason: impl Into<String>) -> End {
+        let reason = reason.into();
+        End::Retry { cause, reason }
     }
 }
 
-/// What follows a connection.
-pub(super) enum Next {
-    /// A retry after a wait.
-    Retry(Duration, String),
-    Fail {
-        reason: String,
-        hint: &'static str,
-    },
-    End,
+impl From<reqwest::Error> for End {
+    fn from(error: reqwest::Error) -> End {
+        End::network(http::describe(&error))
+    }
 }
 
 /// The waits of docs.x.com, "Handling disconnections".
@@ -66,19 +75,15 @@ impl Waits {
         *self = Waits::new();
     }
 
-    pub(super) fn after(&mut self, end: End) -> Next {
-        match end {
-            End::Closed(reason) | End::Network(reason) => Next::Retry(self.network.next(), reason),
-            End::Server(reason) => Next::Retry(self.server.next(), reason),
-            End::RateLimit(reason, wait) | End::TooManyConnections(reason, wait) => {
-                let wait = match wait {
-                    Some(wait) => jittered(wait.min(MAX_LIMIT_WAIT)),
-                    None => self.limit.next(),
-                };
-                Next::Retry(wait, reason)
+    /// Returns the wait before the next connection.
+    pub(super) fn after(&mut self, cause: Cause) -> Duration {
+        match cause {
+            Cause::Network => self.network.next(),
+            Cause::Server => self.server.next(),
+            Cause::RateLimit(Some(wait)) | Cause::TooManyConnections(Some(wait)) => {
+                jittered(wait.min(MAX_LIMIT_WAIT))
             }
-            End::Rejected { reason, hint } => Next::Fail { reason, hint },
-            End::Unread => Next::End,
+            Cause::RateLimit(None) | Cause::TooManyConnections(None) => self.limit.next(),
         }
     }
 }
@@ -87,14 +92,17 @@ impl Waits {
 pub(super) fn in_stream(problem: &Problem) -> End {
     let reason = format!("the server ended the stream: {}", problem.description());
     if problem.is_too_many_connections() {
-        End::TooManyConnections(too_many(&reason), None)
+        too_many(&reason, None)
     } else {
-        End::Network(reason)
+        End::network(reason)
     }
 }
 
-fn too_many(reason: &str) -> String {
-    format!("{reason}. Another program streams with the same account: stop that one")
+fn too_many(reason: &str, wait: Option<Duration>) -> End {
+    End::retry(
+        Cause::TooManyConnections(wait),
+        format!("{reason}. Another program streams with the same account: stop that one"),
+    )
 }
 
 /// Returns the first problem in a successful response.
@@ -106,10 +114,7 @@ pub(super) fn first_problem(body: &[u8]) -> Option<Problem> {
 /// Returns what an unsuccessful response means.
 pub(super) async fn rejection(action: &str, response: Response) -> End {
     let status = response.status();
-    let reset = response
-        .headers()
-        .get("x-rate-limit-reset")
-        .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
+    let wait = http::wait_until(&response, "x-rate-limit-reset");
     let body = http::body(response).await.unwrap_or_default();
     let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
     let problem = match first_problem(&body) {
@@ -120,18 +125,9 @@ pub(super) async fn rejection(action: &str, response: Response) -> End {
     let colon = if description.is_empty() { "" } else { ": " };
     let reason = format!("failed to {action}: X answered {status}{colon}{description}");
     match status.as_u16() {
-        420 | 429 => {
-            let now = jiff::Timestamp::now().as_second();
-            let wait = reset
-                .and_then(|reset| u64::try_from(reset.saturating_sub(now)).ok())
-                .map(|seconds| Duration::from_secs(seconds.max(1)));
-            if problem.is_too_many_connections() {
-                End::TooManyConnections(too_many(&reason), wait)
-            } else {
-                End::RateLimit(reason, wait)
-            }
-        }
-        408 | 500..=599 => End::Server(reason),
+        420 | 429 if problem.is_too_many_connections() => too_many(&reason, wait),
+        420 | 429 => End::retry(Cause::RateLimit(wait), reason),
+        408 | 500..=599 => End::server(reason),
         401 => End::Rejected {
             reason,
             hint: "check the token, or the key and the secret: complete, not revoked, and of an \

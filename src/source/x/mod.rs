@@ -97,11 +97,15 @@ impl Source for X {
         NAME.into()
     }
 
-    async fn begin(&mut self, filter: Filter) -> Result<Filter> {
+    async fn begin(&mut self, filter: Filter) -> Result<()> {
         let rules = rules::wanted(&filter)?;
         let task = Task::new(&self.base, &self.credentials, rules, &self.connection)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
-        Ok(Filter::by_source())
+        Ok(())
+    }
+
+    fn sets_topics(&self) -> bool {
+        true
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

@@ -7,11 +7,12 @@ use super::super::lines::LineBuffer;
 use super::NAME;
 use super::credentials::{Credentials, Kind, Secret};
 use super::decode::{self, Message};
-use super::end::{End, Next, Waits, first_problem, in_stream, rejection};
+use super::end::{Cause, End, Waits, first_problem, in_stream, rejection};
 use super::rules::{self, Answer, Rule};
 use crate::notebook::shorten;
 use crate::{Error, Result};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A stream that sends nothing for this long, not even a keep-alive, is dead.
@@ -41,8 +42,8 @@ pub(super) struct Task {
 struct Session {
     token: Option<Secret>,
     rules_are_set: bool,
-    was_connected: bool,
-    handed_over: bool,
+    /// Whether the stream has connected, or has waited for [`HANDOVER_WAIT`].
+    is_past_handover: bool,
 }
 
 impl Task {
@@ -63,36 +64,33 @@ impl Task {
     }
 
     /// Runs until the receiver of the tweets is gone, or the server rejects the stream.
-    pub(super) async fn run(self, outlet: Outlet) {
+    pub(super) async fn run(self, outlet: Arc<Outlet>) {
         let mut waits = Waits::new();
         let mut session = Session::default();
         loop {
             let end = match self.connect(&mut session).await {
                 Ok(stream) => {
-                    session.was_connected = true;
+                    session.is_past_handover = true;
                     self.watch.connected();
                     outlet.started();
                     self.read(stream, &outlet, &mut waits).await
                 }
                 Err(end) => end,
             };
-            let is_handover = matches!(end, End::TooManyConnections(..))
-                && !session.was_connected
-                && !session.handed_over;
-            let next = match end {
-                End::TooManyConnections(reason, _) if is_handover => {
-                    session.handed_over = true;
-                    outlet.started();
-                    Next::Retry(HANDOVER_WAIT, reason)
-                }
-                end => waits.after(end),
-            };
-            match next {
-                Next::Retry(wait, reason) => {
+            match end {
+                End::Retry { cause, reason } => {
                     self.watch.lost(&self.message(&reason, &session));
+                    let wait = match cause {
+                        Cause::TooManyConnections(_) if !session.is_past_handover => {
+                            session.is_past_handover = true;
+                            outlet.started();
+                            HANDOVER_WAIT
+                        }
+                        cause => waits.after(cause),
+                    };
                     tokio::time::sleep(wait).await;
                 }
-                Next::Fail { reason, hint } => {
+                End::Rejected { reason, hint } => {
                     let reason = self.message(&reason, &session);
                     self.watch.lost(&reason);
                     let error = Error::Source {
@@ -100,9 +98,10 @@ impl Task {
                         reason: shorten(&reason, 400),
                         hint: hint.into(),
                     };
-                    return outlet.fail(error).await;
+                    outlet.send(Err(error)).await;
+                    return;
                 }
-                Next::End => return,
+                End::Unread => return,
             }
         }
     }
@@ -137,7 +136,7 @@ impl Task {
         let request = self.authorized(self.client.get(url), &token);
         let response = tokio::time::timeout(SILENCE_LIMIT, request.send())
             .await
-            .map_err(|_| End::Network("no response within 20 s".into()))??;
+            .map_err(|_| End::network("no response within 20 s"))??;
         match response.status() {
             StatusCode::OK => Ok(response),
             _ => Err(rejection("connect to the stream", response).await),
@@ -174,9 +173,7 @@ impl Task {
         serde_json::from_slice::<Token>(&body)
             .ok()
             .and_then(|token| Secret::new(&token.access_token).ok())
-            .ok_or_else(|| {
-                End::Server("the response to the token request contains no token".into())
-            })
+            .ok_or_else(|| End::server("the response to the token request contains no token"))
     }
 
     /// Changes the account's rules of this crate to the wanted ones. Rules are added before others
@@ -187,7 +184,7 @@ impl Task {
         let request = request.timeout(REQUEST_LIMIT);
         let body = self.request("list the rules", request).await?;
         let listed: Answer = serde_json::from_slice(&body)
-            .map_err(|_| End::Server("the list of rules has an undocumented form".into()))?;
+            .map_err(|_| End::server("the list of rules has an undocumented form"))?;
         let changes = rules::compare(&listed.data, &self.rules);
         let change = |body: serde_json::Value| {
             self.authorized(self.client.post(&url), token)
@@ -207,20 +204,12 @@ impl Task {
         }
         if !changes.delete.is_empty() {
             let body = serde_json::json!({ "delete": { "ids": changes.delete } });
-            let deleted = self.request("delete old rules", change(body)).await;
-            if let Err(end) = deleted.and_then(|body| {
-                first_problem(&body)
-                    .map_or(Ok(()), |problem| Err(End::Server(problem.description())))
-            }) {
-                let reason = match end {
-                    End::Closed(reason)
-                    | End::Network(reason)
-                    | End::Server(reason)
-                    | End::RateLimit(reason, _)
-                    | End::TooManyConnections(reason, _)
-                    | End::Rejected { reason, .. } => reason,
-                    End::Unread => String::new(),
-                };
+            let failure = match self.request("delete old rules", change(body)).await {
+                Ok(body) => first_problem(&body).map(|problem| problem.description()),
+                Err(End::Retry { reason, .. } | End::Rejected { reason, .. }) => Some(reason),
+                Err(End::Unread) => None,
+            };
+            if let Some(reason) = failure {
                 let reason = self.message(&reason, session);
                 self.watch.note(&format!(
                     "failed to delete rules of an earlier run ({reason}); their tweets are \
@@ -246,9 +235,9 @@ impl Task {
         let mut lines = LineBuffer::new();
         loop {
             let chunk = match tokio::time::timeout(SILENCE_LIMIT, stream.chunk()).await {
-                Err(_) => return End::Network("no data for 20 s".into()),
+                Err(_) => return End::network("no data for 20 s"),
                 Ok(Err(error)) => return error.into(),
-                Ok(Ok(None)) => return End::Closed("the server closed the stream".into()),
+                Ok(Ok(None)) => return End::network("the server closed the stream"),
                 Ok(Ok(Some(chunk))) => chunk,
             };
             lines.bytes().extend_from_slice(&chunk);
