@@ -170,17 +170,6 @@ impl<T: Clone + Send + 'static> Background<T> {
         self.request_shutdown();
         self.wait(Duration::MAX)
     }
-
-    /// Asks the work to end, and blocks until it has.
-    pub(crate) fn shut_down(&self) {
-        self.request_shutdown();
-        let value = locked(&self.outcome.value);
-        let ended = self
-            .outcome
-            .changed
-            .wait_while(value, |value| value.is_none());
-        drop(ended);
-    }
 }
 
 /// Reports the outcome to the owner, also if the work is dropped before its end.
@@ -243,7 +232,7 @@ mod tests {
             "asked"
         });
         assert_eq!(task.outcome(), None);
-        task.shut_down();
+        task.stop();
         assert_eq!(task.outcome(), Some(Ok("asked")));
         let thread = Background::spawn_thread("thread", |shutdown| {
             while !shutdown.is_requested() {
@@ -252,7 +241,7 @@ mod tests {
             7
         });
         let thread = thread.unwrap();
-        thread.shut_down();
+        thread.stop();
         assert_eq!(thread.outcome(), Some(Ok(7)));
     }
 
@@ -263,7 +252,7 @@ mod tests {
         let error = task.panic().unwrap().to_string();
         assert!(error.starts_with("the task panicked: in a task"), "{error}");
         let thread = Background::<()>::spawn_thread("thread", |_| panic!("number {}", 5)).unwrap();
-        thread.shut_down();
+        thread.stop();
         let error = thread.panic().unwrap().to_string();
         assert!(error.contains("the thread panicked: number 5"), "{error}");
     }

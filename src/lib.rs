@@ -56,6 +56,7 @@ mod deduplicator;
 mod display;
 mod error;
 pub mod figure;
+mod files;
 mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -64,7 +65,6 @@ pub mod kafka;
 pub mod lesson;
 pub mod listener;
 mod log;
-mod permissions;
 mod process;
 mod queue;
 mod random;

@@ -1,10 +1,16 @@
 //! The producer, and its delivery reports: which tweets does the broker have?
+//!
+//! A tweet that the broker did not accept goes to the dead-letter file, for
+//! [`Replay`](crate::source::Replay). Every tweet that the source gave is in the topic or in this file.
+//! A tweet in it may be in the topic as well, if only the broker's confirmation was lost; the listener
+//! counts it once.
 
-use super::dead_letter::DeadLetters;
 use super::rivals::StatusOffsets;
+use crate::files::{LineFile, LineWriter};
 use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
 use crate::runtime::locked;
 use crate::{Error, Result};
+use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
@@ -23,6 +29,8 @@ const STATISTICS_INTERVAL_MS: &str = "1000";
 /// How long the end of a stream waits for the next delivery report after it has given up the
 /// messages in flight.
 const REPORT_LIMIT: Duration = Duration::from_secs(30);
+/// A disk that writes none of the dead letters for this long has failed.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
 
 /// The producer of a stream, with a thread of its own that receives the delivery reports.
 pub(super) type TweetProducer = ThreadedProducer<DeliveryReports>;
@@ -34,7 +42,7 @@ pub(super) struct Deliveries {
     address: String,
     state: Mutex<State>,
     status_offsets: StatusOffsets,
-    dead_letters: DeadLetters,
+    dead_letters: LineWriter,
 }
 
 /// A tweet that the broker has refused for a reason that may pass: the topic is missing, or this client
@@ -98,7 +106,7 @@ impl Deliveries {
             address: topic.client().address().into(),
             state: Mutex::default(),
             status_offsets: StatusOffsets::default(),
-            dead_letters: DeadLetters::new(topic.name())?,
+            dead_letters: dead_letters(topic.name())?,
         })
     }
 
@@ -161,7 +169,8 @@ impl Deliveries {
     /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
     /// slower than the failures; no lock is held meanwhile.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
-        self.dead_letters.add(message);
+        // Its error is part of the report.
+        let _ = self.dead_letters.add(message);
         let mut counts = locked(&self.state);
         counts.failed += 1;
         counts.last_error = Some(reason);
@@ -290,6 +299,18 @@ impl ProducerContext for DeliveryReports {
             }
         }
     }
+}
+
+/// Returns the writer of the dead-letter file. The file is created with the first failed tweet, in the
+/// working directory, and named after the topic and the time.
+fn dead_letters(topic: &str) -> Result<LineWriter> {
+    let topic = topic.to_owned();
+    let failure = "failed to save tweets that Kafka did not accept".into();
+    LineWriter::new(failure, DISK_LIMIT, move || {
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
+        let name = format!("dead-letter-{topic}-{now}.jsonl");
+        LineFile::open(&std::env::current_dir()?.join(name))
+    })
 }
 
 /// Creates the producer.

@@ -5,14 +5,11 @@
 //! broker is slower than the source, the queue is full, and the task waits before it pulls the next
 //! tweet: backpressure instead of loss. The producer is idempotent, so its retries write no message
 //! twice. Each delivery report is counted (`delivery.rs`), and a tweet that could not be delivered
-//! goes to a dead-letter file (`dead_letter.rs`).
+//! goes to a dead-letter file.
 
-mod dead_letter;
 mod delivery;
-mod line_file;
 mod progress;
 mod rivals;
-mod saver;
 mod status;
 mod status_message;
 mod task;
@@ -22,18 +19,21 @@ pub(crate) use status_message::StatusMessage;
 
 use crate::background::Background;
 use crate::display::progress_interval;
+use crate::files::{LineFile, LineWriter};
 use crate::interrupt::{self, Waited};
 use crate::kafka::{Topic, Writer, replace_writer};
 use crate::runtime::block_on;
 use crate::source::Source;
 use crate::time_span::TimeSpan;
-use crate::{Filter, Result};
+use crate::{Error, Filter, Result};
 use progress::Shared;
-use saver::Saver;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::Task;
+
+/// A disk that writes none of the saved tweets for this long has failed.
+const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
 pub struct Streamer {
@@ -145,7 +145,7 @@ impl Streamer {
         let topic = self.topic.clone();
         let (task, shared) = interrupt::call("start the stream", move || {
             topic.client().partitions(topic.name())?;
-            let saver = self.save_to.map(Saver::open).transpose()?;
+            let saver = self.save_to.map(saver).transpose()?;
             let filter = block_on(source.begin(filter))?;
             let shared = Arc::new(Shared::new(&topic, &*source, time_span)?);
             let task = Task::new(&topic, source, filter, saver, shared.clone())?;
@@ -158,6 +158,18 @@ impl Streamer {
         });
         Ok(Streaming { shared, running })
     }
+}
+
+/// Opens the file of streamed tweets, one JSON object per line. When the disk fails, the stream
+/// continues.
+fn saver(path: PathBuf) -> Result<LineWriter> {
+    let failure = format!("tweets are no longer saved to {}", path.display());
+    let file = LineFile::open(&path).map_err(|source| Error::File {
+        action: "open the file for streamed tweets",
+        path,
+        source,
+    })?;
+    LineWriter::new(failure, SAVE_LIMIT, || Ok(file))
 }
 
 impl Streaming {

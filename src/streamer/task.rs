@@ -3,11 +3,11 @@
 use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
 use super::rivals::{Rival, Rivals};
-use super::saver::Saver;
 use super::status::EndReason;
 use super::status_message::StatusMessage;
 use crate::background::{Shutdown, catch_panic};
 use crate::deduplicator::Deduplicator;
+use crate::files::LineWriter;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
 use crate::time_span::TimeSpan;
@@ -39,7 +39,7 @@ pub(super) struct Task {
     source: Box<dyn Source>,
     filter: Filter,
     ids: Deduplicator,
-    saver: Option<Saver>,
+    saver: Option<LineWriter>,
     producer: TweetProducer,
     topic: String,
     status_topic: String,
@@ -90,7 +90,7 @@ impl Task {
         topic: &Topic,
         source: Box<dyn Source>,
         filter: Filter,
-        saver: Option<Saver>,
+        saver: Option<LineWriter>,
         shared: Arc<Shared>,
     ) -> Result<Task> {
         let producer = delivery::producer(topic.client(), shared.deliveries.clone())?;
@@ -220,7 +220,7 @@ impl Task {
         // A line of a file may be below the limit, and above it with the id and the source.
         let is_accepted = if message.len() > MAX_MESSAGE_BYTES {
             let reason = "a tweet is larger than the 1 MiB that listeners accept";
-            tokio::task::block_in_place(|| self.shared.deliveries.fail(&message, reason.into()));
+            self.shared.deliveries.fail(&message, reason.into());
             false
         } else {
             self.produce(tweet.user.as_bytes(), &message, ending).await
@@ -229,10 +229,11 @@ impl Task {
         if !is_accepted {
             return;
         }
-        if let Some(saver) = self.saver.as_mut() {
-            saver.save(&self.message).await;
+        let saved = self.saver.as_ref().map(|saver| saver.add(&self.message));
+        let error = saved.and_then(Result::err);
+        if error.is_some() {
+            self.saver = None;
         }
-        let error = self.saver.as_ref().and_then(Saver::take_error);
         self.shared.record(|progress| {
             for topic in tweet.topics {
                 *progress.topics.entry(topic).or_default() += 1;
@@ -266,10 +267,7 @@ impl Task {
                     }
                 }
                 Err((error, _)) => {
-                    // A full disk queue is rare, but blocks: let another thread run the other tasks.
-                    return tokio::task::block_in_place(|| {
-                        self.shared.deliveries.refuse(key, message, &error)
-                    });
+                    return self.shared.deliveries.refuse(key, message, &error);
                 }
             }
         }
@@ -307,7 +305,7 @@ impl Task {
         shared.record(|progress| progress.ended = Some((Instant::now(), reason)));
         let finishing = tokio::task::spawn_blocking(move || {
             let errors = [
-                saver.and_then(Saver::close),
+                saver.and_then(|saver| saver.finish()),
                 shared.deliveries.finish(&producer),
             ];
             for error in errors.into_iter().flatten() {
