@@ -94,16 +94,30 @@ impl Streamer {
         self
     }
 
-    /// Ends the stream after this time. More than 100 years are no limit.
-    pub fn time_span(mut self, time_span: Duration) -> Self {
-        self.time_span = Some(time_span);
+    /// Ends the stream after this time. `None` and more than 100 years are no limit.
+    pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
+        self.time_span = time_span.into();
         self
     }
 
     /// Also appends every streamed tweet to a file, one JSON object per line, for
-    /// [`Replay`](crate::source::Replay). Check what the terms of the source allow you to keep.
-    pub fn save_to(mut self, file: impl AsRef<Path>) -> Self {
-        self.save_to = Some(file.as_ref().to_path_buf());
+    /// [`Replay`](crate::source::Replay). `None` saves nothing. Check what the terms of the source allow
+    /// you to keep.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use live_sentiment::prelude::*;
+    ///
+    /// # fn example(streamer: Streamer) -> Streamer {
+    /// let file: Option<&str> = None;
+    /// streamer.save_to("tweets.jsonl").save_to(file)
+    /// # }
+    /// ```
+    pub fn save_to<'a, P>(mut self, file: impl Into<Option<&'a P>>) -> Self
+    where
+        P: AsRef<Path> + ?Sized + 'a,
+    {
+        self.save_to = file.into().map(|file| file.as_ref().to_path_buf());
         self
     }
 
