@@ -21,7 +21,7 @@ use crate::background::Background;
 use crate::display::progress_interval;
 use crate::files::{LineFile, LineWriter};
 use crate::interrupt::{self, Waited};
-use crate::kafka::{Topic, Writer, replace_writer};
+use crate::kafka::{Topic, register_writer, stop_writer};
 use crate::runtime::block_on;
 use crate::source::Source;
 use crate::time_span::TimeSpan;
@@ -57,16 +57,7 @@ pub struct Streamer {
 /// ```
 pub struct Streaming {
     shared: Arc<Shared>,
-    running: Arc<Running>,
-}
-
-/// The task of a stream.
-struct Running(Background<EndReason>);
-
-impl Writer for Running {
-    fn stop_writing(&self) {
-        self.0.stop();
-    }
+    task: Arc<Background<()>>,
 }
 
 impl Streamer {
@@ -165,12 +156,13 @@ impl Streamer {
             let task = Task::new(&topic, source, filter, saver, shared.clone())?;
             Ok((task, shared))
         })?;
-        // Nothing can fail from here on: now the earlier streamer of this topic may end.
-        let running = replace_writer(self.topic.client(), self.topic.name(), || {
-            let run = |shutdown| task.run(shutdown, time_span);
-            Arc::new(Running(Background::spawn("streamer", run)))
-        });
-        Ok(Streaming { shared, running })
+        // Point of no return: stop the earlier streamer of this topic.
+        let (client, name) = (self.topic.client(), self.topic.name());
+        stop_writer(client, name);
+        let task = Background::spawn("streamer", |shutdown| task.run(shutdown, time_span));
+        let task = Arc::new(task);
+        register_writer(client, name, &task);
+        Ok(Streaming { shared, task })
     }
 }
 
@@ -189,7 +181,7 @@ fn saver(path: PathBuf) -> Result<LineWriter> {
 impl Streaming {
     /// Returns the current status.
     pub fn status(&self) -> StreamerStatus {
-        let panic = self.running.0.panic();
+        let panic = self.task.panic();
         self.shared.status(panic.map(|error| error.to_string()))
     }
 
@@ -200,7 +192,7 @@ impl Streaming {
     pub fn wait(&self) -> StreamerStatus {
         let start = Instant::now();
         loop {
-            let waited = self.running.0.wait(progress_interval(start));
+            let waited = self.task.wait(progress_interval(start));
             let status = self.status();
             // A stream that is just ending prints its last line when it has ended.
             if waited != Waited::TimedOut || status.ended.is_none() {
@@ -222,14 +214,14 @@ impl Streaming {
     /// Blocks until the stream has ended, for `limit` at most, or until an interrupt. Returns whether
     /// it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        self.running.0.wait(limit) == Waited::Done
+        self.task.wait(limit) == Waited::Done
     }
 
     /// Ends the stream, waits until the broker has confirmed the tweets in flight, and returns the final
     /// status. The wait ends when the broker has confirmed nothing for 10 seconds and does not throttle
     /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An interrupt ends the wait; the stream then ends by itself.
     pub fn stop(&self) -> StreamerStatus {
-        if self.running.0.stop() == Waited::Interrupted {
+        if self.task.stop() == Waited::Interrupted {
             println!("interrupted; the stream is still ending: `streaming` shows its status");
         }
         self.status()
@@ -243,6 +235,6 @@ impl Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.running.0.stop();
+        self.task.stop();
     }
 }

@@ -112,11 +112,7 @@ impl Task {
 
     /// Streams until the end, and then delivers what is in flight. A panic of the source ends the
     /// stream like an error: the tweets before it are delivered.
-    pub(super) async fn run(
-        mut self,
-        shutdown: Shutdown,
-        time_span: Option<TimeSpan>,
-    ) -> EndReason {
+    pub(super) async fn run(mut self, shutdown: Shutdown, time_span: Option<TimeSpan>) {
         let mut ending = Ending::new(shutdown, time_span);
         let name = "streamer";
         let reason = match catch_panic(name, self.stream(&mut ending)).await {
@@ -124,7 +120,6 @@ impl Task {
             Err(panic) => self.fail(panic.into()),
         };
         self.finish(reason, &mut ending).await;
-        reason
     }
 
     async fn stream(&mut self, ending: &mut Ending) -> EndReason {
