@@ -11,7 +11,7 @@ use crate::Result;
 use crate::background::Shutdown;
 use crate::kafka::{COMPACTED, RunCheck, RunId};
 use crate::runtime::{locked, runtime};
-use crate::streamer::StatusMessage;
+use crate::streamer::StreamerStatus;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::panic::resume_unwind;
@@ -354,7 +354,7 @@ impl Reader {
 
     /// Records the status of the streamer, for the page and for the waits.
     fn receive_status(&self, message: &BorrowedMessage<'_>) {
-        if let Some(status) = message.payload().and_then(StatusMessage::decode) {
+        if let Some(status) = message.payload().and_then(StreamerStatus::decode) {
             locked(&self.shared.printable).streamer.update(&status);
             locked(&self.shared.progress).streamer = Some((status, Instant::now()));
             self.shared.notify_subscribers();

@@ -6,6 +6,7 @@
 //! counts it once.
 
 use super::rivals::StatusOffsets;
+use super::status::StreamerStatus;
 use crate::files::{LineFile, LineWriter};
 use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
 use crate::runtime::locked;
@@ -15,7 +16,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientContext, Statistics};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -87,16 +87,22 @@ impl State {
         let throttled = throttled.filter(|throttled| Instant::now() < throttled.until);
         throttled.map(|throttled| throttled.delay)
     }
-}
 
-/// The state of the deliveries at one moment.
-pub(super) struct DeliveryReport {
-    pub(super) sent: u64,
-    pub(super) failed: u64,
-    pub(super) dead_letter_file: Option<PathBuf>,
-    pub(super) last_error: Option<String>,
-    /// The error of a connection that is still down, or that the broker throttles it.
-    pub(super) connection_error: Option<String>,
+    /// Returns the error of a connection that is still down, or that the broker throttles it.
+    fn obstacle(&self) -> Option<String> {
+        if let Some((reason, sent)) = &self.connection_error
+            && *sent == self.sent
+        {
+            return Some(format!(
+                "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a broker from \
+                 `make kafka-start`)"
+            ));
+        }
+        let seconds = self.throttle_delay()?.as_secs_f64();
+        Some(format!(
+            "Kafka throttles this client, which has exceeded its quota: a request waits {seconds:.1} s"
+        ))
+    }
 }
 
 impl Deliveries {
@@ -169,39 +175,29 @@ impl Deliveries {
     /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
     /// slower than the failures; no lock is held meanwhile.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
-        // Its error is part of the report.
+        // Its error is part of the status.
         let _ = self.dead_letters.add(message);
         let mut counts = locked(&self.state);
         counts.failed += 1;
         counts.last_error = Some(reason);
     }
 
-    pub(super) fn report(&self) -> DeliveryReport {
+    /// Returns the number of tweets that the broker has confirmed.
+    pub(super) fn sent(&self) -> u64 {
+        locked(&self.state).sent
+    }
+
+    /// Adds what the deliveries know to the status. An error of a connection that is still down comes
+    /// before the other errors, while the stream runs.
+    pub(super) fn add_to(&self, status: &mut StreamerStatus) {
         let (dead_letter_file, file_error) = self.dead_letters.status();
-        let counts = locked(&self.state);
-        let delay = counts.throttle_delay();
-        let error = counts.connection_error.as_ref();
-        let still_down = error.filter(|(_, sent)| *sent == counts.sent);
-        DeliveryReport {
-            sent: counts.sent,
-            failed: counts.failed,
-            dead_letter_file,
-            last_error: file_error.or(counts.last_error.clone()),
-            connection_error: still_down
-                .map(|(reason, _)| {
-                    format!(
-                        "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a \
-                         broker from `make kafka-start`)"
-                    )
-                })
-                .or_else(|| {
-                    let seconds = delay?.as_secs_f64();
-                    Some(format!(
-                        "Kafka throttles this client, which has exceeded its quota: a request waits \
-                         {seconds:.1} s"
-                    ))
-                }),
-        }
+        let state = locked(&self.state);
+        status.dead_letter_file = dead_letter_file;
+        status.counts.sent = state.sent;
+        status.counts.failed = state.failed;
+        let obstacle = status.ended.is_none().then(|| state.obstacle()).flatten();
+        let own_error = file_error.or_else(|| state.last_error.clone());
+        status.last_error = obstacle.or(status.last_error.take()).or(own_error);
     }
 
     /// Lets a tweet that the broker refuses fail from now on, because the stream ends.

@@ -11,11 +11,9 @@ mod delivery;
 mod progress;
 mod rivals;
 mod status;
-mod status_message;
 mod task;
 
 pub use status::{Counts, EndReason, StreamerStatus};
-pub(crate) use status_message::StatusMessage;
 
 use crate::background::Background;
 use crate::display::progress_interval;

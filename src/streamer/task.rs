@@ -3,8 +3,7 @@
 use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
 use super::rivals::{Rival, Rivals};
-use super::status::EndReason;
-use super::status_message::StatusMessage;
+use super::status::{EndReason, StreamerStatus};
 use crate::background::{Shutdown, catch_panic};
 use crate::deduplicator::Deduplicator;
 use crate::files::LineWriter;
@@ -155,8 +154,8 @@ impl Task {
                     return self.fail(error);
                 }
                 Some(Err(error)) => self.shared.record(|progress| {
-                    progress.counts.skipped += 1;
-                    progress.last_error = Some(error.to_string());
+                    progress.status.counts.skipped += 1;
+                    progress.status.last_error = Some(error.to_string());
                 }),
             }
             items = items.wrapping_add(1);
@@ -176,7 +175,7 @@ impl Task {
             Rival::Earlier => {
                 tracing::warn!(%error, "two streamers write to the topic");
                 self.shared
-                    .record(|progress| progress.last_error = Some(error.to_string()));
+                    .record(|progress| progress.status.last_error = Some(error.to_string()));
                 None
             }
         }
@@ -185,7 +184,7 @@ impl Task {
     fn fail(&self, error: Error) -> EndReason {
         tracing::warn!(%error, "the stream failed");
         self.shared
-            .record(|progress| progress.last_error = Some(error.to_string()));
+            .record(|progress| progress.status.last_error = Some(error.to_string()));
         EndReason::Failed
     }
 
@@ -194,15 +193,16 @@ impl Task {
         let admitted = self.filter.admit(&mut tweet);
         let is_new = admitted && self.ids.insert(&tweet);
         self.shared.record(|progress| {
-            let counts = &mut progress.counts;
+            let status = &mut progress.status;
+            let counts = &mut status.counts;
             counts.read += 1;
             counts.filtered += u64::from(!admitted);
             counts.duplicate += u64::from(admitted && !is_new);
             if is_new {
                 // A time that cannot be true says nothing. The clock may have gone back since the last one.
                 let now = Timestamp::now();
-                let times = progress.newest.into_iter().chain([tweet.created_at]);
-                progress.newest = times.filter(|time| is_credible(*time, now)).max();
+                let times = status.newest.into_iter().chain([tweet.created_at]);
+                status.newest = times.filter(|time| is_credible(*time, now)).max();
             }
         });
         is_new.then_some(tweet)
@@ -231,10 +231,10 @@ impl Task {
         }
         self.shared.record(|progress| {
             for topic in tweet.topics {
-                *progress.topics.entry(topic).or_default() += 1;
+                *progress.status.topics.entry(topic).or_default() += 1;
             }
             if error.is_some() {
-                progress.last_error = error;
+                progress.status.last_error = error;
             }
         });
     }
@@ -297,14 +297,17 @@ impl Task {
         } = self;
         // Close the connection of the source first: the broker may take its time.
         drop(source);
-        shared.record(|progress| progress.ended = Some((Instant::now(), reason)));
+        shared.record(|progress| {
+            progress.status.ended = Some(reason);
+            progress.ended_at = Some(Instant::now());
+        });
         let finishing = tokio::task::spawn_blocking(move || {
             let errors = [
                 saver.and_then(|saver| saver.finish()),
                 shared.deliveries.finish(&producer),
             ];
             for error in errors.into_iter().flatten() {
-                shared.record(|progress| progress.last_error = Some(error));
+                shared.record(|progress| progress.status.last_error = Some(error));
             }
             send_status(&producer, &status_topic, &headers, &shared.status_message());
             let _ = producer.flush(Duration::from_millis(500));
@@ -336,7 +339,7 @@ fn send_status(
     producer: &TweetProducer,
     topic: &str,
     headers: &OwnedHeaders,
-    status: &StatusMessage,
+    status: &StreamerStatus,
 ) {
     let message = status.encode();
     let record = BaseRecord::with_opaque_to(topic, 0).headers(headers.clone());
