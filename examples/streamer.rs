@@ -103,15 +103,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         };
         kafka.create_topic(&arguments.topic, config)?
     };
-    let mut streamer = Streamer::new(&topic)
+    let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
+    let streamer = Streamer::new(&topic)
         .track(&arguments.track)
-        .languages(&arguments.language);
-    if let Some(seconds) = arguments.time_span {
-        streamer = streamer.time_span(Duration::try_from_secs_f64(seconds)?);
-    }
-    if let Some(file) = &arguments.save_to {
-        streamer = streamer.save_to(file);
-    }
+        .languages(&arguments.language)
+        .time_span(time_span.transpose()?)
+        .save_to(arguments.save_to.as_deref());
     let streaming = match arguments.source {
         Origin::Demo => streamer.start(demo(&arguments)?)?,
         Origin::Replay => streamer.start(replay(&arguments)?)?,

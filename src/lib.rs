@@ -53,13 +53,13 @@ mod backoff;
 mod deduplicator;
 mod error;
 pub mod figure;
+mod files;
 mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod kafka;
 pub mod listener;
 mod notebook;
-mod permissions;
 pub mod scorer;
 pub mod sentiment;
 pub mod source;

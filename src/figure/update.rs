@@ -5,7 +5,7 @@ use crate::kafka::PartitionLag;
 use crate::listener::{Progress, State, Uncounted};
 use crate::notebook::shorten;
 use crate::sentiment::{Polarity, Scored};
-use crate::streamer::StatusMessage;
+use crate::streamer::StreamerStatus;
 use crate::trajectory::{Sum, Trajectory, USER_LENGTH};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -54,7 +54,7 @@ struct ListenerUpdate {
 #[derive(Debug, Serialize)]
 struct StreamerUpdate {
     #[serde(flatten)]
-    status: StatusMessage,
+    status: StreamerStatus,
     /// The time since the status came, in seconds. A streamer sends one each second.
     silence: f64,
 }

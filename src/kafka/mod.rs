@@ -41,7 +41,7 @@ pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
-pub(crate) use writers::{Writer, replace_writer};
+pub(crate) use writers::{register_writer, stop_writer};
 
 use crate::notebook::Card;
 use crate::task::interrupt;

@@ -13,7 +13,7 @@
 //!
 //! Passwords stay in a type that has no `Debug` and is never displayed.
 
-use crate::permissions::warn_if_others_can_read;
+use crate::files::warn_if_others_can_read;
 use crate::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;

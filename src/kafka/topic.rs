@@ -131,7 +131,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
             hint: "give `TopicConfig::default()`, or numbers from 1 up",
         });
     }
-    writers::stop_writers(client, name);
+    writers::stop_writer(client, name);
     let status = TopicConfig {
         partitions: 1,
         retention: STATUS_RETENTION,

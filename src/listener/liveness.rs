@@ -1,6 +1,6 @@
 //! Whether the streamer is running, as far as its status messages tell.
 
-use crate::streamer::StatusMessage;
+use crate::streamer::StreamerStatus;
 use std::time::{Duration, Instant};
 
 /// A streamer writes its status every second. After this long without one it counts as gone.
@@ -20,8 +20,8 @@ pub(super) enum StreamerLiveness {
 }
 
 impl StreamerLiveness {
-    pub(super) fn update(&mut self, status: &StatusMessage) {
-        *self = match (*self, status.has_ended()) {
+    pub(super) fn update(&mut self, status: &StreamerStatus) {
+        *self = match (*self, status.ended.is_some()) {
             (_, false) => StreamerLiveness::Running(Instant::now()),
             (StreamerLiveness::Unknown, true) => StreamerLiveness::Unknown,
             (_, true) => StreamerLiveness::Ended,

@@ -4,7 +4,7 @@ use super::printable::Printable;
 use crate::backoff::random_number;
 use crate::kafka::LagMeter;
 use crate::sentiment::Analyzer;
-use crate::streamer::StatusMessage;
+use crate::streamer::StreamerStatus;
 use crate::task::locked;
 use crate::trajectory::Trajectory;
 use crate::tweet::{Skip, SkipCounts};
@@ -88,7 +88,7 @@ pub(crate) struct Progress {
     pub(crate) away_since: Option<Timestamp>,
     pub(crate) lag: LagMeter,
     /// The last status of the streamer, and when it came.
-    pub(crate) streamer: Option<(StatusMessage, Instant)>,
+    pub(crate) streamer: Option<(StreamerStatus, Instant)>,
     /// A random number that changes when the trajectory starts again.
     pub(crate) generation: u64,
 }

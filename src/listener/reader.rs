@@ -9,7 +9,7 @@ use super::progress::{Shared, State};
 use super::scoring::{BatchScorer, Content};
 use crate::Result;
 use crate::kafka::{COMPACTED, RunCheck, RunId};
-use crate::streamer::StatusMessage;
+use crate::streamer::StreamerStatus;
 use crate::task::background::CancellationToken;
 use crate::task::{block_on, locked, runtime};
 use rdkafka::error::KafkaError;
@@ -349,7 +349,7 @@ impl Reader {
 
     /// Records the status of the streamer, for the page and for the waits.
     fn receive_status(&self, message: &BorrowedMessage<'_>) {
-        if let Some(status) = message.payload().and_then(StatusMessage::decode) {
+        if let Some(status) = message.payload().and_then(StreamerStatus::decode) {
             locked(&self.shared.printable).streamer.update(&status);
             locked(&self.shared.progress).streamer = Some((status, Instant::now()));
             self.shared.notify_subscribers();

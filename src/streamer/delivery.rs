@@ -1,15 +1,21 @@
 //! The producer, and its delivery reports: which tweets does the broker have?
+//!
+//! A tweet that the broker did not accept goes to the dead-letter file, for
+//! [`Replay`](crate::source::Replay). Every tweet that the source gave is in the topic or in this file.
+//! A tweet in it may be in the topic as well, if only the broker's confirmation was lost; the listener
+//! counts it once.
 
-use super::dead_letter::DeadLetters;
 use super::rivals::StatusOffsets;
+use super::status::StreamerStatus;
+use crate::files::{LineFile, LineWriter};
 use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
 use crate::task::locked;
 use crate::{Error, Result};
+use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientContext, Statistics};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +29,8 @@ const STATISTICS_INTERVAL_MS: &str = "1000";
 /// How long the end of a stream waits for the next delivery report after it has given up the
 /// messages in flight.
 const REPORT_LIMIT: Duration = Duration::from_secs(30);
+/// A disk that writes none of the dead letters for this long has failed.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
 
 /// The producer of a stream, with a thread of its own that receives the delivery reports.
 pub(super) type TweetProducer = ThreadedProducer<DeliveryReports>;
@@ -34,7 +42,7 @@ pub(super) struct Deliveries {
     address: String,
     state: Mutex<State>,
     status_offsets: StatusOffsets,
-    dead_letters: DeadLetters,
+    dead_letters: LineWriter,
 }
 
 /// A tweet that the broker has refused for a reason that may pass: the topic is missing, or this client
@@ -79,27 +87,33 @@ impl State {
         let throttled = throttled.filter(|throttled| Instant::now() < throttled.until);
         throttled.map(|throttled| throttled.delay)
     }
-}
 
-/// The state of the deliveries at one moment.
-pub(super) struct DeliveryReport {
-    pub(super) sent: u64,
-    pub(super) failed: u64,
-    pub(super) dead_letter_file: Option<PathBuf>,
-    pub(super) last_error: Option<String>,
-    /// The error of a connection that is still down, or that the broker throttles it.
-    pub(super) connection_error: Option<String>,
+    /// Returns the error of a connection that is still down, or that the broker throttles it.
+    fn obstacle(&self) -> Option<String> {
+        if let Some((reason, sent)) = &self.connection_error
+            && *sent == self.sent
+        {
+            return Some(format!(
+                "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a broker from \
+                 `make kafka-start`)"
+            ));
+        }
+        let seconds = self.throttle_delay()?.as_secs_f64();
+        Some(format!(
+            "Kafka throttles this client, which has exceeded its quota: a request waits {seconds:.1} s"
+        ))
+    }
 }
 
 impl Deliveries {
-    pub(super) fn new(topic: &Topic) -> Result<Deliveries> {
-        Ok(Deliveries {
+    pub(super) fn new(topic: &Topic) -> Deliveries {
+        Deliveries {
             topic: topic.name().into(),
             address: topic.client().address().into(),
             state: Mutex::default(),
             status_offsets: StatusOffsets::default(),
-            dead_letters: DeadLetters::new(topic.name())?,
-        })
+            dead_letters: dead_letters(topic.name()),
+        }
     }
 
     /// Keeps a refused tweet if the reason may pass, and fails it otherwise. Returns whether it is kept,
@@ -161,38 +175,29 @@ impl Deliveries {
     /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
     /// slower than the failures; no lock is held meanwhile.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
-        self.dead_letters.add(message);
+        // Its error is part of the status.
+        let _ = self.dead_letters.add(message);
         let mut counts = locked(&self.state);
         counts.failed += 1;
         counts.last_error = Some(reason);
     }
 
-    pub(super) fn report(&self) -> DeliveryReport {
+    /// Returns the number of tweets that the broker has confirmed.
+    pub(super) fn sent(&self) -> u64 {
+        locked(&self.state).sent
+    }
+
+    /// Adds what the deliveries know to the status. An error of a connection that is still down comes
+    /// before the other errors, while the stream runs.
+    pub(super) fn add_to(&self, status: &mut StreamerStatus) {
         let (dead_letter_file, file_error) = self.dead_letters.status();
-        let counts = locked(&self.state);
-        let delay = counts.throttle_delay();
-        let error = counts.connection_error.as_ref();
-        let still_down = error.filter(|(_, sent)| *sent == counts.sent);
-        DeliveryReport {
-            sent: counts.sent,
-            failed: counts.failed,
-            dead_letter_file,
-            last_error: file_error.or(counts.last_error.clone()),
-            connection_error: still_down
-                .map(|(reason, _)| {
-                    format!(
-                        "Kafka is unreachable: {reason} (`make kafka-status` shows the state of a \
-                         broker from `make kafka-start`)"
-                    )
-                })
-                .or_else(|| {
-                    let seconds = delay?.as_secs_f64();
-                    Some(format!(
-                        "Kafka throttles this client, which has exceeded its quota: a request waits \
-                         {seconds:.1} s"
-                    ))
-                }),
-        }
+        let state = locked(&self.state);
+        status.dead_letter_file = dead_letter_file;
+        status.counts.sent = state.sent;
+        status.counts.failed = state.failed;
+        let obstacle = status.ended.is_none().then(|| state.obstacle()).flatten();
+        let own_error = file_error.or_else(|| state.last_error.clone());
+        status.last_error = obstacle.or(status.last_error.take()).or(own_error);
     }
 
     /// Lets a tweet that the broker refuses fail from now on, because the stream ends.
@@ -290,6 +295,18 @@ impl ProducerContext for DeliveryReports {
             }
         }
     }
+}
+
+/// Returns the writer of the dead-letter file. The file is created with the first failed tweet, in the
+/// working directory, and named after the topic and the time.
+fn dead_letters(topic: &str) -> LineWriter {
+    let topic = topic.to_owned();
+    let failure = "failed to save tweets that Kafka did not accept".into();
+    LineWriter::new(failure, DISK_LIMIT, move || {
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
+        let name = format!("dead-letter-{topic}-{now}.jsonl");
+        LineFile::open(&std::env::current_dir()?.join(name))
+    })
 }
 
 /// Creates the producer.

@@ -5,34 +5,32 @@
 //! broker is slower than the source, the queue is full, and the task waits before it pulls the next
 //! tweet: backpressure instead of loss. The producer is idempotent, so its retries write no message
 //! twice. Each delivery report is counted (`delivery.rs`), and a tweet that could not be delivered
-//! goes to a dead-letter file (`dead_letter.rs`).
+//! goes to a dead-letter file.
 
-mod dead_letter;
 mod delivery;
-mod line_file;
 mod progress;
 mod rivals;
-mod saver;
 mod status;
-mod status_message;
 mod task;
 
 pub use status::{Counts, EndReason, StreamerStatus};
-pub(crate) use status_message::StatusMessage;
 
-use crate::kafka::{Topic, Writer, replace_writer};
+use crate::files::{LineFile, LineWriter};
+use crate::kafka::{Topic, register_writer, stop_writer};
 use crate::source::Source;
 use crate::task::background::Background;
 use crate::task::block_on;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
-use crate::{Filter, Result};
+use crate::{Error, Filter, Result};
 use progress::Shared;
-use saver::Saver;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::Task;
+
+/// A disk that writes none of the saved tweets for this long has failed.
+const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
 pub struct Streamer {
@@ -56,16 +54,7 @@ pub struct Streamer {
 /// ```
 pub struct Streaming {
     shared: Arc<Shared>,
-    running: Arc<Running>,
-}
-
-/// The task of a stream.
-struct Running(Background);
-
-impl Writer for Running {
-    fn stop_writing(&self) {
-        self.0.stop();
-    }
+    task: Arc<Background>,
 }
 
 impl Streamer {
@@ -93,16 +82,30 @@ impl Streamer {
         self
     }
 
-    /// Ends the stream after this time. More than 100 years are no limit.
-    pub fn time_span(mut self, time_span: Duration) -> Self {
-        self.time_span = Some(time_span);
+    /// Ends the stream after this time. `None` and more than 100 years are no limit.
+    pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
+        self.time_span = time_span.into();
         self
     }
 
     /// Also appends every streamed tweet to a file, one JSON object per line, for
-    /// [`Replay`](crate::source::Replay). Check what the terms of the source allow you to keep.
-    pub fn save_to(mut self, file: impl AsRef<Path>) -> Self {
-        self.save_to = Some(file.as_ref().to_path_buf());
+    /// [`Replay`](crate::source::Replay). `None` saves nothing. Check what the terms of the source allow
+    /// you to keep.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use live_sentiment::prelude::*;
+    ///
+    /// # fn example(streamer: Streamer) -> Streamer {
+    /// let file: Option<&str> = None;
+    /// streamer.save_to("tweets.jsonl").save_to(file)
+    /// # }
+    /// ```
+    pub fn save_to<'a, P>(mut self, file: impl Into<Option<&'a P>>) -> Self
+    where
+        P: AsRef<Path> + ?Sized + 'a,
+    {
+        self.save_to = file.into().map(|file| file.as_ref().to_path_buf());
         self
     }
 
@@ -144,25 +147,38 @@ impl Streamer {
         let topic = self.topic.clone();
         let (task, shared) = interrupt::call("start the stream", move || {
             topic.client().partitions(topic.name())?;
-            let saver = self.save_to.map(Saver::open).transpose()?;
+            let saver = self.save_to.map(saver).transpose()?;
             block_on(source.begin(filter.clone()))?;
-            let shared = Arc::new(Shared::new(&topic, &*source, time_span)?);
+            let shared = Arc::new(Shared::new(&topic, &*source, time_span));
             let task = Task::new(&topic, source, filter, saver, shared.clone())?;
             Ok((task, shared))
         })?;
-        // Nothing can fail from here on: now the earlier streamer of this topic may end.
-        let running = replace_writer(self.topic.client(), self.topic.name(), || {
-            let run = |shutdown| task.run(shutdown, time_span);
-            Arc::new(Running(Background::spawn("streamer", run)))
-        });
-        Ok(Streaming { shared, running })
+        // Point of no return: stop the earlier streamer of this topic.
+        let (client, name) = (self.topic.client(), self.topic.name());
+        stop_writer(client, name);
+        let task = Background::spawn("streamer", |shutdown| task.run(shutdown, time_span));
+        let task = Arc::new(task);
+        register_writer(client, name, &task);
+        Ok(Streaming { shared, task })
     }
+}
+
+/// Opens the file of streamed tweets, one JSON object per line. When the disk fails, the stream
+/// continues.
+fn saver(path: PathBuf) -> Result<LineWriter> {
+    let failure = format!("tweets are no longer saved to {}", path.display());
+    let file = LineFile::open(&path).map_err(|source| Error::File {
+        action: "open the file for streamed tweets",
+        path,
+        source,
+    })?;
+    Ok(LineWriter::new(failure, SAVE_LIMIT, || Ok(file)))
 }
 
 impl Streaming {
     /// Returns the current status.
     pub fn status(&self) -> StreamerStatus {
-        let panic = self.running.0.panic();
+        let panic = self.task.panic();
         self.shared.status(panic.map(|error| error.to_string()))
     }
 
@@ -174,7 +190,7 @@ impl Streaming {
         let start = Instant::now();
         let mut wait = Wait::begin();
         loop {
-            let waited = wait.block_on(progress_interval(start), self.running.0.ended());
+            let waited = wait.block_on(progress_interval(start), self.task.ended());
             let status = self.status();
             // While the stream is ending, nothing is printed: its final line follows.
             if waited != Err(Unfinished::TimedOut) || status.ended.is_none() {
@@ -196,14 +212,14 @@ impl Streaming {
     /// Blocks until the stream has ended, for `limit` at most, or until an interrupt. Returns whether
     /// it has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
-        interrupt::block_on(limit, self.running.0.ended()).is_ok()
+        interrupt::block_on(limit, self.task.ended()).is_ok()
     }
 
     /// Ends the stream, waits until the broker has confirmed the tweets in flight, and returns the final
     /// status. The wait ends when the broker has confirmed nothing for 10 seconds and does not throttle
     /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An interrupt ends the wait; the stream then ends by itself.
     pub fn stop(&self) -> StreamerStatus {
-        if !self.running.0.stop() {
+        if !self.task.stop() {
             println!("interrupted; the stream is still ending: `streaming` shows its status");
         }
         self.status()
@@ -218,6 +234,6 @@ impl Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.running.0.stop();
+        self.task.stop();
     }
 }

@@ -1,14 +1,11 @@
 //! The progress of a stream: what its task and its delivery reports record, and its owner reads.
 
 use super::delivery::Deliveries;
-use super::status::{Counts, EndReason, StreamerStatus};
-use super::status_message::StatusMessage;
-use crate::Result;
+use super::status::{EndReason, StreamerStatus};
 use crate::kafka::{Client, Topic};
 use crate::source::{ConnectionWatch, Source};
 use crate::task::locked;
-use jiff::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,22 +16,18 @@ const RATE_WINDOW: usize = 10;
 pub(super) struct Shared {
     client: Arc<Client>,
     connection: Option<ConnectionWatch>,
-    source: String,
     started: Instant,
     time_span: Option<Duration>,
     pub(super) deliveries: Arc<Deliveries>,
     progress: Mutex<Progress>,
 }
 
-/// What the task records. `counts.sent` and `counts.failed` stay 0 here: the delivery reports have
-/// them.
+/// What the task records.
 #[derive(Default)]
 pub(super) struct Progress {
-    pub(super) counts: Counts,
-    pub(super) newest: Option<Timestamp>,
-    pub(super) topics: BTreeMap<String, u64>,
-    pub(super) last_error: Option<String>,
-    pub(super) ended: Option<(Instant, EndReason)>,
+    /// The status, without what the deliveries know and what depends on the time.
+    pub(super) status: StreamerStatus,
+    pub(super) ended_at: Option<Instant>,
     /// The number of sent tweets at the last status messages, oldest first.
     recent: VecDeque<(Instant, u64)>,
     /// How many items had come from the source at the last status message, and when a status message
@@ -45,25 +38,27 @@ pub(super) struct Progress {
 impl Progress {
     /// Returns how many items have come from the source.
     fn items(&self) -> u64 {
-        self.counts.read + self.counts.skipped
+        self.status.counts.read + self.status.counts.skipped
     }
 }
 
 impl Shared {
-    pub(super) fn new(
-        topic: &Topic,
-        source: &dyn Source,
-        time_span: Option<Duration>,
-    ) -> Result<Shared> {
-        Ok(Shared {
+    pub(super) fn new(topic: &Topic, source: &dyn Source, time_span: Option<Duration>) -> Shared {
+        let progress = Progress {
+            status: StreamerStatus {
+                source: source.name(),
+                ..StreamerStatus::default()
+            },
+            ..Progress::default()
+        };
+        Shared {
             client: topic.client().clone(),
             connection: source.connection(),
-            source: source.name(),
             started: Instant::now(),
             time_span,
-            deliveries: Arc::new(Deliveries::new(topic)?),
-            progress: Mutex::default(),
-        })
+            deliveries: Arc::new(Deliveries::new(topic)),
+            progress: Mutex::new(progress),
+        }
     }
 
     /// Changes the progress. The lock is held for the call only, and never across I/O.
@@ -71,10 +66,10 @@ impl Shared {
         change(&mut locked(&self.progress));
     }
 
-    /// Returns the message for the status topic, and takes a sample for the rate and for the wait. The
+    /// Returns the status for the status topic, and takes a sample for the rate and for the wait. The
     /// task calls it each second while it waits for its source.
-    pub(super) fn status_message(&self) -> StatusMessage {
-        let (now, sent) = (Instant::now(), self.deliveries.report().sent);
+    pub(super) fn status_message(&self) -> StreamerStatus {
+        let (now, sent) = (Instant::now(), self.deliveries.sent());
         self.record(|progress| {
             progress.recent.push_back((now, sent));
             if progress.recent.len() > RATE_WINDOW {
@@ -85,7 +80,7 @@ impl Shared {
                 progress.received = Some((items, now));
             }
         });
-        StatusMessage::new(&self.snapshot())
+        self.snapshot()
     }
 
     /// Returns the status for the owner. `panic` is the message of a panic of the task.
@@ -101,45 +96,29 @@ impl Shared {
     }
 
     fn snapshot(&self) -> StreamerStatus {
-        let report = self.deliveries.report();
         let connection = self.connection.as_ref().map(ConnectionWatch::now);
         let progress = locked(&self.progress);
+        let mut status = progress.status.clone();
+        status.connection = connection;
+        self.deliveries.add_to(&mut status);
         let now = Instant::now();
-        let end = progress.ended.map_or(now, |(at, _)| at);
-        let elapsed = end - self.started;
-        let ended = progress.ended.map(|(_, reason)| reason);
-        let (window, sent_before) = match (ended, progress.recent.front()) {
-            (None, Some((at, sent))) => (now - *at, *sent),
-            _ => (elapsed, 0),
+        status.elapsed = progress.ended_at.unwrap_or(now) - self.started;
+        let is_running = status.ended.is_none();
+        let (window, sent_before) = match progress.recent.front() {
+            Some((at, sent)) if is_running => (now - *at, *sent),
+            _ => (status.elapsed, 0),
         };
-        let counts = Counts {
-            sent: report.sent,
-            failed: report.failed,
-            ..progress.counts
-        };
-        let received = progress.received.filter(|_| ended.is_none());
+        status.rate = (status.counts.sent - sent_before) as f64 / window.as_secs_f64().max(1e-3);
+        let received = progress.received.filter(|_| is_running);
         let received = received.filter(|(items, _)| *items == progress.items());
-        let remaining = |span: Duration| match ended {
-            Some(_) => Duration::ZERO,
-            None => span.saturating_sub(elapsed),
+        status.waiting = received.map(|(_, since)| now - since);
+        let left = |span: Duration| span.saturating_sub(status.elapsed);
+        let remaining = self.time_span.map(left);
+        status.remaining = if is_running {
+            remaining
+        } else {
+            remaining.and(Some(Duration::ZERO))
         };
-        StreamerStatus {
-            source: self.source.clone(),
-            connection,
-            ended,
-            elapsed,
-            waiting: received.map(|(_, since)| now - since),
-            remaining: self.time_span.map(remaining),
-            rate: (report.sent - sent_before) as f64 / window.as_secs_f64().max(1e-3),
-            counts,
-            dead_letter_file: report.dead_letter_file,
-            newest: progress.newest,
-            topics: progress.topics.clone(),
-            last_error: report
-                .connection_error
-                .filter(|_| ended.is_none())
-                .or(progress.last_error.clone())
-                .or(report.last_error),
-        }
+        status
     }
 }

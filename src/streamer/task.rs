@@ -3,10 +3,9 @@
 use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
 use super::rivals::{Rival, Rivals};
-use super::saver::Saver;
-use super::status::EndReason;
-use super::status_message::StatusMessage;
+use super::status::{EndReason, StreamerStatus};
 use crate::deduplicator::Deduplicator;
+use crate::files::LineWriter;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
 use crate::task::background::{CancellationToken, catch_panic};
@@ -38,7 +37,7 @@ pub(super) struct Task {
     source: Box<dyn Source>,
     filter: Filter,
     ids: Deduplicator,
-    saver: Option<Saver>,
+    saver: Option<LineWriter>,
     producer: TweetProducer,
     topic: String,
     status_topic: String,
@@ -89,7 +88,7 @@ impl Task {
         topic: &Topic,
         source: Box<dyn Source>,
         filter: Filter,
-        saver: Option<Saver>,
+        saver: Option<LineWriter>,
         shared: Arc<Shared>,
     ) -> Result<Task> {
         let producer = delivery::producer(topic.client(), shared.deliveries.clone())?;
@@ -153,8 +152,8 @@ impl Task {
                     return self.fail(error);
                 }
                 Some(Err(error)) => self.shared.record(|progress| {
-                    progress.counts.skipped += 1;
-                    progress.last_error = Some(error.to_string());
+                    progress.status.counts.skipped += 1;
+                    progress.status.last_error = Some(error.to_string());
                 }),
             }
             items = items.wrapping_add(1);
@@ -174,7 +173,7 @@ impl Task {
             Rival::Earlier => {
                 tracing::warn!(%error, "two streamers write to the topic");
                 self.shared
-                    .record(|progress| progress.last_error = Some(error.to_string()));
+                    .record(|progress| progress.status.last_error = Some(error.to_string()));
                 None
             }
         }
@@ -183,7 +182,7 @@ impl Task {
     fn fail(&self, error: Error) -> EndReason {
         tracing::warn!(%error, "the stream failed");
         self.shared
-            .record(|progress| progress.last_error = Some(error.to_string()));
+            .record(|progress| progress.status.last_error = Some(error.to_string()));
         EndReason::Failed
     }
 
@@ -196,15 +195,16 @@ impl Task {
         };
         let is_new = admitted && self.ids.insert(&tweet);
         self.shared.record(|progress| {
-            let counts = &mut progress.counts;
+            let status = &mut progress.status;
+            let counts = &mut status.counts;
             counts.read += 1;
             counts.filtered += u64::from(!admitted);
             counts.duplicate += u64::from(admitted && !is_new);
             if is_new {
                 // A time that cannot be true says nothing. The clock may have gone back since the last one.
                 let now = Timestamp::now();
-                let times = progress.newest.into_iter().chain([tweet.created_at]);
-                progress.newest = times.filter(|time| is_credible(*time, now)).max();
+                let times = status.newest.into_iter().chain([tweet.created_at]);
+                status.newest = times.filter(|time| is_credible(*time, now)).max();
             }
         });
         is_new.then_some(tweet)
@@ -217,7 +217,7 @@ impl Task {
         // A line of a file may be below the limit, and above it with the id and the source.
         let is_accepted = if message.len() > MAX_MESSAGE_BYTES {
             let reason = "a tweet is larger than the 1 MiB that listeners accept";
-            tokio::task::block_in_place(|| self.shared.deliveries.fail(&message, reason.into()));
+            self.shared.deliveries.fail(&message, reason.into());
             false
         } else {
             self.produce(tweet.user.as_bytes(), &message, ending).await
@@ -226,16 +226,17 @@ impl Task {
         if !is_accepted {
             return;
         }
-        if let Some(saver) = self.saver.as_mut() {
-            saver.save(&self.message).await;
+        let saved = self.saver.as_ref().map(|saver| saver.add(&self.message));
+        let error = saved.and_then(Result::err);
+        if error.is_some() {
+            self.saver = None;
         }
-        let error = self.saver.as_ref().and_then(Saver::take_error);
         self.shared.record(|progress| {
             for topic in tweet.topics {
-                *progress.topics.entry(topic).or_default() += 1;
+                *progress.status.topics.entry(topic).or_default() += 1;
             }
             if error.is_some() {
-                progress.last_error = error;
+                progress.status.last_error = error;
             }
         });
     }
@@ -263,10 +264,7 @@ impl Task {
                     }
                 }
                 Err((error, _)) => {
-                    // A full disk queue is rare, but blocks: let another thread run the other tasks.
-                    return tokio::task::block_in_place(|| {
-                        self.shared.deliveries.refuse(key, message, &error)
-                    });
+                    return self.shared.deliveries.refuse(key, message, &error);
                 }
             }
         }
@@ -301,14 +299,17 @@ impl Task {
         } = self;
         // Close the connection of the source first: the broker may take its time.
         drop(source);
-        shared.record(|progress| progress.ended = Some((Instant::now(), reason)));
+        shared.record(|progress| {
+            progress.status.ended = Some(reason);
+            progress.ended_at = Some(Instant::now());
+        });
         let finishing = tokio::task::spawn_blocking(move || {
             let errors = [
-                saver.and_then(Saver::close),
+                saver.and_then(|saver| saver.finish()),
                 shared.deliveries.finish(&producer),
             ];
             for error in errors.into_iter().flatten() {
-                shared.record(|progress| progress.last_error = Some(error));
+                shared.record(|progress| progress.status.last_error = Some(error));
             }
             send_status(&producer, &status_topic, &headers, &shared.status_message());
             let _ = producer.flush(Duration::from_millis(500));
@@ -340,7 +341,7 @@ fn send_status(
     producer: &TweetProducer,
     topic: &str,
     headers: &OwnedHeaders,
-    status: &StatusMessage,
+    status: &StreamerStatus,
 ) {
     let message = status.encode();
     let record = BaseRecord::with_opaque_to(topic, 0).headers(headers.clone());

@@ -21,15 +21,6 @@ pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
 #[derive(Debug, PartialEq)]
 pub(crate) struct Closed;
 
-/// Why an item was not sent.
-#[derive(Debug, PartialEq)]
-pub(crate) enum TrySendError<T> {
-    /// The queue has no room for it now.
-    Full(T),
-    /// The receiver is gone.
-    Closed,
-}
-
 /// Creates a queue of at most `items` items with at most `bytes` bytes in total, from 1 to 2³² - 1.
 pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(items);
@@ -54,18 +45,11 @@ impl<T> Sender<T> {
         self.items.send((item, room)).await.map_err(|_| Closed)
     }
 
-    /// Sends an item if the queue has room for it.
-    pub(crate) fn try_send(&self, item: T, size: usize) -> Result<(), TrySendError<T>> {
-        use mpsc::error::TrySendError as Error;
-        let Ok(room) = self.room.clone().try_acquire_many_owned(self.permits(size)) else {
-            return Err(TrySendError::Full(item));
-        };
-        self.items
-            .try_send((item, room))
-            .map_err(|error| match error {
-                Error::Full((item, _)) => TrySendError::Full(item),
-                Error::Closed(_) => TrySendError::Closed,
-            })
+    /// Sends an item if the queue has room for it. Returns whether it was sent.
+    pub(crate) fn try_send(&self, item: T, size: usize) -> bool {
+        let room = self.room.clone();
+        let room = room.try_acquire_many_owned(self.permits(size));
+        room.is_ok_and(|room| self.items.try_send((item, room)).is_ok())
     }
 
     /// Returns whether an item of `size` bytes has room. If it has, this is true until the next send.
@@ -87,14 +71,6 @@ impl<T> Receiver<T> {
     /// No item is lost if the future is dropped.
     pub(crate) async fn recv(&mut self) -> Option<T> {
         self.0.recv().await.map(|(item, _)| item)
-    }
-
-    /// Blocks the thread until the next item.
-    ///
-    /// # Panics
-    /// Inside a tokio runtime.
-    pub(crate) fn blocking_recv(&mut self) -> Option<T> {
-        self.0.blocking_recv().map(|(item, _)| item)
     }
 
     /// Returns the next item if the queue is not empty.

@@ -3,7 +3,7 @@
 //! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
 
 use super::CONSOLE;
-use crate::permissions::warn_if_others_can_read;
+use crate::files::warn_if_others_can_read;
 use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
