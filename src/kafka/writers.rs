@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 /// By the address of the broker and the topic.
-static WRITERS: Mutex<BTreeMap<(String, String), Weak<Background>>> = Mutex::new(BTreeMap::new());
+type Writers = BTreeMap<(String, String), Weak<Background>>;
+
+static WRITERS: Mutex<Writers> = Mutex::new(Writers::new());
 
 /// Stops the streamer of this process that writes to the topic, and blocks until everything is written.
 pub(crate) fn stop_writer(client: &Client, topic: &str) {

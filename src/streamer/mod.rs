@@ -116,10 +116,9 @@ impl Streamer {
     /// source has connected: after an error the earlier stream continues.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for an empty track, language or
-    /// time span, [`Error::NoTopic`](crate::Error::NoTopic) if the topic was deleted,
-    /// [`Error::File`](crate::Error::File) if the file cannot be opened,
-    /// [`Error::Source`](crate::Error::Source) if a live source is rejected.
+    /// [`Error::InvalidArgument`] for an empty track, language or time span, [`Error::NoTopic`] if the
+    /// topic was deleted, [`Error::File`] if the file cannot be opened, [`Error::Source`] if a live source
+    /// is rejected.
     ///
     /// # Examples
     /// ```no_run
@@ -235,5 +234,27 @@ impl Streaming {
 impl Drop for Streaming {
     fn drop(&mut self) {
         self.task.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_reported() {
+        let saver = saver("/dev/full".into()).unwrap();
+        saver.add(b"one").unwrap();
+        let error = saver.finish().unwrap();
+        assert!(error.contains("no longer saved to /dev/full"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_folder_is_rejected() {
+        let error = saver("/no/such/folder/file".into())
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("/no/such/folder/file"), "{error}");
     }
 }
