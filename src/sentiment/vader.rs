@@ -77,6 +77,10 @@ pub(super) fn read<'t>(
     let mut start = 0;
     let mut emoji = None;
     for (at, character) in text.char_indices() {
+        // Most characters are letters, and this is the fastest test for them.
+        if character.is_ascii_graphic() {
+            continue;
+        }
         let name = lexicon.name(character);
         if name.is_none() && !is_space(character) {
             continue;
