@@ -33,12 +33,12 @@ use crate::runtime::locked;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::time_span::TimeSpan;
 use crate::{Result, Tweet};
-use consumer::{FetchWait, ReadConfig};
+use consumer::{Config, EMBEDDED_FETCH_WAIT_MS};
 use counting::Counter;
 use liveness::StreamerLiveness;
 use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
-use reader::{Limits, Reader};
+use reader::Reader;
 use scoring::{Content, Metric, Scoring};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -228,22 +228,20 @@ impl Listener {
         let time_span = TimeSpan::new(self.time_span)?;
         check_name(&self.topic)?;
         let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
-        let config = ReadConfig {
+        let config = Config {
             client: self.client,
             topic: self.topic,
             from: self.from,
-            fetch_wait: FetchWait::default(),
-        };
-        let limits = Limits {
             deadline: time_span.map(|span| Instant::now() + span.duration()),
             count: self.count.unwrap_or(u64::MAX),
+            embedded_fetch_wait_ms: EMBEDDED_FETCH_WAIT_MS,
         };
         let scoring = Scoring::new(self.content, self.analyzer, self.metric);
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let thread = Background::spawn_thread("listener", move |shutdown| {
             let end = EndGuard(task_shared.clone());
-            Reader::new(config, limits, scoring, task_shared, counter, shutdown).run();
+            Reader::new(config, scoring, task_shared, counter, shutdown).run();
             drop(end);
         })?;
         Ok(Listening { shared, thread })
