@@ -1,9 +1,9 @@
-//! Counting: which records belong to the current run, and were not counted before?
+//! Counting: a record counts if it belongs to the current run and its tweet was not counted before.
 
 use super::merge::PendingRecord;
-use super::printable::Printable;
 use super::progress::Progress;
 use super::tweets::Output;
+use super::watched::Printable;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::RunId;
 use std::time::Instant;
@@ -17,7 +17,8 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// Counts the tweets of `run` and of later runs; of the newest run that it meets, if it is `None`.
+    /// Creates a counter of the tweets of `run` and of later runs. Without a run, it starts with the
+    /// first one that it meets.
     pub(super) fn new(run: Option<RunId>, output: Output) -> Counter {
         Counter {
             run,
@@ -26,14 +27,14 @@ impl Counter {
         }
     }
 
-    /// Returns whether whoever takes the counted tweets has room for one more.
+    /// Returns whether the output queue has room.
     pub(super) fn has_room(&self) -> bool {
         self.output.has_room()
     }
 
-    /// Counts a record. A record of an earlier run is skipped; a record of a later run starts the
-    /// count again. A record of another program belongs to no run and counts in the current one. `now`
-    /// is the time of the whole batch.
+    /// Counts a record. A record of an earlier run is skipped, and a record of a later run starts the
+    /// count again. A record of another program has no run and counts in the current one. `now` is the
+    /// time of the whole batch.
     pub(super) fn count(
         &mut self,
         record: PendingRecord,
@@ -46,7 +47,7 @@ impl Counter {
             return;
         }
         if record.run > self.run {
-            // The first run after the start replaces nothing.
+            // The first run after the start is not a restart.
             if self.run.is_some() || progress.trajectory.total().counted > 0 {
                 tracing::info!("a new run has started in the topic; counting from zero");
                 self.start_run(progress, printable);
@@ -65,7 +66,7 @@ impl Counter {
         }
     }
 
-    /// Starts again for another log, whose runs are unknown.
+    /// Starts again for another log, in which no run is known yet.
     pub(super) fn reset(&mut self, progress: &mut Progress, printable: &mut Printable) {
         self.run = None;
         self.start_run(progress, printable);

@@ -1,6 +1,6 @@
 //! The progress of a listener, which its thread records, and its owner and the figure read.
 
-use super::printable::Printable;
+use super::watched::Printable;
 use crate::kafka::LagMeter;
 use crate::random::random_number;
 use crate::runtime::locked;

@@ -1,32 +1,35 @@
-//! The newest tweets, for printing, and what the waits of the handle depend on.
+//! What the handle watches: recent tweets for `print_tweets`, and the state that the `wait_` methods
+//! depend on.
 
-use super::liveness::StreamerLiveness;
 use crate::display::{shorten, thousands};
 use crate::sentiment::Scored;
+use crate::streamer::StatusMessage;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How many tweets are kept for [`print_tweets`](super::Listening::print_tweets) at most, and how
-/// many bytes of text.
+/// The limits of the tweets that are kept for [`print_tweets`](super::Listening::print_tweets), in
+/// tweets and in bytes of text.
 const MAX_TWEETS: usize = 1_000;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A streamer writes its status every second. It counts as gone after this time without one.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(super) struct Printable {
     tweets: VecDeque<Arc<Scored>>,
     bytes: usize,
-    /// How many tweets have come.
+    /// The number of tweets so far.
     pub(super) received: u64,
     printed: u64,
-    /// For how long no message has come, as the reading thread saw it.
+    /// The time since the last message, as the reading thread measured it.
     pub(super) quiet: Duration,
     pub(super) streamer: StreamerLiveness,
     pub(super) ended: bool,
 }
 
 impl Printable {
-    /// Adds the newest tweet. The oldest make room for it.
+    /// Adds the newest tweet. The oldest ones are removed to make room for it.
     pub(super) fn add(&mut self, scored: Arc<Scored>) {
         self.received += 1;
         self.bytes += scored.tweet.text.len();
@@ -37,7 +40,7 @@ impl Printable {
         }
     }
 
-    /// Returns the oldest tweet that was not taken yet.
+    /// Takes the oldest tweet that was not taken yet.
     pub(super) fn take(&mut self) -> Option<Arc<Scored>> {
         let removed = self.received - self.tweets.len() as u64;
         let next = self.printed.max(removed);
@@ -46,12 +49,39 @@ impl Printable {
         Some(scored.clone())
     }
 
-    /// Starts again for a new run. What is known about the streamer stays.
+    /// Starts again for a new run, and keeps what is known about the streamer.
     pub(super) fn start_run(&mut self) {
         *self = Printable {
             streamer: self.streamer,
             ..Printable::default()
         };
+    }
+}
+
+/// What the status messages of the streamer say about it.
+#[derive(Clone, Copy, Default)]
+pub(super) enum StreamerLiveness {
+    /// No streamer was running. The final status of a stream that ended before this listener started
+    /// says nothing about the next stream.
+    #[default]
+    Unknown,
+    /// It was running at this time.
+    Running(Instant),
+    /// It was running, and has ended.
+    Ended,
+}
+
+impl StreamerLiveness {
+    pub(super) fn update(&mut self, status: &StatusMessage) {
+        *self = match (*self, status.has_ended()) {
+            (_, false) => StreamerLiveness::Running(Instant::now()),
+            (StreamerLiveness::Unknown, true) => StreamerLiveness::Unknown,
+            (_, true) => StreamerLiveness::Ended,
+        };
+    }
+
+    pub(super) fn is_running(self) -> bool {
+        matches!(self, StreamerLiveness::Running(at) if at.elapsed() < STATUS_TIMEOUT)
     }
 }
 
