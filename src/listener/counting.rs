@@ -3,7 +3,7 @@
 use super::merge::PendingRecord;
 use super::progress::Progress;
 use super::tweets::Output;
-use super::watched::Printable;
+use super::watched::Watched;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::RunId;
 use std::time::Instant;
@@ -40,7 +40,7 @@ impl Counter {
         record: PendingRecord,
         now: Instant,
         progress: &mut Progress,
-        printable: &mut Printable,
+        watched: &mut Watched,
     ) {
         if record.run.is_some() && record.run < self.run {
             progress.uncounted.earlier_runs += 1;
@@ -50,7 +50,7 @@ impl Counter {
             // The first run after the start is not a restart.
             if self.run.is_some() || progress.trajectory.total().counted > 0 {
                 tracing::info!("a new run has started in the topic; counting from zero");
-                self.start_run(progress, printable);
+                self.start_run(progress, watched);
             }
             self.run = record.run;
         }
@@ -61,20 +61,20 @@ impl Counter {
                 progress.trajectory.add(&scored, now);
                 progress.times_corrected += u64::from(scored.time_corrected);
                 self.output.add(&scored);
-                printable.add(scored);
+                watched.add(scored);
             }
         }
     }
 
     /// Starts again for another log, in which no run is known yet.
-    pub(super) fn reset(&mut self, progress: &mut Progress, printable: &mut Printable) {
+    pub(super) fn reset(&mut self, progress: &mut Progress, watched: &mut Watched) {
         self.run = None;
-        self.start_run(progress, printable);
+        self.start_run(progress, watched);
     }
 
-    fn start_run(&mut self, progress: &mut Progress, printable: &mut Printable) {
+    fn start_run(&mut self, progress: &mut Progress, watched: &mut Watched) {
         self.ids.clear();
         progress.start_run();
-        printable.start_run();
+        watched.start_run();
     }
 }

@@ -70,7 +70,7 @@ use scoring::{Content, Metric, Scoring};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tweets::Output;
-use watched::{Printable, StreamerLiveness, message_line, tweet_line};
+use watched::{StreamerLiveness, Watched, message_line, tweet_line};
 
 /// How long the outcome of the thread may follow its last message.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(5);
@@ -286,7 +286,7 @@ impl Drop for EndGuard {
             true => State::Failed("the listener panicked".into()),
             false => State::Ended,
         });
-        locked(&self.0.printable).ended = true;
+        locked(&self.0.watched).ended = true;
         self.0.news.notify_all();
     }
 }
@@ -330,7 +330,7 @@ impl Listening {
     fn print_next(&self, count: usize, line: impl Fn(&Scored) -> String) -> Result<()> {
         let wait = Wait::begin();
         for _ in 0..count {
-            let Some(scored) = self.next_printable(&wait) else {
+            let Some(scored) = self.next_tweet(&wait) else {
                 if wait.is_interrupted() {
                     self.print(INTERRUPTED);
                     return Ok(());
@@ -351,30 +351,30 @@ impl Listening {
         }
     }
 
-    fn next_printable(&self, wait: &Wait) -> Option<Arc<Scored>> {
+    fn next_tweet(&self, wait: &Wait) -> Option<Arc<Scored>> {
         let start = Instant::now();
         let mut noted = false;
-        let mut printable = locked(&self.shared.printable);
+        let mut watched = locked(&self.shared.watched);
         loop {
             if wait.is_interrupted() {
                 return None;
             }
-            if let Some(scored) = printable.take() {
+            if let Some(scored) = watched.take() {
                 return Some(scored);
             }
-            if printable.ended {
+            if watched.ended {
                 return None;
             }
             if !noted && start.elapsed() > SILENT_WAIT {
-                drop(printable);
+                drop(watched);
                 println!("waiting for tweets: {}", self.status());
                 noted = true;
-                printable = locked(&self.shared.printable);
+                watched = locked(&self.shared.watched);
                 continue;
             }
             let slice = Wait::slice(SILENT_WAIT);
-            let waited = self.shared.news.wait_timeout(printable, slice);
-            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.shared.news.wait_timeout(watched, slice);
+            watched = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -387,9 +387,9 @@ impl Listening {
     ///
     /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
     pub fn wait_until_quiet(&self, quiet: Duration) -> ListenerStatus {
-        self.wait_while(|printable| match printable.streamer {
-            StreamerLiveness::Ended => printable.quiet < quiet,
-            streamer => streamer.is_running() || printable.received == 0 || printable.quiet < quiet,
+        self.wait_while(|watched| match watched.streamer {
+            StreamerLiveness::Ended => watched.quiet < quiet,
+            streamer => streamer.is_running() || watched.received == 0 || watched.quiet < quiet,
         })
     }
 
@@ -399,27 +399,27 @@ impl Listening {
         self.wait_while(|_| true)
     }
 
-    fn wait_while(&self, condition: impl Fn(&Printable) -> bool) -> ListenerStatus {
+    fn wait_while(&self, condition: impl Fn(&Watched) -> bool) -> ListenerStatus {
         let wait = Wait::begin();
         let start = Instant::now();
         let mut printed = start;
-        let mut printable = locked(&self.shared.printable);
-        while !wait.is_interrupted() && !printable.ended && condition(&printable) {
+        let mut watched = locked(&self.shared.watched);
+        while !wait.is_interrupted() && !watched.ended && condition(&watched) {
             let interval = progress_interval(start);
             let waited = self
                 .shared
                 .news
-                .wait_timeout(printable, Wait::slice(interval));
-            printable = waited.unwrap_or_else(PoisonError::into_inner).0;
+                .wait_timeout(watched, Wait::slice(interval));
+            watched = waited.unwrap_or_else(PoisonError::into_inner).0;
             if printed.elapsed() >= interval {
-                drop(printable);
+                drop(watched);
                 println!("{}", self.status());
                 printed = Instant::now();
-                printable = locked(&self.shared.printable);
+                watched = locked(&self.shared.watched);
             }
         }
-        let ended = printable.ended;
-        drop(printable);
+        let ended = watched.ended;
+        drop(watched);
         if ended {
             self.thread.wait_timeout(OUTCOME_LIMIT);
         } else if wait.is_interrupted() {

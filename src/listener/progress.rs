@@ -1,6 +1,6 @@
 //! The progress of a listener, which its thread records, and its owner and the figure read.
 
-use super::watched::Printable;
+use super::watched::Watched;
 use crate::kafka::LagMeter;
 use crate::random::random_number;
 use crate::runtime::locked;
@@ -141,7 +141,7 @@ impl Progress {
 /// take `progress` first.
 pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
-    pub(super) printable: Mutex<Printable>,
+    pub(super) watched: Mutex<Watched>,
     /// Notified after each batch, each poll without a message, and at the end.
     pub(super) news: Condvar,
     /// Notifies the subscribers.
@@ -160,7 +160,7 @@ impl Shared {
             name,
             reader: OnceLock::new(),
             progress: Mutex::default(),
-            printable: Mutex::default(),
+            watched: Mutex::default(),
             news: Condvar::new(),
             changes: watch::Sender::new(()),
         }

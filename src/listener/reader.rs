@@ -227,7 +227,7 @@ impl Reader {
     /// Records the status of the streamer, for the page and for the waits.
     fn receive_status(&self, message: &BorrowedMessage<'_>) {
         if let Some(status) = message.payload().and_then(StatusMessage::decode) {
-            locked(&self.shared.printable).streamer.update(&status);
+            locked(&self.shared.watched).streamer.update(&status);
             locked(&self.shared.progress).streamer = Some((status, Instant::now()));
             self.shared.notify_subscribers();
         }
@@ -276,19 +276,18 @@ impl Reader {
         let mut counted = false;
         let now = Instant::now();
         let mut progress = locked(&self.shared.progress);
-        let mut printable = locked(&self.shared.printable);
+        let mut watched = locked(&self.shared.watched);
         while progress.trajectory.total().counted < self.config.count
             && self.counter.has_room()
             && let Some(record) = next(&mut self.partitions)
         {
             counted = true;
-            self.counter
-                .count(record, now, &mut progress, &mut printable);
+            self.counter.count(record, now, &mut progress, &mut watched);
         }
         if counted {
-            printable.quiet = Duration::ZERO;
+            watched.quiet = Duration::ZERO;
         }
-        drop((progress, printable));
+        drop((progress, watched));
         if counted {
             self.shared.news.notify_all();
             self.shared.notify_subscribers();
@@ -365,7 +364,7 @@ impl Reader {
 
     /// Adds to the time without a message, and wakes the calls that wait for silence.
     fn add_quiet(&self, duration: Duration) {
-        locked(&self.shared.printable).quiet += duration;
+        locked(&self.shared.watched).quiet += duration;
         self.shared.news.notify_all();
     }
 
@@ -409,8 +408,8 @@ impl Reader {
         self.partitions.clear();
         self.config.from = StartFrom::Earliest;
         let mut progress = locked(&self.shared.progress);
-        let mut printable = locked(&self.shared.printable);
-        self.counter.reset(&mut progress, &mut printable);
+        let mut watched = locked(&self.shared.watched);
+        self.counter.reset(&mut progress, &mut watched);
     }
 }
 

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
-pub(super) struct Printable {
+pub(super) struct Watched {
     tweets: VecDeque<Arc<Scored>>,
     bytes: usize,
     /// The number of tweets so far.
@@ -28,7 +28,7 @@ pub(super) struct Printable {
     pub(super) ended: bool,
 }
 
-impl Printable {
+impl Watched {
     /// Adds the newest tweet. The oldest ones are removed to make room for it.
     pub(super) fn add(&mut self, scored: Arc<Scored>) {
         self.received += 1;
@@ -51,9 +51,9 @@ impl Printable {
 
     /// Starts again for a new run, and keeps what is known about the streamer.
     pub(super) fn start_run(&mut self) {
-        *self = Printable {
+        *self = Watched {
             streamer: self.streamer,
-            ..Printable::default()
+            ..Watched::default()
         };
     }
 }
@@ -134,25 +134,25 @@ mod tests {
 
     #[test]
     fn each_tweet_is_taken_once_and_the_oldest_are_removed() {
-        let mut printable = Printable::default();
-        assert!(printable.take().is_none());
+        let mut watched = Watched::default();
+        assert!(watched.take().is_none());
         for number in 0..MAX_TWEETS + 2 {
-            printable.add(scored(number.to_string()));
+            watched.add(scored(number.to_string()));
         }
-        let mut taken = || Some(printable.take()?.tweet.text.clone());
+        let mut taken = || Some(watched.take()?.tweet.text.clone());
         assert_eq!(taken().as_deref(), Some("2"));
         assert_eq!(taken().as_deref(), Some("3"));
-        printable.add(scored("new".into()));
-        let rest = std::iter::from_fn(|| printable.take()).count();
+        watched.add(scored("new".into()));
+        let rest = std::iter::from_fn(|| watched.take()).count();
         assert_eq!(rest, MAX_TWEETS - 1);
     }
 
     #[test]
     fn large_tweets_are_bounded_by_their_bytes() {
-        let mut printable = Printable::default();
+        let mut watched = Watched::default();
         for _ in 0..100 {
-            printable.add(scored("x".repeat(MAX_BYTES / 4)));
+            watched.add(scored("x".repeat(MAX_BYTES / 4)));
         }
-        assert_eq!(std::iter::from_fn(|| printable.take()).count(), 4);
+        assert_eq!(std::iter::from_fn(|| watched.take()).count(), 4);
     }
 }
