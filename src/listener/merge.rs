@@ -260,7 +260,8 @@ impl Partitions {
 
     fn is_held_up(&mut self) -> bool {
         let is_empty = |partition: &Partition| partition.pending.is_empty();
-        if !self.all.iter().any(|one| is_empty(one) && !one.at_end) {
+        let is_unread = |partition: &Partition| is_empty(partition) && !partition.at_end;
+        if !self.all.iter().any(is_unread) {
             self.held_up = None;
             return false;
         }

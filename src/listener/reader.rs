@@ -112,7 +112,11 @@ impl Reader {
     /// another log than before.
     fn connect(&self) -> Option<Result<Option<Connected>>> {
         let config = self.config.clone();
-        let resumes: Vec<Resume> = self.partitions.iter().map(|one| one.resume).collect();
+        let resumes: Vec<Resume> = self
+            .partitions
+            .iter()
+            .map(|partition| partition.resume)
+            .collect();
         let reader = std::thread::current();
         let mut connecting =
             runtime().spawn_blocking(move || consumer::connect(&config, &resumes, &reader));
