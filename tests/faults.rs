@@ -72,7 +72,7 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
             let state = listening.status().state;
             matches!(state, State::Reconnecting(_) | State::Waiting(_))
         });
-        assert!(listening.status().away_since.is_some());
+        assert!(listening.status().unreachable_since.is_some());
     };
 
     drop(kafka);
@@ -89,7 +89,7 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
     let kafka = Kafka::embedded(port).unwrap();
     let sent = run(&kafka, 700);
     until("the third run", || listening.status().total.counted == sent);
-    assert_eq!(listening.status().away_since, None);
+    assert_eq!(listening.status().unreachable_since, None);
 }
 
 /// A source that starts when the test opens it.
@@ -195,7 +195,7 @@ fn a_broker_of_ones_own_is_killed_and_started_again() {
     kafka.kill().unwrap();
     assert!(Kafka::at(kafka.address()).is_err(), "nobody listens");
     until("the lost connection to be noticed", || {
-        listening.status().away_since.is_some()
+        listening.status().unreachable_since.is_some()
     });
     // Killing it again does nothing.
     kafka.kill().unwrap();

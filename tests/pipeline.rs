@@ -357,7 +357,7 @@ fn the_lag_of_a_slow_listener_is_reported_and_falls_to_zero(kafka: &Kafka, topic
     assert!(behind.lag > 0, "{behind:?}");
     assert_eq!(behind.position + behind.lag as i64, behind.end);
     let status = listening.status();
-    assert!(status.away_since.is_none());
+    assert!(status.unreachable_since.is_none());
     assert!(status.total.counted < TWEETS as u64);
     until("the slow listener to go on", || {
         lag().is_some_and(|lag| lag.lag < behind.lag && lag.rate > 0.0)

@@ -162,7 +162,7 @@ impl ListenerUpdate {
         ListenerUpdate {
             name: name.to_owned(),
             state: progress.state.clone(),
-            away_since: progress.away_since,
+            away_since: progress.unreachable_since,
             lag: progress.lag.read(),
             streamer: progress
                 .streamer

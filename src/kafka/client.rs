@@ -20,11 +20,6 @@ pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
 /// How long the brokers of a cluster may take to tell each other of a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
 
-/// How much the queues of a consumer hold together, and the least that a partition's queue holds.
-const QUEUES_KIB: usize = 8 * 1024;
-const MIN_QUEUE_KIB: usize = 64;
-/// How much a broker sends at once, in bytes of compressed batches, unless one batch is larger.
-const FETCH_BYTES: usize = 1024 * 1024;
 /// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. So a
 /// partition that was added is found within seconds, and not within five minutes.
 pub(crate) const METADATA_INTERVAL_MS: &str = "2000";
@@ -244,17 +239,6 @@ impl Client {
         })?;
         Ok(first..end)
     }
-}
-
-/// Bounds the memory of a consumer's queues, for any number of partitions. librdkafka's limits are per
-/// partition: 64 partitions with the defaults took 624 MB to catch up.
-pub(crate) fn bound_queues(config: &mut ClientConfig, partitions: usize) {
-    let share = (QUEUES_KIB / partitions.max(1)).max(MIN_QUEUE_KIB);
-    config
-        .set("queued.max.messages.kbytes", share.to_string())
-        // A full queue may exceed its limit by one response, which has compressed batches.
-        .set("fetch.message.max.bytes", (share * 1024 / 4).to_string())
-        .set("fetch.max.bytes", FETCH_BYTES.to_string());
 }
 
 /// Fetches the end of each partition of a topic. `limit` is for each of them.

@@ -1,20 +1,10 @@
 //! The lag of a consumer: how far it is behind the end of each partition.
-//!
-//! The ends come from librdkafka's statistics, which have the high watermark of each partition from
-//! the last response of its broker. So measuring the lag sends no requests.
 
-use crate::task::locked;
 use crate::time::Rate;
 use jiff::Timestamp;
-use rdkafka::Statistics;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// How often librdkafka reports the end of each partition, in milliseconds.
-pub(crate) const STATISTICS_INTERVAL_MS: &str = "500";
 
 /// How far a consumer is behind the end of a partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,8 +13,8 @@ pub struct PartitionLag {
     pub partition: i32,
     /// The offset of the next message to read.
     pub position: i64,
-    /// The offset of the next message that will be written, as far as it is known. If the broker is
-    /// away, it is the last known one.
+    /// The offset of the next message that will be written. While the broker is unreachable, it is the
+    /// last known one.
     pub end: i64,
     /// The number of messages between the two. In a topic that transactions write to, it includes
     /// their markers.
@@ -56,80 +46,6 @@ impl std::fmt::Display for PartitionLag {
     }
 }
 
-/// The ends of the partitions of a topic, from the statistics of a consumer.
-pub(crate) struct EndOffsets {
-    topic: String,
-    ends: Mutex<BTreeMap<i32, Bounds>>,
-    /// The partition count of the topic, as the metadata of the consumer has it.
-    partitions: AtomicUsize,
-}
-
-/// The offsets of the first message of a partition, of the next one to be written, and of the first
-/// message of the oldest open transaction. Without an open transaction, the last two are equal.
-#[derive(Clone, Copy)]
-struct Bounds {
-    first: i64,
-    end: i64,
-    stable: i64,
-}
-
-impl EndOffsets {
-    pub(crate) fn new(topic: &str) -> EndOffsets {
-        EndOffsets {
-            topic: topic.into(),
-            ends: Mutex::default(),
-            partitions: AtomicUsize::new(0),
-        }
-    }
-
-    /// Takes the ends from the statistics.
-    pub(crate) fn update(&self, statistics: &Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
-            return;
-        };
-        let numbers = topic.partitions.keys().max();
-        let count = numbers.map_or(0, |last| usize::try_from(last + 1).unwrap_or(0));
-        self.partitions.store(count, Ordering::Relaxed);
-        let mut ends = locked(&self.ends);
-        for (number, partition) in &topic.partitions {
-            // -1 is the partition for messages without one; a negative offset is unknown.
-            if *number >= 0 && partition.hi_offset >= 0 {
-                let end = partition.hi_offset;
-                let bounds = Bounds {
-                    first: partition.lo_offset.max(0),
-                    end,
-                    stable: Some(partition.ls_offset)
-                        .filter(|at| *at >= 0)
-                        .unwrap_or(end),
-                };
-                ends.insert(*number, bounds);
-            }
-        }
-    }
-
-    pub(crate) fn get(&self, partition: i32) -> Option<i64> {
-        locked(&self.ends).get(&partition).map(|bounds| bounds.end)
-    }
-
-    /// Returns the offset at which readers wait for the end of a transaction, if one is open.
-    pub(crate) fn open_transaction(&self, partition: i32) -> Option<i64> {
-        let bounds = *locked(&self.ends).get(&partition)?;
-        Some(bounds.stable).filter(|stable| *stable < bounds.end)
-    }
-
-    /// Returns the partition count of the topic; 0 if it is not known yet.
-    pub(crate) fn partitions(&self) -> usize {
-        self.partitions.load(Ordering::Relaxed)
-    }
-
-    /// Returns the offset of the first message.
-    pub(crate) fn first(&self, partition: i32) -> Option<i64> {
-        locked(&self.ends)
-            .get(&partition)
-            .map(|bounds| bounds.first)
-    }
-}
-
 /// Measures the lag of a consumer.
 #[derive(Debug, Default)]
 pub(crate) struct LagMeter(BTreeMap<i32, Meter>);
@@ -154,28 +70,19 @@ impl LagMeter {
         end: Option<i64>,
         written: Option<i64>,
     ) {
-        let is_new = !self.0.contains_key(&partition);
-        let meter = self.0.entry(partition).or_default();
-        // The statistics are older than the position, which may be beyond them.
-        let end = end.unwrap_or(meter.end).max(position);
-        if !is_new {
-            let growth =
-                |now: i64, before: i64| u64::try_from(now.saturating_sub(before)).unwrap_or(0);
-            meter.read.add(growth(position, meter.position));
-            meter.write.add(growth(end, meter.end));
-        }
-        meter.position = position;
-        meter.end = end;
-        // Any program sets the time of its messages. One of 1970 or before means that it is unknown.
-        meter.written = written.filter(|at| *at > 0).or(meter.written);
+        // A new meter counts from here.
+        let meter = self.0.entry(partition).or_insert_with(|| Meter {
+            position,
+            end: end.unwrap_or(position).max(position),
+            ..Meter::default()
+        });
+        meter.record(position, end, written);
     }
 
     /// Records the ends of all partitions.
     pub(crate) fn update_ends(&mut self, end: impl Fn(i32) -> Option<i64>) {
-        let partitions: Vec<(i32, i64)> =
-            self.0.iter().map(|(of, one)| (*of, one.position)).collect();
-        for (partition, position) in partitions {
-            self.record(partition, position, end(partition), None);
+        for (partition, meter) in &mut self.0 {
+            meter.record(meter.position, end(*partition), None);
         }
     }
 
@@ -188,17 +95,32 @@ impl LagMeter {
     pub(crate) fn read(&self) -> Vec<PartitionLag> {
         let now = Timestamp::now().as_millisecond();
         let age = |written: i64| Duration::from_millis(u64::try_from(now - written).unwrap_or(0));
-        let partitions = self.0.iter();
-        let lags = partitions.map(|(partition, meter)| PartitionLag {
-            partition: *partition,
-            position: meter.position,
-            end: meter.end,
-            lag: meter.end.abs_diff(meter.position),
-            age: meter.written.map(age),
-            rate: meter.read.per_second(),
-            write_rate: meter.write.per_second(),
-        });
-        lags.collect()
+        self.0
+            .iter()
+            .map(|(partition, meter)| PartitionLag {
+                partition: *partition,
+                position: meter.position,
+                end: meter.end,
+                lag: meter.end.abs_diff(meter.position),
+                age: meter.written.map(age),
+                rate: meter.read.per_second(),
+                write_rate: meter.write.per_second(),
+            })
+            .collect()
+    }
+}
+
+impl Meter {
+    fn record(&mut self, position: i64, end: Option<i64>, written: Option<i64>) {
+        // The statistics are older than the position, which may be beyond them.
+        let end = end.unwrap_or(self.end).max(position);
+        let growth = |now: i64, before: i64| u64::try_from(now.saturating_sub(before)).unwrap_or(0);
+        self.read.add(growth(position, self.position));
+        self.write.add(growth(end, self.end));
+        self.position = position;
+        self.end = end;
+        // Any program sets the time of its messages. One of 1970 or before means that it is unknown.
+        self.written = written.filter(|at| *at > 0).or(self.written);
     }
 }
 

@@ -20,6 +20,7 @@ mod apache;
 mod broker;
 mod client;
 mod connect;
+mod consumer;
 mod embedded;
 mod lag;
 mod peer;
@@ -31,11 +32,10 @@ mod writers;
 
 pub(crate) use admin::{COMPACTED, is_compacted};
 pub use broker::Engine;
-pub(crate) use client::{
-    Client, Cluster, METADATA_INTERVAL_MS, bound_queues, fetch_ends, warm_metadata_cache,
-};
+pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, fetch_ends, warm_metadata_cache};
+pub(crate) use consumer::TopicContext;
+pub(crate) use lag::LagMeter;
 pub use lag::PartitionLag;
-pub(crate) use lag::{EndOffsets, LagMeter, STATISTICS_INTERVAL_MS};
 pub(crate) use run::{RunCheck, RunId};
 pub(crate) use settings::Role;
 pub use topic::Topic;

@@ -1,76 +1,92 @@
 //! The consumer: how a listener connects to the topic, and how a connection ends.
 //!
-//! If the only broker goes away, the consumer is closed and a new one is created when the broker is
-//! back: the restarted broker may have forgotten the topic (the embedded one has), and librdkafka
-//! crashes when it asks such a broker for a topic that it knew. A new consumer starts at the message
-//! that was counted last and reads it once more. If another message is there, or none, the partition
-//! is another log, and counting starts again. If retention has removed the message, the unread
-//! messages that went with it are counted as missed. In a cluster, librdkafka finds the next broker
-//! of a partition by itself.
+//! In a cluster, librdkafka finds the next broker of a partition, and one consumer serves until the
+//! listener ends. A broker that has no other beside it is different: when it restarts, it may have
+//! forgotten the topic (the embedded one has), and librdkafka crashes when it asks such a broker for a
+//! topic that it knew. So the listener closes the consumer when the only broker is lost, and creates a
+//! new one when the broker is back.
+//!
+//! A new consumer reads the last counted message once more. If another message is at that offset, or
+//! none, the partition is another log, and counting starts again. If retention has removed the message,
+//! the unread messages that were removed with it are counted as missed.
 
 use super::StartFrom;
 use super::merge::{Partitions, Position, Resume, Start};
 use crate::kafka::{
-    Client, Cluster, EndOffsets, METADATA_INTERVAL_MS, Role, RunId, STATISTICS_INTERVAL_MS,
-    bound_queues, fetch_ends, is_compacted, status_topic, warm_metadata_cache,
+    Client, Cluster, METADATA_INTERVAL_MS, Role, RunId, TopicContext, fetch_ends, is_compacted,
+    status_topic, warm_metadata_cache,
 };
-use crate::task::{locked, runtime};
 use crate::{Error, Result};
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::iter::repeat;
+use std::sync::Arc;
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the broker may wait for messages before it answers that there are none, at first. Apache
-/// Kafka answers as soon as a message comes, and each answer costs it something. The embedded broker
-/// answers after half of the time, whether or not a message has come.
-const FETCH_WAIT_MS: u32 = 100;
-const EMBEDDED_FETCH_WAIT_MS: u32 = 10;
-/// By what the wait is multiplied if the broker needs longer, and its maximum.
+/// The longest wait of a broker for a message. Apache Kafka answers as soon as a message comes, and
+/// each answer costs CPU time.
+const FETCH_WAIT_MS: &str = "100";
+/// The embedded broker answers after about half of this time, even if a message has come. So the time
+/// is short at first.
+pub(super) const EMBEDDED_FETCH_WAIT_MS: u32 = 10;
+/// The factor by which the time grows when it is too short, and its maximum.
 const FETCH_WAIT_GROWTH: u32 = 8;
 const MAX_FETCH_WAIT_MS: u32 = 5_120;
-/// The lag at which a consumer is behind although messages come, in messages.
-const FLOWING_LAG: i64 = 1_000;
 /// The embedded broker reports the offset of the first message of the last batch as the end of a
 /// partition. Few producers write batches of more messages than this.
 const EMBEDDED_BATCH: i64 = 10_000;
 /// The time limit for fetching the offsets of a partition.
 const OFFSETS_LIMIT: Duration = Duration::from_secs(1);
 
-/// How a listener reads a topic.
+/// What a listener reads, and when it ends.
 #[derive(Clone)]
-pub(super) struct ReadConfig {
+pub(super) struct Config {
     pub(super) client: Arc<Client>,
     pub(super) topic: String,
     pub(super) from: StartFrom,
-    pub(super) fetch_wait: FetchWait,
+    pub(super) deadline: Option<Instant>,
+    /// The number of tweets to count.
+    pub(super) count: u64,
+    /// How long the embedded broker may search for messages.
+    pub(super) embedded_fetch_wait_ms: u32,
 }
 
-/// How long the broker may wait for messages; `None` before the first connection.
-#[derive(Clone, Copy, Default)]
-pub(super) struct FetchWait(Option<u32>);
-
-impl FetchWait {
-    fn millis(self, is_embedded: bool) -> u32 {
-        self.0.unwrap_or(match is_embedded {
-            true => EMBEDDED_FETCH_WAIT_MS,
-            false => FETCH_WAIT_MS,
-        })
+impl Config {
+    /// Gives the embedded broker more time for an answer. Returns whether that is possible.
+    pub(super) fn lengthen_fetch_wait(&mut self) -> bool {
+        let before = self.embedded_fetch_wait_ms;
+        self.embedded_fetch_wait_ms = (before * FETCH_WAIT_GROWTH).min(MAX_FETCH_WAIT_MS);
+        self.embedded_fetch_wait_ms > before
     }
+}
 
-    /// Returns a longer wait.
-    fn longer(millis: u32) -> FetchWait {
-        FetchWait(Some((millis * FETCH_WAIT_GROWTH).min(MAX_FETCH_WAIT_MS)))
-    }
+/// A consumer with one queue per partition, so that a slow partition cannot fill another's queue.
+pub(super) struct Consumer {
+    topic: String,
+    /// The queue of everything that belongs to no partition: errors, and the streamer's status.
+    pub(super) main: Arc<BaseConsumer<TopicContext>>,
+    pub(super) partitions: Vec<PartitionQueue<TopicContext>>,
+    /// Whether the cluster has no other broker.
+    is_only_broker: bool,
+    is_embedded: bool,
+}
+
+/// A connected listener.
+pub(super) struct Connected {
+    pub(super) consumer: Consumer,
+    /// Where the consumer starts to read each partition.
+    pub(super) starts: Vec<Start>,
+    /// The number of messages that the broker removed before they were read.
+    pub(super) missed: u64,
+    pub(super) is_compacted: bool,
 }
 
 /// Why a consumer is closed.
 pub(super) enum ConsumerError {
-    /// The broker is gone, by this error.
+    /// The broker is unreachable, with this error.
     BrokerLost(KafkaError),
     /// The partition is another log than before.
     OtherLog,
@@ -78,150 +94,130 @@ pub(super) enum ConsumerError {
     Removed,
     /// The topic has more partitions than the consumer reads.
     NewPartitions,
-    /// The broker has messages, but does not find them within the fetch wait.
-    Slow(FetchWait),
+    /// The consumer must give the broker more time for an answer.
+    Slow,
 }
 
-/// The context of the consumer.
-pub(super) struct Context {
-    ends: EndOffsets,
-    /// The reason of the last error, in librdkafka's words. The error itself has only a code.
-    reason: Mutex<String>,
-}
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "consumer error");
-        *locked(&self.reason) = reason.to_owned();
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.ends.update(&statistics);
-    }
-}
-
-impl ConsumerContext for Context {}
-
-/// A consumer with one queue per partition, so that a slow partition cannot fill another's queue.
-pub(super) struct Consumer {
-    topic: String,
-    /// For everything that belongs to no partition: errors, and the streamer's status.
-    pub(super) main: Arc<BaseConsumer<Context>>,
-    pub(super) partitions: Vec<PartitionQueue<Context>>,
-    /// Whether the cluster has no other broker.
-    is_only_broker: bool,
-    is_embedded: bool,
-    fetch_wait_ms: u32,
-}
-
-/// The result of connecting.
-pub(super) enum Connected {
-    Ready {
-        consumer: Consumer,
-        /// How each partition starts.
-        starts: Vec<Start>,
-        /// How many messages were removed before they were read.
-        missed: u64,
-        is_compacted: bool,
-    },
-    /// The topic is another log than before.
-    OtherLog,
-}
-
-/// Connects to the topic. It blocks for several seconds if the broker does not answer. `reader` is
-/// unparked when a message comes. `resumes` is empty for the first connection; a partition that is
-/// missing in it later was added meanwhile, and is read from its start.
+/// Connects to the topic. Returns `None` if the topic is another log than before.
+///
+/// It blocks for several seconds if the broker does not answer. `reader` is unparked when a message
+/// comes. `resumes` is empty for the first connection. A partition that is missing in it later is a new
+/// one, and is read from its start.
 pub(super) fn connect(
-    config: &ReadConfig,
+    config: &Config,
     resumes: &[Resume],
     reader: &Thread,
-) -> Result<Connected> {
-    let ReadConfig { client, topic, .. } = config;
-    let cluster = client.check_reachable()?;
-    let count = client.partitions_in(&cluster, topic)?;
-    let is_only_broker = cluster.brokers == 1;
-    let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
-    let fetch_wait_ms = config.fetch_wait.millis(cluster.is_embedded);
+) -> Result<Option<Connected>> {
+    let Config { client, topic, .. } = config;
     let failed = |error: KafkaError| Error::Kafka {
         action: format!("read topic {topic:?}"),
         reason: error.to_string(),
         hint: "the listener retries by itself",
     };
-    let consumer = create(config, fetch_wait_ms, &cluster, count).map_err(failed)?;
-    warm_metadata_cache(consumer.client(), topic);
-    // A name may have several addresses, of which librdkafka tries one after the other. The errors of those
-    // before the one that accepts are over.
-    while consumer.poll(Duration::ZERO).is_some() {}
-
-    let from = match resumes {
-        [] => config.from,
-        _ => StartFrom::Earliest,
+    let cluster = client.check_reachable()?;
+    let count = client.partitions_in(&cluster, topic)?;
+    let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
+    let main = create(config, &cluster, count).map_err(failed)?;
+    let found = find_starts(&main, config, resumes, count, is_compacted).map_err(failed)?;
+    let Some((starts, missed)) = found else {
+        return Ok(None);
     };
-    let mut starts = Vec::with_capacity(count);
-    let mut missed = 0;
-    let mut assignment = TopicPartitionList::new();
-    for (index, number) in (0..).take(count).zip(0..) {
-        let resume = resumes.get(index).copied().unwrap_or_default();
-        let is_known = resume == Resume::Start && from == StartFrom::Earliest && !is_compacted;
-        let start = if is_known {
-            Start::default()
-        } else {
-            let offsets = consumer.fetch_watermarks(topic, number, OFFSETS_LIMIT);
-            let (first, end) = offsets.map_err(failed)?;
-            let Some((mut start, removed)) = start(resume, from, first, end) else {
-                return Ok(Connected::OtherLog);
-            };
-            missed += removed;
-            start.next = is_compacted.then(|| start.resume.position().unwrap_or(first));
-            start
-        };
-        let offset = match start.resume {
-            Resume::Start => Offset::Beginning,
-            Resume::At(next) => Offset::Offset(next),
-            Resume::After(last) if start.is_verifiable => Offset::Offset(last.offset),
-            Resume::After(last) => Offset::Offset(last.offset + 1),
-        };
-        assignment
-            .add_partition_offset(topic, number, offset)
-            .map_err(failed)?;
-        starts.push(start);
-    }
-    let status = status_topic(topic);
-    if cluster.has(&status) {
-        assignment
-            .add_partition_offset(&status, 0, Offset::OffsetTail(1))
-            .map_err(failed)?;
-    }
-    consumer.assign(&assignment).map_err(failed)?;
-    let main = Arc::new(consumer);
-    let mut partitions = Vec::with_capacity(count);
-    for number in (0..).take(count) {
-        let queue = main.split_partition_queue(topic, number);
-        let mut queue = queue.ok_or_else(|| Error::NoTopic {
-            topic: topic.clone(),
-            address: client.address().into(),
-        })?;
-        let reader = reader.clone();
-        queue.set_nonempty_callback(move || reader.unpark());
-        partitions.push(queue);
-    }
-    Ok(Connected::Ready {
+    assign(&main, &cluster, topic, &starts).map_err(failed)?;
+    let main = Arc::new(main);
+    let partitions = split_queues(&main, topic, count, reader).ok_or_else(|| Error::NoTopic {
+        topic: topic.clone(),
+        address: client.address().into(),
+    })?;
+    Ok(Some(Connected {
         consumer: Consumer {
             topic: topic.clone(),
             main,
             partitions,
-            is_only_broker,
+            is_only_broker: cluster.brokers == 1,
             is_embedded: cluster.is_embedded,
-            fetch_wait_ms,
         },
         starts,
-        missed: missed.unsigned_abs(),
+        missed,
         is_compacted,
-    })
+    }))
 }
 
-/// Returns how a partition with the offsets from `first` to `end` starts, and how many messages were
-/// removed before they were read; `None` if it is another log than before.
+/// Creates a consumer that is connected and reads nothing yet.
+fn create(
+    config: &Config,
+    cluster: &Cluster,
+    partitions: usize,
+) -> KafkaResult<BaseConsumer<TopicContext>> {
+    let mut settings = config.client.consumer_config(Role::Listener, partitions);
+    settings
+        // librdkafka requires a group id, although the consumer joins no group.
+        .set("group.id", "listener")
+        .set("enable.partition.eof", "true")
+        // Reading at an offset that was removed is an error, so that the missed messages are counted.
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", FETCH_WAIT_MS)
+        // A topic that was deleted is an error after this time, instead of after half a minute.
+        .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS);
+    if cluster.brokers == 1 {
+        // The given address may be one that no broker advertises. Losing that one is not losing the
+        // broker.
+        settings.set("bootstrap.servers", cluster.bootstrap());
+    }
+    if cluster.is_embedded {
+        settings
+            .set(
+                "fetch.wait.max.ms",
+                config.embedded_fetch_wait_ms.to_string(),
+            )
+            // The consumer must be closed before it reconnects, see the module documentation. The
+            // reader notices a lost connection within this time.
+            .set("reconnect.backoff.ms", "10000")
+            .set("reconnect.backoff.max.ms", "10000");
+    }
+    let consumer: BaseConsumer<_> =
+        settings.create_with_context(TopicContext::new(&config.topic))?;
+    warm_metadata_cache(consumer.client(), &config.topic);
+    // A host name may have several addresses, which librdkafka tries one after the other. Drop the
+    // errors of the addresses before the one that accepts.
+    while consumer.poll(Duration::ZERO).is_some() {}
+    Ok(consumer)
+}
+
+/// Finds where to start in each partition, and counts the messages that were removed before they were
+/// read. Returns `None` if a partition is another log than before.
+fn find_starts(
+    consumer: &BaseConsumer<TopicContext>,
+    config: &Config,
+    resumes: &[Resume],
+    partitions: usize,
+    is_compacted: bool,
+) -> KafkaResult<Option<(Vec<Start>, u64)>> {
+    let from = match resumes {
+        [] => config.from,
+        _ => StartFrom::Earliest,
+    };
+    let resumes = resumes.iter().copied().chain(repeat(Resume::Start));
+    let mut starts = Vec::with_capacity(partitions);
+    let mut missed = 0;
+    for (number, resume) in (0..).zip(resumes.take(partitions)) {
+        if resume == Resume::Start && from == StartFrom::Earliest && !is_compacted {
+            // The broker knows where its first message is.
+            starts.push(Start::default());
+            continue;
+        }
+        let (first, end) = consumer.fetch_watermarks(&config.topic, number, OFFSETS_LIMIT)?;
+        let Some((mut start, removed)) = start(resume, from, first, end) else {
+            return Ok(None);
+        };
+        missed += removed.unsigned_abs();
+        start.next = is_compacted.then(|| start.resume.position().unwrap_or(first));
+        starts.push(start);
+    }
+    Ok(Some((starts, missed)))
+}
+
+/// Returns how to start in a partition with the offsets from `first` to `end`, and how many messages
+/// were removed before they were read; `None` if it is another log than before.
 fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start, i64)> {
     let resumed = |resume, is_verifiable| Start {
         resume,
@@ -230,7 +226,7 @@ fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start
     };
     match resume {
         Resume::Start if from == StartFrom::Earliest => Some((Start::default(), 0)),
-        // From here on the offset is fixed: a reconnect must not skip what came meanwhile.
+        // The offset is fixed now: a reconnect must not skip the messages that come from here on.
         Resume::Start => Some((resumed(Resume::At(end), false), 0)),
         Resume::At(next) if end < next => None,
         Resume::At(next) => {
@@ -247,51 +243,55 @@ fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start
     }
 }
 
-fn create(
-    read: &ReadConfig,
-    fetch_wait_ms: u32,
+/// Starts to read the partitions, and the newest status of the streamer.
+fn assign(
+    consumer: &BaseConsumer<TopicContext>,
     cluster: &Cluster,
+    topic: &str,
+    starts: &[Start],
+) -> KafkaResult<()> {
+    let mut assignment = TopicPartitionList::new();
+    for (number, start) in (0..).zip(starts) {
+        let offset = match start.resume {
+            Resume::Start => Offset::Beginning,
+            Resume::At(next) => Offset::Offset(next),
+            Resume::After(last) if start.is_verifiable => Offset::Offset(last.offset),
+            Resume::After(last) => Offset::Offset(last.offset + 1),
+        };
+        assignment.add_partition_offset(topic, number, offset)?;
+    }
+    let status = status_topic(topic);
+    if cluster.has(&status) {
+        assignment.add_partition_offset(&status, 0, Offset::OffsetTail(1))?;
+    }
+    consumer.assign(&assignment)
+}
+
+/// Gives each partition a queue of its own, or returns `None` if a partition does not exist.
+fn split_queues(
+    consumer: &Arc<BaseConsumer<TopicContext>>,
+    topic: &str,
     partitions: usize,
-) -> Result<BaseConsumer<Context>, KafkaError> {
-    let mut config = read.client.config(Role::Listener);
-    config
-        .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
-        // librdkafka requires a group id; the consumer joins no group.
-        .set("group.id", "listener")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        // An offset that was removed is an error, so that the missed messages are counted.
-        .set("auto.offset.reset", "error")
-        .set("fetch.wait.max.ms", fetch_wait_ms.to_string())
-        .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
-        // A topic that was deleted is an error after this long, and not after half a minute.
-        .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS)
-        // How long librdkafka pauses when its queue is full. With the default of a second the queue
-        // would be empty for most of it.
-        .set("fetch.queue.backoff.ms", "5");
-    bound_queues(&mut config, partitions);
-    if cluster.brokers == 1 {
-        // The loss of an address that is no broker's is not the loss of the broker.
-        config.set("bootstrap.servers", cluster.bootstrap());
-    }
-    if cluster.is_embedded {
-        // The consumer must be closed before it reconnects, see the module documentation. The reader
-        // notices a lost connection within this time.
-        config.set("reconnect.backoff.ms", "10000");
-        config.set("reconnect.backoff.max.ms", "10000");
-    }
-    config.create_with_context(Context {
-        ends: EndOffsets::new(&read.topic),
-        reason: Mutex::default(),
-    })
+    reader: &Thread,
+) -> Option<Vec<PartitionQueue<TopicContext>>> {
+    (0..)
+        .take(partitions)
+        .map(|number| {
+            let mut queue = consumer.split_partition_queue(topic, number)?;
+            let reader = reader.clone();
+            queue.set_nonempty_callback(move || reader.unpark());
+            Some(queue)
+        })
+        .collect()
 }
 
 impl Consumer {
-    /// Returns what an error of the consumer means, if the consumer must be closed. Any other error
-    /// returns the reason why the consumer cannot read on, or `None` if it can.
+    /// Returns the reason why the consumer cannot read on, or `None` if it can.
+    ///
+    /// # Errors
+    /// A [`ConsumerError`] if the consumer must be closed.
     pub(super) fn check(&self, error: KafkaError) -> Result<Option<String>, ConsumerError> {
         use RDKafkaErrorCode as Code;
-        let reason = locked(&self.main.context().reason).clone();
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Err(ConsumerError::Removed),
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
@@ -301,29 +301,44 @@ impl Consumer {
                 Err(ConsumerError::BrokerLost(error))
             }
             Some(Code::AllBrokersDown | Code::BrokerTransportFailure) => Ok(None),
-            _ => Ok(Some(reason)),
+            _ => Ok(Some(self.main.context().reason())),
         }
     }
 
-    /// Returns the end of a partition, as far as it is known.
+    /// Returns the end of a partition, if it is known.
     pub(super) fn end(&self, partition: i32) -> Option<i64> {
-        self.main.context().ends.get(partition)
+        self.main.context().end(partition)
+    }
+
+    /// Returns whether the embedded broker has messages that have not come.
+    ///
+    /// That broker lists all batches of a partition for each answer, and stops when the time for the
+    /// answer is over. In a log of 20,000 batches it does not get far in 10 ms: it then answers with a
+    /// single message, or with none again and again. Apache Kafka has an index.
+    pub(super) fn is_behind(&self, partitions: &Partitions) -> bool {
+        self.is_embedded
+            && (0..).zip(partitions.iter()).any(|(number, partition)| {
+                let context = self.main.context();
+                let next = partition.next_offset().or_else(|| context.first(number));
+                // The reported end may be one too large.
+                context.end(number) > next.map(|next| next + 1)
+            })
     }
 
     /// Returns the offset at which the consumer waits for the end of a transaction, if one is open.
     pub(super) fn open_transaction(&self, partition: i32) -> Option<i64> {
         // The embedded broker has no transactions. It may report an end that is one too large.
-        let ends = Some(&self.main.context().ends).filter(|_| !self.is_embedded);
-        ends?.open_transaction(partition)
+        let context = (!self.is_embedded).then(|| self.main.context());
+        context?.open_transaction(partition)
     }
 
     /// Returns whether the topic has more partitions than the consumer reads.
     pub(super) fn has_new_partitions(&self) -> bool {
-        self.main.context().ends.partitions() > self.partitions.len()
+        self.main.context().partitions() > self.partitions.len()
     }
 
-    /// Returns whether the topic can have a run, see [`RunId::is_possible`]. It asks the broker if the
-    /// ends that are known here are too small.
+    /// Returns whether the topic can have a run, see [`RunId::is_possible`]. If the known ends are too
+    /// small, it asks the broker for newer ones.
     pub(super) fn is_possible(&self, run: RunId) -> Result<bool, KafkaError> {
         let count = self.partitions.len();
         let known = (0..).take(count).filter_map(|number| self.end(number));
@@ -333,70 +348,5 @@ impl Consumer {
         let ends = fetch_ends(self.main.client(), &self.topic, count, OFFSETS_LIMIT)?;
         let unreported = if self.is_embedded { EMBEDDED_BATCH } else { 0 };
         Ok(run.is_possible(ends.into_iter().map(|end| end + unreported)))
-    }
-
-    /// Starts to check whether the broker has messages that have not come. The check asks the broker,
-    /// which may take a second per partition, so it runs on a thread for blocking calls.
-    /// `received` is the number of messages that came in the last second.
-    ///
-    /// The embedded broker searches all batches of a log for each answer. In a long log it does not
-    /// get far in 10 ms. It then answers with a single message, or with none again and again, or even
-    /// that the partition ends there. Apache Kafka does not.
-    pub(super) fn start_lag_check(
-        &self,
-        partitions: &Partitions,
-        received: usize,
-    ) -> Option<LagCheck> {
-        if received > 0 && !self.is_embedded {
-            return None;
-        }
-        // The end offset of the embedded broker may be one too large. While messages come, some of
-        // them are always on their way.
-        let allowed = if received == 0 { 1 } else { FLOWING_LAG };
-        let all = partitions.iter().enumerate();
-        let unread = all.filter(|(_, partition)| self.is_embedded || !partition.at_end);
-        let unread: Vec<_> = unread.map(|(index, one)| (index, one.resume)).collect();
-        if self.fetch_wait_ms >= MAX_FETCH_WAIT_MS || unread.is_empty() {
-            return None;
-        }
-        let (sender, result) = channel();
-        let (consumer, topic) = (self.main.clone(), self.topic.clone());
-        runtime().spawn_blocking(move || {
-            let is_behind = |(index, resume): &(usize, Resume)| {
-                let Ok(number) = i32::try_from(*index) else {
-                    return false;
-                };
-                let offsets = consumer.fetch_watermarks(&topic, number, OFFSETS_LIMIT);
-                offsets.is_ok_and(|(first, end)| end > resume.position().unwrap_or(first) + allowed)
-            };
-            // An error means that the consumer was closed meanwhile.
-            let _ = sender.send(unread.iter().any(is_behind));
-        });
-        let longer = FetchWait::longer(self.fetch_wait_ms);
-        Some(LagCheck {
-            result,
-            longer,
-            is_idle: received == 0,
-        })
-    }
-}
-
-/// A lag check that may still be running.
-pub(super) struct LagCheck {
-    result: Receiver<bool>,
-    longer: FetchWait,
-    /// Whether no messages were coming when it started.
-    pub(super) is_idle: bool,
-}
-
-impl LagCheck {
-    /// Returns the result if the check is done. It is an error if the consumer is behind.
-    pub(super) fn result(&self) -> Option<Result<(), ConsumerError>> {
-        use std::sync::mpsc::TryRecvError;
-        match self.result.try_recv() {
-            Ok(true) => Some(Err(ConsumerError::Slow(self.longer))),
-            Ok(false) | Err(TryRecvError::Disconnected) => Some(Ok(())),
-            Err(TryRecvError::Empty) => None,
-        }
     }
 }

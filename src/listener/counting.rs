@@ -1,9 +1,9 @@
-//! Counting: which records belong to the current run, and were not counted before?
+//! Counting: a record counts if it belongs to the current run and its tweet was not counted before.
 
 use super::merge::PendingRecord;
-use super::printable::Printable;
 use super::progress::Progress;
 use super::tweets::Output;
+use super::watched::Watched;
 use crate::deduplicator::Deduplicator;
 use crate::kafka::RunId;
 use std::time::Instant;
@@ -17,7 +17,8 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// Counts the tweets of `run` and of later runs; of the newest run that it meets, if it is `None`.
+    /// Creates a counter of the tweets of `run` and of later runs. Without a run, it starts with the
+    /// first one that it meets.
     pub(super) fn new(run: Option<RunId>, output: Output) -> Counter {
         Counter {
             run,
@@ -26,30 +27,30 @@ impl Counter {
         }
     }
 
-    /// Returns whether whoever takes the counted tweets has room for one more.
+    /// Returns whether the output queue has room.
     pub(super) fn has_room(&self) -> bool {
         self.output.has_room()
     }
 
-    /// Counts a record. A record of an earlier run is skipped; a record of a later run starts the
-    /// count again. A record of another program belongs to no run and counts in the current one. `now`
-    /// is the time of the whole batch.
+    /// Counts a record. A record of an earlier run is skipped, and a record of a later run starts the
+    /// count again. A record of another program has no run and counts in the current one. `now` is the
+    /// time of the whole batch.
     pub(super) fn count(
         &mut self,
         record: PendingRecord,
         now: Instant,
         progress: &mut Progress,
-        printable: &mut Printable,
+        watched: &mut Watched,
     ) {
         if record.run.is_some() && record.run < self.run {
             progress.uncounted.earlier_runs += 1;
             return;
         }
         if record.run > self.run {
-            // The first run after the start replaces nothing.
+            // The first run after the start is not a restart.
             if self.run.is_some() || progress.trajectory.total().counted > 0 {
                 tracing::info!("a new run has started in the topic; counting from zero");
-                self.start_run(progress, printable);
+                self.start_run(progress, watched);
             }
             self.run = record.run;
         }
@@ -60,21 +61,21 @@ impl Counter {
                 progress.trajectory.add(&scored, now);
                 progress.times_corrected += u64::from(scored.time_corrected);
                 self.output.add(&scored);
-                printable.add(scored);
+                watched.add(scored);
             }
         }
     }
 
-    /// Starts again for another log, whose runs are unknown.
-    pub(super) fn reset(&mut self, progress: &mut Progress, printable: &mut Printable) {
+    /// Starts again for another log, in which no run is known yet.
+    pub(super) fn reset(&mut self, progress: &mut Progress, watched: &mut Watched) {
         self.run = None;
-        self.start_run(progress, printable);
+        self.start_run(progress, watched);
     }
 
-    fn start_run(&mut self, progress: &mut Progress, printable: &mut Printable) {
+    fn start_run(&mut self, progress: &mut Progress, watched: &mut Watched) {
         self.ids.clear();
         progress.start_run();
-        printable.start_run();
+        watched.start_run();
     }
 }
 
@@ -95,7 +96,7 @@ mod tests {
     struct Counted {
         counter: Counter,
         progress: Progress,
-        printable: Printable,
+        watched: Watched,
     }
 
     impl Counted {
@@ -124,9 +125,9 @@ mod tests {
             let Counted {
                 counter,
                 progress,
-                printable,
+                watched,
             } = self;
-            counter.count(record, Instant::now(), progress, printable);
+            counter.count(record, Instant::now(), progress, watched);
         }
 
         /// Returns how many tweets are counted, and how many are of earlier runs.
@@ -154,7 +155,7 @@ mod tests {
             (1, 4),
             "the first two are of an earlier run"
         );
-        assert!(counted.printable.take().is_some() && counted.printable.take().is_none());
+        assert!(counted.watched.take().is_some() && counted.watched.take().is_none());
         counted.count(Some(6), Some(2));
         assert_eq!(counted.counts(), (2, 4));
     }
@@ -209,9 +210,9 @@ mod tests {
         let Counted {
             counter,
             progress,
-            printable,
+            watched,
         } = &mut counted;
-        counter.reset(progress, printable);
+        counter.reset(progress, watched);
         assert_eq!(counted.counts(), (0, 1));
         counted.count(Some(3), Some(1));
         assert_eq!(counted.counts(), (1, 1));

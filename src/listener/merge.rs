@@ -1,10 +1,10 @@
 //! The partitions of the topic, and the order in which their messages are counted.
 //!
-//! Each partition has its own order, and Kafka defines none between them. A figure over time needs
-//! one, so partitions are merged by the time at which each message was written: of the first pending
-//! record of each partition, the oldest is counted next. A partition without a pending record holds
-//! the others up, because its next message may be older than theirs. It does not if it is read to
-//! its end, and it does so for a second at most.
+//! Kafka orders the messages of a partition, but not those of different partitions. A figure over time
+//! needs one order, so partitions are merged by the time at which each message was written: the first
+//! pending records of all partitions are compared, and the oldest is counted next. A partition without
+//! a pending record delays the merge, because its next message may be older. The delay ends when the
+//! partition is read to its end, or after a second.
 
 use crate::kafka::RunId;
 use crate::sentiment::Scored;
@@ -14,15 +14,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many records may be pending in all partitions together, and how many bytes of messages.
+/// The limits of the pending records of all partitions together, in records and in bytes of messages.
 const MAX_RECORDS: usize = 2_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a partition without a pending record holds the others up. If its broker is gone, they
-/// wait this long once, and not again until it is back.
+/// How long a partition without a pending record may delay the merge. If its broker is unreachable, it
+/// does so once, and not again until the broker is back.
 const MERGE_WAIT: Duration = Duration::from_secs(1);
 
-/// The position of a message: what distinguishes it from every other message of its partition, also
-/// in another log.
+/// The position of a message. It identifies the message in its partition, even after the topic was
+/// deleted and created again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Position {
     pub(super) offset: i64,
@@ -46,7 +46,7 @@ pub(super) type Outcome = Result<Arc<Scored>, Skipped>;
 #[derive(Debug)]
 pub(super) struct Skipped {
     pub(super) reason: Skip,
-    /// The beginning of the message, as text.
+    /// The beginning of its text.
     pub(super) beginning: String,
 }
 
@@ -65,10 +65,10 @@ pub(super) enum Resume {
     /// Where the listener is configured to start.
     #[default]
     Start,
-    /// At this offset: nothing was counted yet.
+    /// At this offset, because nothing was counted yet.
     At(i64),
-    /// After this message, which was counted last. It is read once more, to make sure that the
-    /// partition is still the same log.
+    /// After this message, the last counted one. It is read once more, to make sure that the partition
+    /// is still the same log.
     After(Position),
 }
 
@@ -95,10 +95,11 @@ impl Resume {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Start {
     pub(super) resume: Resume,
-    /// Whether the first message to read is the last counted one, which identifies the log. It is not
-    /// if the broker has removed that message.
+    /// Whether the last counted message is read first, to identify the log. The broker may have removed
+    /// it.
     pub(super) is_verifiable: bool,
-    /// The offset of the next message, if a gap in the offsets means that messages were removed.
+    /// The expected offset of the next message, if a gap in the offsets means that messages were
+    /// removed.
     pub(super) next: Option<i64>,
 }
 
@@ -111,7 +112,7 @@ pub(super) struct Partition {
     pub(super) resume: Resume,
     /// The last counted message, until the new consumer has read it once more.
     verify: Option<Position>,
-    /// The offset of the next record, if gaps are counted.
+    /// The expected offset of the next record, if gaps are counted.
     next: Option<i64>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
@@ -120,7 +121,7 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Adds a record. Returns how many messages are missing before it, if gaps are counted.
+    /// Adds a record. Returns the number of missing messages before it, if gaps are counted.
     ///
     /// # Errors
     /// [`OtherLog`] if the record proves that the partition is another log than before.
@@ -148,7 +149,7 @@ impl Partition {
             .or(self.resume.position())
     }
 
-    /// Returns whether everything in the partition is counted, as far as it was read.
+    /// Returns whether the partition was read to its end and all its records are counted.
     pub(super) fn is_done(&self) -> bool {
         self.at_end && self.pending.is_empty()
     }
@@ -161,21 +162,21 @@ impl Partition {
     }
 }
 
-/// How many more records a partition may take.
+/// The room for more records in a partition.
 pub(super) struct Room {
     records: usize,
     bytes: usize,
 }
 
 impl Room {
-    /// Takes room for a message of `size` bytes. The last message may be larger than the room, so
-    /// that a partition with large messages makes progress.
+    /// Takes room for a message of `size` bytes. The last message may exceed the room; otherwise a
+    /// partition with large messages would make no progress.
     pub(super) fn take(&mut self, size: usize) {
         self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size);
     }
 
-    /// Returns the room for at most this many records.
+    /// Limits the room to this many records.
     pub(super) fn at_most(mut self, records: usize) -> Room {
         self.records = self.records.min(records);
         self
@@ -194,8 +195,8 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    /// Prepares for a new consumer, which starts each partition as given. Pending records are
-    /// dropped: the consumer reads them again.
+    /// Prepares for a new consumer, which starts each partition as given. Pending records are dropped,
+    /// because the consumer reads them again.
     pub(super) fn reset(&mut self, starts: Vec<Start>) {
         self.all.clear();
         self.all.extend(starts.into_iter().map(|start| Partition {
@@ -223,7 +224,7 @@ impl Partitions {
         self.all.get_mut(number)
     }
 
-    /// Returns how much a partition may take: its share of the bounds, less what is pending in it.
+    /// Returns the room in a partition: its share of the limits, minus its pending records.
     pub(super) fn room(&self, number: usize) -> Room {
         let share = |bound: usize| (bound / self.all.len().max(1)).max(1);
         let (records, bytes) = self.all.get(number).map_or((0, 0), |partition| {
@@ -235,7 +236,7 @@ impl Partitions {
         }
     }
 
-    /// Returns the next record to count, unless a partition holds it up.
+    /// Returns the next record to count, unless a partition delays the merge.
     pub(super) fn next(&mut self) -> Option<PendingRecord> {
         if self.is_held_up() {
             return None;
@@ -243,20 +244,24 @@ impl Partitions {
         self.oldest()
     }
 
-    /// Returns the oldest pending record, whether or not a partition holds it up.
+    /// Returns the oldest pending record, even if a partition delays the merge.
     pub(super) fn oldest(&mut self) -> Option<PendingRecord> {
-        let heads = self.all.iter().enumerate();
-        let heads = heads.filter_map(|(number, partition)| {
-            let head = partition.pending.front()?;
-            Some((head.position.written, number))
-        });
-        let (_, number) = heads.min()?;
+        let (_, number) = self
+            .all
+            .iter()
+            .enumerate()
+            .filter_map(|(number, partition)| {
+                let first = partition.pending.front()?;
+                Some((first.position.written, number))
+            })
+            .min()?;
         self.all[number].pop()
     }
 
     fn is_held_up(&mut self) -> bool {
         let is_empty = |partition: &Partition| partition.pending.is_empty();
-        if !self.all.iter().any(|one| is_empty(one) && !one.at_end) {
+        let is_unread = |partition: &Partition| is_empty(partition) && !partition.at_end;
+        if !self.all.iter().any(is_unread) {
             self.held_up = None;
             return false;
         }

@@ -1,23 +1,52 @@
 //! The listener: reads the topic, scores each tweet, and maintains the trajectory.
 //!
-//! One thread reads the topic from its earliest message (`reader.rs`). It joins no consumer group: a
-//! single reader needs none, and reading again from the earliest message *is* its recovery. A large
-//! batch is decoded and scored on all cores (`scoring.rs`). Tweets are counted in the order of the
-//! topic (`counting.rs`); several partitions are merged by the time at which their messages were
-//! written (`merge.rs`). A tweet that is in the topic twice is counted once. A program that wants the
-//! tweets themselves takes them from an iterator (`tweets.rs`).
+//! One thread reads the topic (`reader.rs`): it connects (`consumer.rs`), scores a batch on all cores
+//! (`scoring.rs`), merges the partitions (`merge.rs`), counts (`counting.rs`), and records why it cannot
+//! read on (`obstacles.rs`). Its numbers (`progress.rs`) are read by the figure and shown as a status
+//! (`status.rs`). The handle watches the thread (`watched.rs`), and an iterator returns the tweets
+//! themselves (`tweets.rs`). Read the files in this order.
+//!
+//! # Why every tweet is counted once
+//! 1. The streamer's producer is idempotent, so its retries write a tweet once. A streamer that was
+//!    killed and restarted may write a tweet again, with the same id.
+//! 2. The listener joins no consumer group and commits no offsets. It reads each partition from its
+//!    first message ([`StartFrom::Earliest`]) in the order of the offsets, so a restarted listener
+//!    counts the same tweets.
+//! 3. A message that was read is pending until it is counted. Counting it and advancing the position in
+//!    its partition is one step (`merge.rs`).
+//! 4. A new connection drops the pending messages and continues at the last counted message. It reads
+//!    that message once more: if another one is at its offset, the topic was deleted and created again,
+//!    and counting starts from zero (`consumer.rs`).
+//! 5. Each message carries the identifier of its [run](crate::kafka#runs). A message of a later run
+//!    starts the count from zero, and one of an earlier run is not counted
+//!    ([`Uncounted::earlier_runs`]). An identifier that the topic cannot have is ignored.
+//! 6. A tweet whose id was counted before is a duplicate and is not counted ([`Uncounted::duplicate`]).
+//! 7. The sum, the trajectory and the iterator receive a tweet in one step, under one lock, so their
+//!    numbers agree.
+//!
+//! The exceptions:
+//! - A duplicate counts twice if it has no id, or if its id is older than the last 900,000 ids, which is
+//!   how many the listener remembers.
+//! - A message that the broker removed before it was read, by retention or compaction, is not counted
+//!   ([`Uncounted::missed`]).
+//! - A message that is not a tweet, or whose metric is invalid, is not counted
+//!   ([`Uncounted::skipped`]).
+//! - A listener that starts at [`StartFrom::Latest`] counts no earlier message.
+//! - A message that cannot be read, such as one of a damaged batch, is not counted until it can be read
+//!   ([`State::Blocked`]).
+//!
+//! `docs/kafka.md` states the guarantee of the whole pipeline.
 
 mod consumer;
 mod counting;
-mod liveness;
 mod merge;
 mod obstacles;
-mod printable;
 mod progress;
 mod reader;
 mod scoring;
 mod status;
 mod tweets;
+mod watched;
 
 pub use crate::trajectory::Sum;
 pub(crate) use progress::{Progress, Subscription};
@@ -33,20 +62,19 @@ use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::task::locked;
 use crate::time::{progress_interval, time_limit};
 use crate::{Result, Tweet};
-use consumer::{FetchWait, ReadConfig};
+use consumer::{Config, EMBEDDED_FETCH_WAIT_MS};
 use counting::Counter;
-use liveness::StreamerLiveness;
-use printable::{Printable, message_line, tweet_line};
 use progress::Shared;
-use reader::{Limits, Reader};
+use reader::Reader;
 use scoring::{BatchScorer, Content, Metric};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
+use watched::{StreamerLiveness, Watched, message_line, tweet_line};
 
-/// What a wait prints after an interrupt.
+/// The message of a wait that was interrupted.
 const INTERRUPTED: &str = "interrupted; the listener is still running: `listener.stop()` ends it";
-/// The length of a listener's name, in characters.
+/// The maximum length of a listener's name, in characters.
 const MAX_NAME: usize = 40;
 /// How long `print_tweets` waits for a tweet before it prints a note.
 const SILENT_WAIT: Duration = Duration::from_secs(2);
@@ -97,8 +125,8 @@ impl Listener {
         Listener::with_content(kafka, topic, Content::Scores)
     }
 
-    /// Creates a listener to the tweets of the run that `topic` has begun or joined: tweets of earlier
-    /// runs are not counted, also not until a tweet of this run has come. Otherwise it is as
+    /// Creates a listener to the tweets of the run that `topic` has begun or joined. Tweets of earlier
+    /// runs are never counted, not even before the first tweet of this run arrives. Otherwise like
     /// [`new`](Listener::new).
     pub fn of(topic: &Topic) -> Listener {
         let listener = Listener::with_client(topic.client(), topic.name(), Content::Tweets);
@@ -124,8 +152,9 @@ impl Listener {
         }
     }
 
-    /// Sets what a tweet adds to the running sum. A tweet for which the metric panics, or is not from
-    /// -1e100 to 1e100, is skipped and counted by that reason. So the sums are always finite.
+    /// Sets the metric, which returns what a tweet adds to the running sum. If it panics, or returns a
+    /// number outside of -1e100 to 1e100, the tweet is skipped and counted by that reason. The sums are
+    /// therefore always finite.
     ///
     /// # Examples
     /// ```no_run
@@ -149,7 +178,7 @@ impl Listener {
         self
     }
 
-    /// Sets what scores the texts, such as an analyzer with additional words.
+    /// Sets the analyzer that scores the texts, such as one with additional words.
     pub fn analyzer(mut self, analyzer: &Analyzer) -> Self {
         self.analyzer = analyzer.clone();
         self
@@ -161,22 +190,22 @@ impl Listener {
         self
     }
 
-    /// Sets the earliest run to count: that of `topic`. It is for a topic of scores, whose tweets carry the
-    /// runs of the topic of tweets.
+    /// Sets the earliest run to count to that of `topic`. Use it for a topic of scores, whose messages
+    /// carry the runs of the topic of tweets.
     pub fn run_of(mut self, topic: &Topic) -> Self {
         self.run = Some(topic.run());
         self
     }
 
-    /// Sets the name of the listener. Each line that it prints and its status card begin with it, to tell
-    /// several listeners of one notebook apart. Its name in a figure is an argument of
+    /// Sets the name of the listener. The lines that it prints and its status card begin with the name,
+    /// to distinguish the listeners of a notebook. The name in a figure is an argument of
     /// [`LiveFigure::show`](crate::figure::LiveFigure::show).
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(shorten(name, MAX_NAME));
         self
     }
 
-    /// Ends the listener after this time. More than 100 years are no limit.
+    /// Ends the listener after this time. A time span above 100 years means no limit.
     pub fn time_span(mut self, time_span: Duration) -> Self {
         self.time_span = Some(time_span);
         self
@@ -188,8 +217,8 @@ impl Listener {
         self
     }
 
-    /// Starts the listener and returns at once. A topic that does not exist yet is waited for.
-    /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws what the listener counts.
+    /// Starts the listener and returns at once. The listener waits for a topic that does not exist yet.
+    /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws the numbers of the listener.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero or an
@@ -198,8 +227,8 @@ impl Listener {
         self.start_with(Output::default())
     }
 
-    /// Starts the listener, and returns its tweets as an iterator. The listener waits for those who
-    /// take the tweets, see [`Tweets`].
+    /// Starts the listener, and returns its tweets as an iterator. The listener pauses while the iterator
+    /// is not read, see [`Tweets`].
     ///
     /// # Errors
     /// Those of [`start`](Listener::start).
@@ -225,22 +254,20 @@ impl Listener {
         let time_span = time_limit(self.time_span)?;
         check_name(&self.topic)?;
         let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
-        let config = ReadConfig {
+        let config = Config {
             client: self.client,
             topic: self.topic,
             from: self.from,
-            fetch_wait: FetchWait::default(),
-        };
-        let limits = Limits {
             deadline: time_span.map(|span| Instant::now() + span),
             count: self.count.unwrap_or(u64::MAX),
+            embedded_fetch_wait_ms: EMBEDDED_FETCH_WAIT_MS,
         };
         let scoring = BatchScorer::new(self.content, self.analyzer, self.metric);
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let task = Background::spawn_blocking("listener", move |shutdown| {
             let end = EndGuard(task_shared.clone());
-            Reader::new(config, limits, scoring, task_shared, counter, shutdown).run();
+            Reader::new(config, scoring, task_shared, counter, shutdown).run();
             drop(end);
         });
         Ok(Listening { shared, task })
@@ -300,7 +327,7 @@ impl Listening {
         let mut limit = SILENT_WAIT;
         let mut printed = 0;
         while printed < count {
-            match wait.block_on(limit, self.find(Printable::take)) {
+            match wait.block_on(limit, self.find(Watched::take)) {
                 Ok(Some(scored)) => {
                     self.print(&line(&scored));
                     printed += 1;
@@ -328,12 +355,12 @@ impl Listening {
     }
 
     /// Waits until `look` finds something, or returns `None` when the listener has ended.
-    async fn find<T>(&self, look: impl Fn(&mut Printable) -> Option<T>) -> Option<T> {
+    async fn find<T>(&self, look: impl Fn(&mut Watched) -> Option<T>) -> Option<T> {
         loop {
             // Both before the look, which then sees everything up to the notification or the end.
             let news = self.shared.news.notified();
             let has_ended = self.task.has_ended();
-            let found = look(&mut locked(&self.shared.printable));
+            let found = look(&mut locked(&self.shared.watched));
             if found.is_some() || has_ended {
                 return found;
             }
@@ -353,12 +380,12 @@ impl Listening {
     ///
     /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
     pub fn wait_until_quiet(&self, quiet: Duration) -> ListenerStatus {
-        self.wait_until(|printable| {
-            let is_over = match printable.streamer {
+        self.wait_until(|watched| {
+            let is_over = match watched.streamer {
                 StreamerLiveness::Ended => true,
-                streamer => !streamer.is_running() && printable.received > 0,
+                streamer => !streamer.is_running() && watched.received > 0,
             };
-            is_over && printable.quiet >= quiet
+            is_over && watched.quiet >= quiet
         })
     }
 
@@ -368,11 +395,11 @@ impl Listening {
         self.wait_until(|_| false)
     }
 
-    fn wait_until(&self, is_done: impl Fn(&Printable) -> bool + Sync) -> ListenerStatus {
+    fn wait_until(&self, is_done: impl Fn(&Watched) -> bool + Sync) -> ListenerStatus {
         let start = Instant::now();
         let mut wait = Wait::begin();
         loop {
-            let done = self.find(|printable| is_done(printable).then_some(()));
+            let done = self.find(|watched| is_done(watched).then_some(()));
             match wait.block_on(progress_interval(start), done) {
                 Ok(_) => break,
                 Err(Unfinished::TimedOut) => println!("{}", self.status()),

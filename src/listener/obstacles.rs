@@ -1,5 +1,5 @@
-//! What keeps a connected listener from reading on: a batch that cannot be read, a permission that is
-//! missing, or a transaction of another program that stays open.
+//! Why a connected listener cannot read on: a damaged batch, a missing permission, or an open transaction
+//! of another program.
 
 use super::progress::State;
 use std::collections::BTreeMap;
@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 /// An open transaction is an obstacle after this long. Most end within milliseconds.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(3);
-/// An error that belongs to no partition is over when it has not come again for this long.
+/// An error that belongs to no partition is over after this time without a repetition.
 const GENERAL_LIMIT: Duration = Duration::from_secs(10);
 
-/// The obstacles at the moment, by partition.
+/// The current obstacles, by partition.
 #[derive(Default)]
 pub(super) struct Obstacles {
     partitions: BTreeMap<usize, String>,
     general: Option<(String, Instant)>,
-    /// The offset of the open transaction that each partition waits for, and since when.
+    /// The offset of the open transaction that each partition waits for, and the start of the wait.
     transactions: BTreeMap<usize, (i64, Instant)>,
     was_blocked: bool,
 }
@@ -41,7 +41,7 @@ impl Obstacles {
         self.partitions.remove(&partition);
     }
 
-    /// Records at which offset a partition waits for the end of a transaction, if it does.
+    /// Records the offset of the open transaction that a partition waits for, if it waits for one.
     pub(super) fn watch_transaction(&mut self, partition: usize, open: Option<i64>) {
         match open {
             None => {
@@ -57,7 +57,7 @@ impl Obstacles {
         }
     }
 
-    /// Returns the state of the listener if it is blocked or has just been.
+    /// Returns the state of the listener if it is blocked, or was blocked at the last call.
     pub(super) fn state(&mut self) -> Option<State> {
         if self.is_clear() && !self.was_blocked {
             return None;
@@ -83,7 +83,7 @@ impl Obstacles {
         }
     }
 
-    /// Returns whether nothing is in the way, not even a transaction that has just begun.
+    /// Returns whether there is no obstacle, not even a transaction that has just begun.
     pub(super) fn is_clear(&self) -> bool {
         self.partitions.is_empty() && self.general.is_none() && self.transactions.is_empty()
     }

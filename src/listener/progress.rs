@@ -1,6 +1,6 @@
-//! The progress of a listener: what its thread records, and its owner and the figure read.
+//! The progress of a listener, which its thread records, and its owner and the figure read.
 
-use super::printable::Printable;
+use super::watched::Watched;
 use crate::backoff::random_number;
 use crate::kafka::LagMeter;
 use crate::sentiment::Analyzer;
@@ -48,7 +48,7 @@ pub struct Uncounted {
     /// Tweets that were in the topic more than once. Each was counted once.
     pub duplicate: u64,
     /// Messages that the broker removed before they were read, by retention or by compaction. In a
-    /// compacted topic that transactions write to, it includes the markers of the transactions.
+    /// compacted topic with transactions, the count includes the markers of the transactions.
     pub missed: u64,
     /// Tweets of earlier runs.
     pub earlier_runs: u64,
@@ -84,8 +84,8 @@ pub(crate) struct Progress {
     pub(crate) is_compacted: bool,
     /// Why the listener did not read when it ended; `None` if it did.
     pub(crate) unread: Option<String>,
-    /// Since when the broker is away; `None` while the listener is connected.
-    pub(crate) away_since: Option<Timestamp>,
+    /// Since when the broker is unreachable; `None` while the listener is connected.
+    pub(crate) unreachable_since: Option<Timestamp>,
     pub(crate) lag: LagMeter,
     /// The last status of the streamer, and when it came.
     pub(crate) streamer: Option<(StreamerStatus, Instant)>,
@@ -103,7 +103,7 @@ impl Default for Progress {
             state: State::default(),
             is_compacted: false,
             unread: None,
-            away_since: Some(Timestamp::now()),
+            unreachable_since: Some(Timestamp::now()),
             lag: LagMeter::default(),
             streamer: None,
             // 32 bits, which JavaScript represents exactly.
@@ -119,7 +119,7 @@ impl Progress {
         self.examples.entry(reason).or_insert(beginning);
     }
 
-    /// Starts again for a new run. What was counted before belongs to an earlier run.
+    /// Starts again for a new run. The tweets that were counted so far belong to an earlier run.
     pub(crate) fn start_run(&mut self) {
         let earlier = self.uncounted.earlier_runs + self.trajectory.total().counted;
         *self = Progress {
@@ -129,7 +129,7 @@ impl Progress {
             },
             state: self.state.clone(),
             is_compacted: self.is_compacted,
-            away_since: self.away_since,
+            unreachable_since: self.unreachable_since,
             lag: std::mem::take(&mut self.lag),
             streamer: self.streamer.take(),
             ..Progress::default()
@@ -137,16 +137,16 @@ impl Progress {
     }
 }
 
-/// What the thread of a listener shares with its owner and with figures. Where both locks are
-/// needed, `progress` is taken first.
+/// The state that the thread of a listener shares with its owner and with figures. To take both locks,
+/// take `progress` first.
 pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
-    pub(super) printable: Mutex<Printable>,
+    pub(super) watched: Mutex<Watched>,
     /// Notified after each batch and each poll without a message.
     pub(super) news: Notify,
     /// Notifies the subscribers.
     changes: watch::Sender<()>,
-    /// What the listener scores with.
+    /// The analyzer that scores the tweets.
     analyzer: Analyzer,
     pub(super) name: Option<String>,
     /// The reading thread, once it runs.
@@ -160,7 +160,7 @@ impl Shared {
             name,
             reader: OnceLock::new(),
             progress: Mutex::default(),
-            printable: Mutex::default(),
+            watched: Mutex::default(),
             news: Notify::new(),
             changes: watch::Sender::new(()),
         }
@@ -170,9 +170,11 @@ impl Shared {
         let mut progress = locked(&self.progress);
         if progress.state != state {
             match &state {
-                State::Connected | State::Blocked(_) => progress.away_since = None,
+                State::Connected | State::Blocked(_) => progress.unreachable_since = None,
                 State::Waiting(_) | State::Reconnecting(_) => {
-                    progress.away_since.get_or_insert_with(Timestamp::now);
+                    progress
+                        .unreachable_since
+                        .get_or_insert_with(Timestamp::now);
                 }
                 State::Ended | State::Failed(_) => {}
             }
@@ -209,12 +211,12 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Reads the progress. The listener waits meanwhile, so `read` must be short.
+    /// Reads the progress. `read` must be short, because it blocks the listener.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Progress) -> T) -> T {
         read(&locked(&self.shared.progress))
     }
 
-    /// Returns what the listener scores with.
+    /// Returns the analyzer that scores the tweets.
     pub(crate) fn analyzer(&self) -> &Analyzer {
         &self.shared.analyzer
     }

@@ -11,14 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-/// How much of a skipped message is kept, in characters. A character has at most four bytes.
+/// The length of the beginning of a skipped message that is kept, in characters of up to four bytes.
 const BEGINNING: usize = 200;
 /// The smallest batch that is worth a second thread, unless the metric is slow.
 const PARALLEL_BATCH: usize = 128;
-/// How long a batch takes at most, approximately. A slow metric gets small batches, so that the figure, the
-/// lag and a stop do not wait for a large one.
+/// The intended duration of a batch. A slow metric gets small batches: the figure, the lag and a stop
+/// wait until a batch is scored.
 const BATCH_TIME: Duration = Duration::from_millis(50);
-/// The limit of a batch at the start, in messages of each partition.
+/// The first limit of a batch, in messages of each partition.
 const FIRST_LIMIT: usize = 1_024;
 
 /// The largest metric. A sum of 2^64 of them is finite, as is each sum that the figure shows.
@@ -45,12 +45,12 @@ pub(super) struct BatchScorer {
     limit: BatchLimit,
 }
 
-/// How many messages of each partition a batch may have.
+/// The maximum number of messages of each partition in a batch.
 struct BatchLimit(usize);
 
 impl BatchLimit {
-    /// Learns how long a batch of this many messages of all partitions took. The next one may be larger if
-    /// it took little time, and must be smaller if it took too long.
+    /// Adapts the limit to the duration of a batch of this many messages of all partitions: halves it
+    /// after a slow batch, and doubles it after a fast one that was full.
     fn learn(&mut self, messages: usize, elapsed: Duration) {
         if elapsed > BATCH_TIME {
             self.0 = (messages.min(self.0) / 2).max(1);
@@ -76,14 +76,9 @@ impl BatchScorer {
         self.content
     }
 
-    /// Returns how many messages of each partition the next batch may have.
+    /// Returns the maximum number of messages of each partition in the next batch.
     pub(super) fn limit(&self) -> usize {
         self.limit.0
-    }
-
-    /// Returns whether scoring is slower than the messages come, after a batch of this many messages.
-    pub(super) fn is_behind(&self, received: usize) -> bool {
-        received >= self.limit.0
     }
 
     /// Scores a batch and keeps its order.
@@ -97,14 +92,15 @@ impl BatchScorer {
         outcomes
     }
 
-    /// Scores a batch. Scoped threads do this without rayon, which would be several more crates behind
+    /// Scores a batch on all cores. It uses scoped threads, because rayon would add several crates to
     /// each notebook for this one call.
     fn score_all(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
-        // Each message of the batch was written before.
+        // No message of the batch was written later.
         let now = Timestamp::now();
         let score_part = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
-            let messages = part.iter().map(|(_, message)| message);
-            messages.map(|message| self.outcome(message, now)).collect()
+            part.iter()
+                .map(|(_, message)| self.outcome(message, now))
+                .collect()
         };
         let is_small = batch.len() < PARALLEL_BATCH.min(self.limit.0.max(2));
         if is_small || self.cores == 1 {
@@ -119,7 +115,7 @@ impl BatchScorer {
                 .collect();
             let mut outcomes = score_part(first);
             for worker in workers {
-                // Without the outcomes of one part, the others would belong to the wrong messages.
+                // Outcomes are matched to messages by position, so a lost part must not be skipped.
                 outcomes.extend(worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
             }
             outcomes
@@ -145,14 +141,16 @@ impl BatchScorer {
                 let (sentiment, words) = self.analyzer.score_words(&tweet.text);
                 (tweet, sentiment, words)
             }
-            // The words were not looked up here.
+            // A scorer has looked up the words, and its message does not contain them.
             Content::Scores => {
                 let (tweet, sentiment) = message::decode(payload)?;
                 (tweet, sentiment, ScoredWords::new())
             }
         };
-        let stamp = message.timestamp().to_millis();
-        let stamp = stamp.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+        let stamp = message
+            .timestamp()
+            .to_millis()
+            .and_then(|millis| Timestamp::from_millisecond(millis).ok());
         let time_corrected = tweet.correct_time(stamp, now);
         let metric = &self.metric;
         IN_METRIC.set(true);
@@ -178,7 +176,7 @@ thread_local! {
     static IN_METRIC: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Suppresses the output of panics in a metric: they are counted, and would print a page each.
+/// Suppresses the output of panics in a metric. They are counted, and each would print a page.
 fn silence_metric_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

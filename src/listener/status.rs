@@ -1,4 +1,4 @@
-//! The numbers of a listener: for a program as a struct, for a person as a line and as a card.
+//! The status of a listener, which is shown as a line and as a card.
 
 use super::progress::{Progress, State, Uncounted};
 use crate::kafka::{COMPACTED, PartitionLag};
@@ -19,7 +19,7 @@ pub struct ListenerStatus {
     pub topics: Vec<(String, Sum)>,
     /// The messages that were not counted.
     pub uncounted: Uncounted,
-    /// Counted tweets that had a time that cannot be true, see [`Scored::time_corrected`].
+    /// The number of counted tweets with an impossible time, see [`Scored::time_corrected`].
     pub times_corrected: u64,
     /// The mean compound, in \[-1, 1\].
     pub mean: f64,
@@ -29,13 +29,13 @@ pub struct ListenerStatus {
     pub most_negative: Option<Scored>,
     /// The state of the listener.
     pub state: State,
-    /// Why the listener did not read when it ended; `None` if it did, and while it runs.
+    /// Why the listener was not reading when it ended; `None` if it was, and while it runs.
     pub unread: Option<String>,
-    /// Whether the topic is compacted: Kafka removes all but the newest tweet of each author from it.
+    /// Whether the topic is compacted: Kafka keeps only the newest tweet of each author.
     pub is_compacted: bool,
-    /// Since when the broker is away; `None` while the listener is connected.
-    pub away_since: Option<Timestamp>,
-    /// How far the listener is behind the end of each partition.
+    /// Since when the broker is unreachable; `None` while the listener is connected.
+    pub unreachable_since: Option<Timestamp>,
+    /// The lag of the listener in each partition.
     pub lag: Vec<PartitionLag>,
 }
 
@@ -58,13 +58,14 @@ impl ListenerStatus {
             state: progress.state.clone(),
             unread: progress.unread.clone(),
             is_compacted: progress.is_compacted,
-            away_since: progress.away_since,
+            unreachable_since: progress.unreachable_since,
             lag: progress.lag.read(),
         }
     }
 
-    /// Returns the counts and sums as JSON, as the example program prints them with `--json`. The
-    /// key `heard` is an alias of `counted`.
+    /// Returns the counts and sums as JSON, as the example program prints them with `--json`. For
+    /// readers of older versions, `counted` is also called `heard`, and the time since when the broker
+    /// is unreachable `away_since`.
     pub fn to_json(&self) -> Value {
         let sum = |sum: &Sum| json!({"counted": sum.counted, "heard": sum.counted, "sum": sum.sum});
         let topics = self.topics.iter().map(|(name, of)| (name.clone(), sum(of)));
@@ -76,7 +77,7 @@ impl ListenerStatus {
         json["earlier_runs"] = json!(self.uncounted.earlier_runs);
         json["times_corrected"] = json!(self.times_corrected);
         json["lag"] = json!(self.lag);
-        json["away_since"] = json!(self.away_since);
+        json["away_since"] = json!(self.unreachable_since);
         json["state"] = json!(self.state);
         json["unread"] = json!(self.unread);
         json
@@ -98,8 +99,8 @@ impl ListenerStatus {
             None => "Listener".into(),
         };
         let mut card = Card::new(&title).row("state", &state);
-        if let Some(since) = self.away_since {
-            card = card.row("broker away since", &format!("{since:.0}"));
+        if let Some(since) = self.unreachable_since {
+            card = card.row("broker unreachable since", &format!("{since:.0}"));
         }
         if self.is_compacted {
             card = card.row("warning", COMPACTED);

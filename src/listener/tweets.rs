@@ -1,8 +1,8 @@
-//! The counted tweets as an iterator, for programs that do more with them than add up.
+//! The counted tweets as an iterator, for programs that use the tweets themselves.
 //!
-//! The listener puts each tweet that it counts into a queue of at most 1,000 tweets and 8 MiB. While
-//! the queue is full, the listener waits, and counts nothing: its lag grows, and the tweets stay in the
-//! topic. So a slow reader loses nothing, and its memory is bounded.
+//! The listener puts each tweet that it counts into a queue of 1,000 tweets and 8 MiB. While the queue
+//! is full, the listener counts nothing: its lag grows, and the tweets stay in the topic. A slow program
+//! therefore loses no tweets, and its memory is bounded (backpressure).
 
 use super::Listening;
 use super::progress::Shared;
@@ -19,13 +19,13 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// An iterator over the tweets that a listener counts, in the order of the topic. Dropping it stops the
 /// listener.
 ///
-/// It ends when the listener has ended, by its time span, its count, [`stop`](Listening::stop) or a
-/// panic, and all its tweets are taken. Until then [`next`](Iterator::next) blocks. An interrupt in a
-/// notebook ends the wait with `None`; the next call waits again.
+/// The iterator ends when the listener has ended, by its time span, its count,
+/// [`stop`](Listening::stop) or a panic, and all tweets are taken. Until then [`next`](Iterator::next)
+/// blocks. An interrupt in a notebook ends the wait with `None`; the next call waits again.
 ///
-/// The listener waits while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
-/// into the queue in one step, so its sum is the sum of what the iterator returns. A new run in the
-/// topic resets that sum; the iterator continues with the tweets of the new run.
+/// The listener pauses while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
+/// into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
+/// in the topic resets the sum, and the iterator continues with the tweets of the new run.
 pub struct Tweets {
     listening: Listening,
     queue: Receiver<Arc<Scored>>,
@@ -36,8 +36,8 @@ impl Tweets {
         Tweets { listening, queue }
     }
 
-    /// Returns the listener, for its status and for a figure. Its calls that wait for tweets also wait
-    /// for those who take them.
+    /// Returns the listener, for its status and for a figure. Its methods that wait for tweets wait
+    /// longer while the queue is full.
     pub fn listening(&self) -> &Listening {
         &self.listening
     }
@@ -56,7 +56,7 @@ impl Iterator for Tweets {
     }
 }
 
-/// The listener's end of the queue, or none if nobody takes the tweets.
+/// The listener's end of the queue, or nothing if the listener has no iterator.
 #[derive(Default)]
 pub(super) struct Output(Option<Sender<Arc<Scored>>>);
 
@@ -83,7 +83,7 @@ impl Output {
 }
 
 impl Shared {
-    /// Lets the reading thread look again whether the queue has room.
+    /// Wakes the reading thread, which checks whether the queue has room.
     fn wake_reader(&self) {
         if let Some(reader) = self.reader.get() {
             reader.unpark();

@@ -1,63 +1,24 @@
-//! The consumer of a scorer: a member of the group, and the batches that it reads.
+//! The batches that a scorer reads as a member of the consumer group.
 
-use crate::kafka::EndOffsets;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use crate::kafka::TopicContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::{ClientContext, Statistics};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How many tweets a transaction has at most, and how many bytes of messages.
+/// The limits of a transaction, in tweets and in bytes of messages.
 pub(super) const MAX_TWEETS: usize = 16_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a transaction waits for more tweets. With ten transactions per second, their cost is small.
 const LINGER: Duration = Duration::from_millis(100);
-/// How long one wait for the first tweet takes, and so how long a stop takes.
+/// The longest wait for the first tweet. A stop takes as long.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The context of the consumer. It counts the rebalances of the group: after one, the messages read
-/// before may belong to another scorer.
-pub(super) struct Context {
-    rebalances: AtomicU64,
-    pub(super) ends: EndOffsets,
-}
-
-impl Context {
-    pub(super) fn new(topic: &str) -> Context {
-        Context {
-            rebalances: AtomicU64::new(0),
-            ends: EndOffsets::new(topic),
-        }
-    }
-
-    /// Returns the number of rebalances so far.
-    pub(super) fn rebalances(&self) -> u64 {
-        self.rebalances.load(Ordering::Relaxed)
-    }
-}
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "consumer error");
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        self.ends.update(&statistics);
-    }
-}
-
-impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
-        self.rebalances.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Returns the next messages, `most` at most: those that are there, or come within [`LINGER`] of the
-/// first. If the group is rebalanced meanwhile, the earlier messages are dropped: reading starts again
-/// from the committed offsets.
+/// Returns up to `most` messages: those that are available, and those that arrive within [`LINGER`] of
+/// the first. If the group is rebalanced, the messages from before the rebalance are dropped, because
+/// reading starts again from the committed offsets.
 pub(super) fn gather(
-    consumer: &BaseConsumer<Context>,
+    consumer: &BaseConsumer<TopicContext>,
     most: usize,
 ) -> KafkaResult<Vec<BorrowedMessage<'_>>> {
     let context = consumer.context();

@@ -1,9 +1,8 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
-use super::consumer::Context;
 use super::refusals::{DeliveryReports, Refusal, Refused, reason};
 use crate::Tweet;
-use crate::kafka::{RunCheck, RunId, fetch_ends};
+use crate::kafka::{RunCheck, RunId, TopicContext, fetch_ends};
 use crate::sentiment::{Analyzer, message as scored_message};
 use crate::tweet::{Skip, SkipCounts};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -26,7 +25,7 @@ pub(super) type TransactionalProducer = ThreadedProducer<DeliveryReports>;
 
 /// A member of the group of scorers.
 pub(super) struct Member {
-    pub(super) consumer: BaseConsumer<Context>,
+    pub(super) consumer: BaseConsumer<TopicContext>,
     pub(super) producer: TransactionalProducer,
     pub(super) from: String,
     pub(super) to: String,

@@ -1,13 +1,11 @@
 //! The thread of a scorer: join the group, gather tweets, and score them in transactions.
 
-use super::consumer::{Context, MAX_TWEETS, gather};
+use super::consumer::{MAX_TWEETS, gather};
 use super::refusals::{DeliveryReports, Refused, Remedy};
 use super::transaction::{Member, TransactionalProducer};
 use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
 use crate::backoff::Backoff;
-use crate::kafka::{
-    METADATA_INTERVAL_MS, Role, RunCheck, STATISTICS_INTERVAL_MS, bound_queues, create_like,
-};
+use crate::kafka::{Role, RunCheck, TopicContext, create_like};
 use crate::sentiment::Analyzer;
 use crate::task::background::CancellationToken;
 use crate::task::{block_on, locked};
@@ -139,21 +137,16 @@ impl Worker {
         Ok(member)
     }
 
-    fn consumer(&self) -> KafkaResult<BaseConsumer<Context>> {
-        let mut config = self.scorer.client.config(Role::Scorer);
-        config
+    fn consumer(&self) -> KafkaResult<BaseConsumer<TopicContext>> {
+        // One queue for all partitions: their messages are scored in any order.
+        self.scorer
+            .client
+            .consumer_config(Role::Scorer, 1)
             .set("group.id", &self.scorer.group)
-            .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("session.timeout.ms", SESSION_LIMIT.as_millis().to_string())
             .set("heartbeat.interval.ms", "1000")
-            // As for a listener: with the default of a second the queue would often be empty.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
-            .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS);
-        // One queue for all partitions: their messages are scored in any order.
-        bound_queues(&mut config, 1);
-        config.create_with_context(Context::new(&self.scorer.from))
+            .create_with_context(TopicContext::new(&self.scorer.from))
     }
 
     fn producer(&self) -> KafkaResult<TransactionalProducer> {
@@ -178,7 +171,7 @@ impl Worker {
         let Ok(committed) = member.consumer.committed(OFFSETS_LIMIT) else {
             return false;
         };
-        let ends = &member.consumer.context().ends;
+        let context = member.consumer.context();
         let mut all_known = true;
         let elements = committed.elements();
         let mut lag = locked(&self.shared.lag);
@@ -186,10 +179,10 @@ impl Worker {
         for one in elements {
             let next = match one.offset() {
                 Offset::Offset(next) => Some(next),
-                _ => ends.first(one.partition()),
+                _ => context.first(one.partition()),
             };
             match next {
-                Some(next) => lag.record(one.partition(), next, ends.get(one.partition()), None),
+                Some(next) => lag.record(one.partition(), next, context.end(one.partition()), None),
                 None => all_known = false,
             }
         }
@@ -202,7 +195,7 @@ impl Worker {
             batch.iter().map(|one| (one.partition(), one)).collect();
         let mut lag = locked(&self.shared.lag);
         for (partition, message) in last {
-            let end = member.consumer.context().ends.get(partition);
+            let end = member.consumer.context().end(partition);
             let written = message.timestamp().to_millis();
             lag.record(partition, message.offset() + 1, end, written);
         }
@@ -231,8 +224,8 @@ impl Worker {
                 rebalances = now;
             }
             if batch.is_empty() {
-                let ends = &member.consumer.context().ends;
-                locked(&self.shared.lag).update_ends(|partition| ends.get(partition));
+                let context = member.consumer.context();
+                locked(&self.shared.lag).update_ends(|partition| context.end(partition));
                 continue;
             }
             match member.transact(&self.analyzer, &batch, &refused, &mut self.runs) {

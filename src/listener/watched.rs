@@ -1,0 +1,175 @@
+//! What the handle watches: recent tweets for `print_tweets`, and the state that the `wait_` methods
+//! depend on.
+
+use crate::notebook::{shorten, thousands};
+use crate::sentiment::Scored;
+use crate::streamer::StreamerStatus;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The limits of the tweets that are kept for [`print_tweets`](super::Listening::print_tweets), in
+/// tweets and in bytes of text.
+const MAX_TWEETS: usize = 1_000;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A streamer writes its status every second. It counts as gone after this time without one.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Default)]
+pub(super) struct Watched {
+    tweets: VecDeque<Arc<Scored>>,
+    bytes: usize,
+    /// The number of tweets so far.
+    pub(super) received: u64,
+    printed: u64,
+    /// The time since the last message, as the reading thread measured it.
+    pub(super) quiet: Duration,
+    pub(super) streamer: StreamerLiveness,
+}
+
+impl Watched {
+    /// Adds the newest tweet. The oldest ones are removed to make room for it.
+    pub(super) fn add(&mut self, scored: Arc<Scored>) {
+        self.received += 1;
+        self.bytes += scored.tweet.text.len();
+        self.tweets.push_back(scored);
+        while self.tweets.len() > MAX_TWEETS || self.bytes > MAX_BYTES {
+            let oldest = self.tweets.pop_front();
+            self.bytes -= oldest.map_or(0, |oldest| oldest.tweet.text.len());
+        }
+    }
+
+    /// Takes the oldest tweet that was not taken yet.
+    pub(super) fn take(&mut self) -> Option<Arc<Scored>> {
+        let removed = self.received - self.tweets.len() as u64;
+        let next = self.printed.max(removed);
+        let scored = self.tweets.get((next - removed) as usize)?;
+        self.printed = next + 1;
+        Some(scored.clone())
+    }
+
+    /// Starts again for a new run, and keeps what is known about the streamer.
+    pub(super) fn start_run(&mut self) {
+        *self = Watched {
+            streamer: self.streamer,
+            ..Watched::default()
+        };
+    }
+}
+
+/// What the status messages of the streamer say about it.
+#[derive(Clone, Copy, Default)]
+pub(super) enum StreamerLiveness {
+    /// No streamer was running. The final status of a stream that ended before this listener started
+    /// says nothing about the next stream.
+    #[default]
+    Unknown,
+    /// It was running at this time.
+    Running(Instant),
+    /// It was running, and has ended.
+    Ended,
+}
+
+impl StreamerLiveness {
+    pub(super) fn update(&mut self, status: &StreamerStatus) {
+        *self = match (*self, status.ended.is_some()) {
+            (_, false) => StreamerLiveness::Running(Instant::now()),
+            (StreamerLiveness::Unknown, true) => StreamerLiveness::Unknown,
+            (_, true) => StreamerLiveness::Ended,
+        };
+    }
+
+    pub(super) fn is_running(self) -> bool {
+        matches!(self, StreamerLiveness::Running(at) if at.elapsed() < STATUS_TIMEOUT)
+    }
+}
+
+/// Formats a tweet as a line of [`print_tweets`](super::Listening::print_tweets).
+pub(super) fn tweet_line(scored: &Scored) -> String {
+    let Scored {
+        tweet,
+        sentiment,
+        metric,
+        ..
+    } = scored;
+    format!(
+        "@{:<18} {:>10} followers  {:+.2} → {metric:+6.2}  {}",
+        shorten(&tweet.user, 18),
+        tweet.followers.map_or("?".into(), thousands),
+        sentiment.compound,
+        shorten(&tweet.text, 90)
+    )
+}
+
+/// Formats a tweet as a line of [`print_messages`](super::Listening::print_messages).
+pub(super) fn message_line(scored: &Scored) -> String {
+    format!(
+        "partition {}, offset {:>6}  @{:<18}  {}",
+        scored.partition,
+        thousands(scored.offset.unsigned_abs()),
+        shorten(&scored.tweet.user, 18),
+        shorten(&scored.tweet.text, 90)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streamer::EndReason;
+    use crate::{Tweet, sentiment::Sentiment};
+
+    fn scored(text: String) -> Arc<Scored> {
+        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
+        tweet.text = text;
+        Arc::new(Scored {
+            tweet,
+            sentiment: Sentiment::default(),
+            metric: 0.0,
+            partition: 0,
+            offset: 0,
+            time_corrected: false,
+            words: Default::default(),
+        })
+    }
+
+    #[test]
+    fn a_streamer_runs_until_it_ends_or_is_silent() {
+        let status = |ended| StreamerStatus {
+            ended,
+            ..StreamerStatus::default()
+        };
+        let mut streamer = StreamerLiveness::default();
+        streamer.update(&status(Some(EndReason::Source)));
+        assert!(matches!(streamer, StreamerLiveness::Unknown) && !streamer.is_running());
+        streamer.update(&status(None));
+        assert!(streamer.is_running());
+        let silent = StreamerLiveness::Running(Instant::now() - 2 * STATUS_TIMEOUT);
+        assert!(!silent.is_running());
+        streamer.update(&status(Some(EndReason::Source)));
+        assert!(matches!(streamer, StreamerLiveness::Ended) && !streamer.is_running());
+    }
+
+    #[test]
+    fn each_tweet_is_taken_once_and_the_oldest_are_removed() {
+        let mut watched = Watched::default();
+        assert!(watched.take().is_none());
+        for number in 0..MAX_TWEETS + 2 {
+            watched.add(scored(number.to_string()));
+        }
+        let mut taken = || Some(watched.take()?.tweet.text.clone());
+        assert_eq!(taken().as_deref(), Some("2"));
+        assert_eq!(taken().as_deref(), Some("3"));
+        watched.add(scored("new".into()));
+        let rest = std::iter::from_fn(|| watched.take()).count();
+        assert_eq!(rest, MAX_TWEETS - 1);
+    }
+
+    #[test]
+    fn large_tweets_are_bounded_by_their_bytes() {
+        let mut watched = Watched::default();
+        for _ in 0..100 {
+            watched.add(scored("x".repeat(MAX_BYTES / 4)));
+        }
+        assert_eq!(std::iter::from_fn(|| watched.take()).count(), 4);
+    }
+}
