@@ -64,7 +64,7 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
 
 
 def test_the_committed_cells_are_not_compiled(start_kernel, broker):
-    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"'), ("Lesson", "live_sentiment_lesson")):
+    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
         kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)
         for cell in committed(name, last):
             assert not is_compiled(kernel, cell, ""), cell
