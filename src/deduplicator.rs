@@ -4,7 +4,7 @@
 //! writes it again. The streamer therefore checks ids before it writes, and the listener before it
 //! counts.
 
-use crate::Tweet;
+use crate::tweet::Tweet;
 use rustc_hash::FxHashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::swap;

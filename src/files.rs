@@ -1,6 +1,6 @@
 //! Files of lines that are only appended to, and the permissions of files that hold secrets.
 
-use crate::Result;
+use crate::error::Result;
 use crate::task::background::Background;
 use crate::task::locked;
 use std::collections::VecDeque;

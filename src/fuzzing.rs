@@ -1,10 +1,9 @@
 //! The functions that the fuzz targets in `fuzz/` call. Each passes bytes to a parser of network data and
 //! checks what is true for every input. The module exists only with `--cfg fuzzing`.
 
-use crate::Tweet;
 use crate::sentiment::{Analyzer, Sentiment, message};
 use crate::source::fuzz;
-use crate::tweet::is_credible;
+use crate::tweet::{Tweet, is_credible};
 use jiff::Timestamp;
 use std::str;
 

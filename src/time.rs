@@ -1,6 +1,6 @@
 //! Rates, time limits, and the pauses between two progress lines.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

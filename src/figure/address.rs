@@ -17,7 +17,7 @@
 //!
 //! [jupyter-server-proxy]: https://jupyter-server-proxy.readthedocs.io
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::env;
 
 const TEMPLATE: &str = "LIVE_SENTIMENT_FIGURE_URL";

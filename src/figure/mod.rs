@@ -15,11 +15,11 @@ mod plot;
 mod server;
 mod update;
 
+use crate::error::{Error, Result};
 use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
-use crate::{Error, Result};
 use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

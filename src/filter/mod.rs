@@ -4,7 +4,8 @@ mod text;
 mod tracks;
 
 use self::tracks::Tracks;
-use crate::{Error, Result, Tweet};
+use crate::error::{Error, Result};
+use crate::tweet::Tweet;
 
 /// Decides which tweets pass, and sets their topics. Matching needs `&mut`, because the filter
 /// reuses its buffers. The time of a match does not depend on the number of tracks.

@@ -1,7 +1,7 @@
 //! The tracked phrases and their index. The cost of a text does not depend on the number of phrases.
 
 use super::text::{Segment, is_invisible, normalize, segments};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use unicode_segmentation::UnicodeSegmentation;
 

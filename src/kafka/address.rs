@@ -1,6 +1,6 @@
 //! The addresses of brokers: `host:port`, or several of them separated by commas.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};

@@ -2,8 +2,8 @@
 
 use super::client::{Client, Cluster, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
+use crate::error::{Error, Result};
 use crate::task::block_on;
-use crate::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use std::ops::Range;

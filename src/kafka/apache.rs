@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::connect::DEFAULT_ADDRESS;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! A broker process that this process starts, and that ends with it.
 
+use crate::error::{Error, Result};
 use crate::task::locked;
 use crate::task::process::Process;
-use crate::{Error, Result};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -6,7 +6,7 @@ use super::broker::{Broker, Engine};
 use super::embedded;
 use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};

@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::client::REQUEST_LIMIT;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 

@@ -43,9 +43,9 @@ pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{register_writer, stop_writer};
 
+use crate::error::{Error, Result};
 use crate::notebook::Card;
 use crate::task::interrupt;
-use crate::{Error, Result};
 use settings::Settings;
 use std::sync::Arc;
 

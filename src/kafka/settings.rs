@@ -13,8 +13,8 @@
 //!
 //! Passwords stay in a type that has no `Debug` and is never displayed.
 
+use crate::error::{Error, Result};
 use crate::files::warn_if_others_can_read;
-use crate::{Error, Result};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;

@@ -54,6 +54,7 @@ pub use progress::{State, Uncounted};
 pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
+use crate::error::Result;
 use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
 use crate::notebook::shorten;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
@@ -61,7 +62,7 @@ use crate::task::background::Background;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::task::locked;
 use crate::time::{progress_interval, time_limit};
-use crate::{Result, Tweet};
+use crate::tweet::Tweet;
 use consumer::{Config, EMBEDDED_FETCH_WAIT_MS};
 use counting::Counter;
 use progress::Shared;

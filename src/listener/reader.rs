@@ -7,7 +7,7 @@ use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume, Start}
 use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
 use super::scoring::{BatchScorer, Content};
-use crate::Result;
+use crate::error::Result;
 use crate::kafka::{COMPACTED, RunCheck, RunId};
 use crate::streamer::StreamerStatus;
 use crate::task::background::CancellationToken;

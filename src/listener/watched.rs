@@ -115,8 +115,9 @@ pub(super) fn message_line(scored: &Scored) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sentiment::Sentiment;
     use crate::streamer::EndReason;
-    use crate::{Tweet, sentiment::Sentiment};
+    use crate::tweet::Tweet;
 
     fn scored(text: String) -> Arc<Scored> {
         let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();

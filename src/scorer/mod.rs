@@ -38,6 +38,7 @@ mod refusals;
 mod transaction;
 mod worker;
 
+use crate::error::{Error, Result};
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
 use crate::notebook::{Card, shorten, thousands};
 use crate::sentiment::Analyzer;
@@ -45,7 +46,6 @@ use crate::task::background::Background;
 use crate::task::interrupt;
 use crate::task::locked;
 use crate::tweet::SkipCounts;
-use crate::{Error, Result};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use worker::Worker;

@@ -1,10 +1,9 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
 use super::refusals::{DeliveryReports, Refusal, Refused, reason};
-use crate::Tweet;
 use crate::kafka::{RunCheck, RunId, TopicContext, fetch_ends};
 use crate::sentiment::{Analyzer, message as scored_message};
-use crate::tweet::{Skip, SkipCounts};
+use crate::tweet::{Skip, SkipCounts, Tweet};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};

@@ -5,8 +5,7 @@
 //! ```
 
 use super::Sentiment;
-use crate::Tweet;
-use crate::tweet::{MAX_MESSAGE_BYTES, Object, Skip};
+use crate::tweet::{MAX_MESSAGE_BYTES, Object, Skip, Tweet};
 use serde::Deserialize;
 
 /// The largest accepted message, in bytes: a tweet of [`MAX_MESSAGE_BYTES`] that was encoded again, and its

@@ -34,7 +34,8 @@ mod vader;
 pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};
 pub(crate) use lexicon::WordId;
 
-use crate::{Error, Result, Tweet};
+use crate::error::{Error, Result};
+use crate::tweet::Tweet;
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;

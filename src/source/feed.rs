@@ -5,9 +5,10 @@
 //! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
 //! from the server, so backpressure reaches the network.
 
+use crate::error::Result;
 use crate::task::background::catch_panic;
 use crate::task::queue;
-use crate::{Result, Tweet};
+use crate::tweet::Tweet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;

@@ -1,6 +1,6 @@
 //! HTTP for the live sources: the client, the accepted addresses, and bounded response bodies.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use reqwest::{Client, Response, Url};
 use std::error::Error as _;
 use std::iter::successors;

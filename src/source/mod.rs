@@ -20,7 +20,9 @@ pub use replay::Replay;
 pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
 
 use crate::backoff::random_number;
-use crate::{Error, Filter, Result, Tweet};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::tweet::Tweet;
 
 /// A stream of tweets that may or may not end.
 ///

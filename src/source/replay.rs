@@ -6,8 +6,10 @@
 
 use super::lines::LineBuffer;
 use super::{Source, async_trait, check_rate, stream_prefix};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::task::runtime;
-use crate::{Error, Filter, Result, Tweet};
+use crate::tweet::Tweet;
 use jiff::Timestamp;
 use std::fs::File;
 use std::io;

@@ -15,14 +15,15 @@ mod task;
 
 pub use status::{Counts, EndReason, StreamerStatus};
 
+use crate::error::{Error, Result};
 use crate::files::{LineFile, LineWriter};
+use crate::filter::Filter;
 use crate::kafka::{Topic, register_writer, stop_writer};
 use crate::source::Source;
 use crate::task::background::Background;
 use crate::task::block_on;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
-use crate::{Error, Filter, Result};
 use progress::Shared;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

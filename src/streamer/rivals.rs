@@ -6,9 +6,9 @@
 //! of its own messages show whether another streamer has written in between. Only then is the status
 //! topic read.
 
+use crate::error::{Error, Result};
 use crate::kafka::{Client, RunId, newest_status_runs};
 use crate::task::locked;
-use crate::{Error, Result};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -6,7 +6,7 @@
 //! error.
 
 use super::{interrupt, runtime};
-use crate::Error;
+use crate::error::Error;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

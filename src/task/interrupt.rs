@@ -9,7 +9,7 @@
 //! another thread, and stops waiting for it after an interrupt.
 
 use super::runtime;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use std::panic::resume_unwind;
 use std::sync::{LazyLock, Once};
 use std::time::{Duration, Instant};

@@ -8,8 +8,8 @@
 //! Tens of posts arrive per second, thousands while a backlog is read, and most of them are filtered
 //! out. So a frame is decoded in one pass, and unused fields are not copied.
 
-use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
-use crate::{Filter, Tweet};
+use crate::filter::Filter;
+use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::borrow::Cow;

@@ -17,7 +17,9 @@ mod reader;
 use super::connection::ConnectionWatch;
 use super::feed::{Feed, Outlet};
 use super::{Source, async_trait, http};
-use crate::{Filter, Result, Tweet};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::tweet::Tweet;
 use profiles::Profiles;
 use reader::Reader;
 use reqwest::{Client, Url};
@@ -146,7 +148,7 @@ impl Source for Bluesky {
 pub(crate) fn fuzz(frame: &[u8]) {
     for version in [event::Version::V1, event::Version::V2] {
         if let Ok(event::Frame::Post(post)) = event::decode(version, frame) {
-            let _ = post.tweet(&mut crate::Filter::default());
+            let _ = post.tweet(&mut crate::filter::Filter::default());
         }
     }
 }

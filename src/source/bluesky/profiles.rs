@@ -10,7 +10,8 @@
 use super::super::connection::ConnectionWatch;
 use super::super::feed::Outlet;
 use super::super::http;
-use crate::{Error, Result, Tweet};
+use crate::error::{Error, Result};
+use crate::tweet::Tweet;
 use lru::LruCache;
 use reqwest::{Client, Url};
 use serde::Deserialize;

@@ -14,7 +14,9 @@ mod story;
 mod texts;
 
 use super::{Source, async_trait, check_rate, stream_prefix};
-use crate::{Filter, Result, Tweet};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::tweet::Tweet;
 use jiff::Timestamp;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

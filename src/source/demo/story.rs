@@ -1,7 +1,7 @@
 //! A story: the mood of the topics over time, as a teacher plans it.
 
 use super::TOPICS;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// For each topic, its moods in the order of their times; none if the topic has its usual waves.
 #[derive(Debug, Clone, Default)]

@@ -3,8 +3,8 @@
 //! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
 
 use super::CONSOLE;
+use crate::error::{Error, Result};
 use crate::files::warn_if_others_can_read;
-use crate::{Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 use std::collections::BTreeMap;

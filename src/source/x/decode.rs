@@ -3,8 +3,7 @@
 
 use super::problem::Problem;
 use super::rules;
-use crate::Tweet;
-use crate::tweet::Skip;
+use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 

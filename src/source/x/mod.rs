@@ -19,7 +19,9 @@ pub use credentials::{CREDENTIALS_FILE, Credentials};
 use super::connection::ConnectionWatch;
 use super::feed::Feed;
 use super::{Source, async_trait, http};
-use crate::{Filter, Result, Tweet};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::tweet::Tweet;
 use reqwest::Url;
 use task::Task;
 

@@ -6,7 +6,8 @@
 //! left alone.
 
 use super::problem::Problem;
-use crate::{Error, Filter, Result};
+use crate::error::{Error, Result};
+use crate::filter::Filter;
 use serde::{Deserialize, Serialize};
 
 /// The prefix of the tag of a rule of this crate. The track follows it.
