@@ -6,7 +6,7 @@
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
 # What unit tests can notice, and what needs a broker.
-MUTATE_UNITS ?= $(addprefix src/,deduplicator.rs time.rs listener/merge.rs listener/counting.rs listener/watched.rs listener/obstacles.rs kafka/run.rs trajectory/words.rs trajectory/segment.rs trajectory/history.rs)
+MUTATE_UNITS ?= $(addprefix src/,deduplicator.rs time.rs listener/merge.rs listener/counting.rs listener/watched.rs listener/obstacles.rs wire/run.rs trajectory/words.rs trajectory/segment.rs trajectory/history.rs)
 MUTATE_PIPELINE ?= $(addprefix src/,listener/consumer.rs listener/reader.rs scorer/transaction.rs scorer/worker.rs streamer/task.rs streamer/delivery.rs)
 MUTANTS := LIVE_SENTIMENT_TANSU=$(CURDIR)/.venv/bin/tansu cargo mutants --timeout 300 --build-timeout 600
 SECONDS ?= 60

@@ -1,9 +1,10 @@
 //! The functions that the fuzz targets in `fuzz/` call. Each passes bytes to a parser of network data and
 //! checks what is true for every input. The module exists only with `--cfg fuzzing`.
 
-use crate::sentiment::{Analyzer, Sentiment, message};
+use crate::sentiment::{Analyzer, Sentiment};
 use crate::source::fuzz;
 use crate::tweet::{Tweet, is_credible};
+use crate::wire::score;
 use jiff::Timestamp;
 use std::str;
 
@@ -15,8 +16,8 @@ pub fn tweet(bytes: &[u8]) {
         tweet.encode_into(&mut buffer);
         assert_eq!(Tweet::decode(&buffer).as_ref(), Ok(&tweet));
         let sentiment = Sentiment::default();
-        message::encode_into(&tweet, &sentiment, &mut buffer);
-        assert_eq!(message::decode(&buffer), Ok((tweet.clone(), sentiment)));
+        score::encode_into(&tweet, &sentiment, &mut buffer);
+        assert_eq!(score::decode(&buffer), Ok((tweet.clone(), sentiment)));
         let now = Timestamp::now();
         tweet.correct_time(None, now);
         assert!(is_credible(tweet.created_at, now));
@@ -25,10 +26,10 @@ pub fn tweet(bytes: &[u8]) {
 
 /// A message of a topic of scores.
 pub fn score(bytes: &[u8]) {
-    if let Ok((tweet, sentiment)) = message::decode(bytes) {
+    if let Ok((tweet, sentiment)) = score::decode(bytes) {
         let mut buffer = Vec::new();
-        message::encode_into(&tweet, &sentiment, &mut buffer);
-        assert_eq!(message::decode(&buffer), Ok((tweet, sentiment)));
+        score::encode_into(&tweet, &sentiment, &mut buffer);
+        assert_eq!(score::decode(&buffer), Ok((tweet, sentiment)));
     }
 }
 

@@ -68,6 +68,7 @@ mod task;
 mod time;
 mod trajectory;
 pub mod tweet;
+mod wire;
 
 pub use error::{Error, Result};
 pub use filter::Filter;

@@ -5,8 +5,8 @@ use crate::kafka::PartitionLag;
 use crate::listener::{Progress, State, Uncounted};
 use crate::notebook::shorten;
 use crate::sentiment::{Polarity, Scored};
-use crate::streamer::StreamerStatus;
 use crate::trajectory::{Sum, Trajectory, USER_LENGTH};
+use crate::wire::StreamerStatus;
 use jiff::Timestamp;
 use serde::Serialize;
 

@@ -3,7 +3,6 @@
 
 use super::address::{self, Address};
 use super::broker::{Broker, Engine};
-use super::embedded;
 use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
 use crate::error::{Error, Result};
@@ -14,6 +13,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
+
+/// The cluster id of an embedded broker, which is configured without one.
+const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
 /// The time limit for a request to a broker.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
@@ -174,7 +176,7 @@ impl Client {
             advertised: brokers
                 .filter_map(|broker| Address::new(broker.host(), broker.port()))
                 .collect(),
-            is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(embedded::CLUSTER_ID),
+            is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(EMBEDDED_CLUSTER_ID),
             topics: topics
                 .map(|topic| {
                     let partitions = topic.partitions();

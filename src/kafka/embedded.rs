@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 const PROGRAM: &str = "tansu";
 /// The environment variable with the path of the program.
 const VARIABLE: &str = "LIVE_SENTIMENT_TANSU";
-/// The cluster id of a broker that is configured without one.
-pub(super) const CLUSTER_ID: &str = "tansu_cluster";
 
 /// Starts the broker on `port` of 127.0.0.1; port 0 takes a free one.
 pub(super) fn start(port: u16) -> Result<Broker> {

@@ -24,7 +24,6 @@ mod consumer;
 mod embedded;
 mod lag;
 mod peer;
-mod run;
 pub mod settings;
 mod topic;
 mod topic_config;
@@ -36,7 +35,6 @@ pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, fetch_ends, warm_
 pub(crate) use consumer::TopicContext;
 pub(crate) use lag::LagMeter;
 pub use lag::PartitionLag;
-pub(crate) use run::{RunCheck, RunId};
 pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};

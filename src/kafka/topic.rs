@@ -2,12 +2,12 @@
 
 use super::admin;
 use super::client::{Client, warm_metadata_cache};
-use super::run::RunId;
 use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
 use crate::error::{Error, Result};
 use crate::notebook::Card;
+use crate::wire::RunId;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};

@@ -14,9 +14,10 @@ use super::StartFrom;
 use super::merge::{Partitions, Position, Resume, Start};
 use crate::error::{Error, Result};
 use crate::kafka::{
-    Client, Cluster, METADATA_INTERVAL_MS, Role, RunId, TopicContext, fetch_ends, is_compacted,
+    Client, Cluster, METADATA_INTERVAL_MS, Role, TopicContext, fetch_ends, is_compacted,
     status_topic, warm_metadata_cache,
 };
+use crate::wire::RunId;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};

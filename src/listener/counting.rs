@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::tweets::Output;
 use super::watched::Watched;
 use crate::deduplicator::Deduplicator;
-use crate::kafka::RunId;
+use crate::wire::RunId;
 use std::time::Instant;
 
 /// The state of counting.

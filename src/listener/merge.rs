@@ -6,9 +6,9 @@
 //! a pending record delays the merge, because its next message may be older. The delay ends when the
 //! partition is read to its end, or after a second.
 
-use crate::kafka::RunId;
 use crate::sentiment::Scored;
 use crate::tweet::Skip;
+use crate::wire::RunId;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::collections::VecDeque;
 use std::sync::Arc;

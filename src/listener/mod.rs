@@ -55,7 +55,7 @@ pub use status::ListenerStatus;
 pub use tweets::Tweets;
 
 use crate::error::Result;
-use crate::kafka::{Client, Kafka, RunId, Topic, check_name};
+use crate::kafka::{Client, Kafka, Topic, check_name};
 use crate::notebook::shorten;
 use crate::sentiment::{Analyzer, Scored, Sentiment, weighted};
 use crate::task::background::Background;
@@ -63,6 +63,7 @@ use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::task::locked;
 use crate::time::{progress_interval, time_limit};
 use crate::tweet::Tweet;
+use crate::wire::RunId;
 use consumer::{Config, EMBEDDED_FETCH_WAIT_MS};
 use counting::Counter;
 use progress::Shared;

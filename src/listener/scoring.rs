@@ -2,8 +2,9 @@
 
 use super::merge::{Outcome, Skipped};
 use crate::notebook::shorten;
-use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment, message};
+use crate::sentiment::{Analyzer, Scored, ScoredWords, Sentiment};
 use crate::tweet::{Skip, Tweet};
+use crate::wire::score;
 use jiff::Timestamp;
 use rdkafka::message::{BorrowedMessage, Message};
 use std::cell::Cell;
@@ -143,7 +144,7 @@ impl BatchScorer {
             }
             // A scorer has looked up the words, and its message does not contain them.
             Content::Scores => {
-                let (tweet, sentiment) = message::decode(payload)?;
+                let (tweet, sentiment) = score::decode(payload)?;
                 (tweet, sentiment, ScoredWords::new())
             }
         };

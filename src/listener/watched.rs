@@ -3,7 +3,7 @@
 
 use crate::notebook::{shorten, thousands};
 use crate::sentiment::Scored;
-use crate::streamer::StreamerStatus;
+use crate::wire::StreamerStatus;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,8 +116,8 @@ pub(super) fn message_line(scored: &Scored) -> String {
 mod tests {
     use super::*;
     use crate::sentiment::Sentiment;
-    use crate::streamer::EndReason;
     use crate::tweet::Tweet;
+    use crate::wire::EndReason;
 
     fn scored(text: String) -> Arc<Scored> {
         let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();

@@ -1,9 +1,11 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
 use super::refusals::{DeliveryReports, Refusal, Refused, reason};
-use crate::kafka::{RunCheck, RunId, TopicContext, fetch_ends};
-use crate::sentiment::{Analyzer, message as scored_message};
+use crate::kafka::{TopicContext, fetch_ends};
+use crate::sentiment::Analyzer;
 use crate::tweet::{Skip, SkipCounts, Tweet};
+use crate::wire::score;
+use crate::wire::{RunCheck, RunId};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -119,7 +121,7 @@ impl Member {
                 Err(reason) => Err(reason),
                 Ok(tweet) => {
                     let sentiment = analyzer.score(&tweet.text);
-                    scored_message::encode_into(&tweet, &sentiment, &mut buffer);
+                    score::encode_into(&tweet, &sentiment, &mut buffer);
                     let run = runs.trusted(RunId::of(message), |run| self.is_possible(run))?;
                     self.send(index, message, run, &buffer)?
                 }

@@ -28,7 +28,6 @@
 
 mod explain;
 mod lexicon;
-pub(crate) mod message;
 mod vader;
 
 pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};

@@ -1,31 +1,13 @@
-//! The state of a live source's connection.
+//! The live state of a source's connection.
 
 use crate::notebook::shorten;
 use crate::task::locked;
+use crate::wire::Connection;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex};
 
 /// The maximum length of a reason, in characters. A server may have written it.
 const MAX_REASON: usize = 300;
-
-/// The state of a live source's connection.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Connection {
-    /// The time of the last successful connect; `None` while not connected.
-    pub since: Option<Timestamp>,
-    /// The number of reconnects after a lost connection.
-    pub reconnects: u64,
-    /// Why the last connection was lost or could not be made.
-    pub last_reason: Option<String>,
-    /// The number of tweets that were passed on without the follower count of their author, because
-    /// it was not available in time.
-    pub without_followers: u64,
-    /// The number of messages from the server that are valid and contain no tweet, such as the
-    /// deletion of a post or a notice. Keep-alives are not counted.
-    pub other_events: u64,
-}
 
 /// A shared [`Connection`]: the source updates it, and the streamer reads it. Clones share the same
 /// state.

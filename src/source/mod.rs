@@ -12,9 +12,10 @@ mod lines;
 mod replay;
 mod x;
 
+pub use crate::wire::Connection;
 pub use async_trait::async_trait;
 pub use bluesky::{APPVIEW_VARIABLE, Bluesky, JETSTREAM_VARIABLE};
-pub use connection::{Connection, ConnectionWatch};
+pub use connection::ConnectionWatch;
 pub use demo::Demo;
 pub use replay::Replay;
 pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};

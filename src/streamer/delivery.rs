@@ -6,11 +6,11 @@
 //! counts it once.
 
 use super::rivals::StatusOffsets;
-use super::status::StreamerStatus;
 use crate::error::{Error, Result};
 use crate::files::{LineFile, LineWriter};
 use crate::kafka::{Client, METADATA_INTERVAL_MS, Role, Topic};
 use crate::task::locked;
+use crate::wire::StreamerStatus;
 use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};

@@ -13,7 +13,7 @@ mod rivals;
 mod status;
 mod task;
 
-pub use status::{Counts, EndReason, StreamerStatus};
+pub use crate::wire::{Counts, EndReason, StreamerStatus};
 
 use crate::error::{Error, Result};
 use crate::files::{LineFile, LineWriter};

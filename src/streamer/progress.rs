@@ -1,10 +1,10 @@
 //! The progress of a stream: what its task and its delivery reports record, and its owner reads.
 
 use super::delivery::Deliveries;
-use super::status::{EndReason, StreamerStatus};
 use crate::kafka::{Client, Topic};
 use crate::source::{ConnectionWatch, Source};
 use crate::task::locked;
+use crate::wire::{EndReason, StreamerStatus};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -7,8 +7,9 @@
 //! topic read.
 
 use crate::error::{Error, Result};
-use crate::kafka::{Client, RunId, newest_status_runs};
+use crate::kafka::{Client, newest_status_runs};
 use crate::task::locked;
+use crate::wire::RunId;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::Mutex;

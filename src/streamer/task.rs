@@ -3,7 +3,6 @@
 use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
 use super::rivals::{Rival, Rivals};
-use super::status::{EndReason, StreamerStatus};
 use crate::deduplicator::Deduplicator;
 use crate::error::{Error, Result};
 use crate::files::LineWriter;
@@ -12,6 +11,7 @@ use crate::kafka::{Topic, status_topic, warm_metadata_cache};
 use crate::source::Source;
 use crate::task::background::{CancellationToken, catch_panic};
 use crate::tweet::{MAX_MESSAGE_BYTES, Tweet, is_credible};
+use crate::wire::{EndReason, StreamerStatus};
 use jiff::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;

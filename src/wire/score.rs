@@ -4,7 +4,7 @@
 //! {"id":"1", …, "score":{"compound":0.6369,"pos":1.0,"neu":0.0,"neg":0.0}}
 //! ```
 
-use super::Sentiment;
+use crate::sentiment::Sentiment;
 use crate::tweet::{MAX_MESSAGE_BYTES, Object, Skip, Tweet};
 use serde::Deserialize;
 
@@ -48,8 +48,8 @@ pub(crate) fn decode(message: &[u8]) -> Result<(Tweet, Sentiment), Skip> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Analyzer;
     use super::*;
+    use crate::sentiment::Analyzer;
     use proptest::prelude::*;
 
     #[test]
