@@ -2,36 +2,14 @@
 
 use super::Sentiment;
 use super::lexicon::Lexicon;
-use super::vader::{self, Observer, Origin};
+
+use super::vader::{self, Observer, Origin, Rule};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
 /// How much of another word the description of a rule shows, in characters.
 const BY_LENGTH: usize = 24;
-
-/// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
-/// their sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rule {
-    /// The word is in capitals, and other words are not.
-    Capitals,
-    /// A word such as "very" before it.
-    Booster,
-    /// A word such as "slightly" before it.
-    Dampener,
-    /// A word such as "not" before it.
-    Negation,
-    /// "Never so" or "never this" before it.
-    Strengthened,
-    /// The word is "no" before a rated word: it negates that word and does not count itself.
-    No,
-    /// The word is part of an idiom, which has a rating of its own.
-    Idiom,
-    /// The text has a "but" before or after it.
-    But,
-}
 
 /// A rule that acted on a word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -30,8 +30,9 @@ mod explain;
 mod lexicon;
 mod vader;
 
-pub use explain::{AppliedRule, ExplainedWord, Explanation, Rule};
+pub use explain::{AppliedRule, ExplainedWord, Explanation};
 pub(crate) use lexicon::WordId;
+pub use vader::Rule;
 
 use crate::error::{Error, Result};
 use crate::tweet::Tweet;

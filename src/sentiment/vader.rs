@@ -11,7 +11,8 @@ use super::lexicon::{
     BOOST, Entry, Lexicon, MAX_WORD, Name, RuleWord, Token, is_space, lower, marks,
     strip_punctuation, words,
 };
-use super::{Rule, ScoredWords, Sentiment, WordShare};
+use super::{ScoredWords, Sentiment, WordShare};
+use serde::Serialize;
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -128,6 +129,29 @@ fn read_word<'t>(
         }
     };
     sink(token, Origin { source, named });
+}
+
+/// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
+/// their sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// The word is in capitals, and other words are not.
+    Capitals,
+    /// A word such as "very" before it.
+    Booster,
+    /// A word such as "slightly" before it.
+    Dampener,
+    /// A word such as "not" before it.
+    Negation,
+    /// "Never so" or "never this" before it.
+    Strengthened,
+    /// The word is "no" before a rated word: it negates that word and does not count itself.
+    No,
+    /// The word is part of an idiom, which has a rating of its own.
+    Idiom,
+    /// The text has a "but" before or after it.
+    But,
 }
 
 /// Receives which rules change the valence of a word.

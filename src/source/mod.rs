@@ -116,8 +116,8 @@ impl Source for Box<dyn Source> {
 /// The parsers, for the fuzz targets.
 #[cfg(fuzzing)]
 pub(crate) mod fuzz {
-    pub(crate) use super::bluesky::fuzz as jetstream;
-    pub(crate) use super::x::fuzz as x;
+    pub(crate) use crate::source::bluesky::fuzz as jetstream;
+    pub(crate) use crate::source::x::fuzz as x;
 }
 
 /// Runs a test on one thread, with a clock that advances at once to the end of each wait.
