@@ -15,7 +15,7 @@ DEP = ':dep live_sentiment = {path = ".."}\nuse live_sentiment::prelude::*;'
 
 def compilations(kernel):
     """Identifies the last cell that the compiler has linked in this kernel."""
-    return [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kernel.directory.glob("target/*/debug/deps/libctx.*")]
+    return [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kernel.directory.glob("target/release/deps/libctx.*")]
 
 
 def is_compiled(kernel, cell, expected):
@@ -57,7 +57,7 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
     ]
     for form, names in variables:
         assert names <= set(re.findall(f"^{form}$", source, re.M)), changed(3)
-    (made,) = kernel.directory.glob("target/*/debug/deps/libctx.*")
+    (made,) = kernel.directory.glob("target/release/deps/libctx.*")
     assert not (made.parent.parent / made.name).exists(), changed(5)
     status, output = kernel.run(f'let wrong: u8 = "{text}";')
     assert status == "error" and "mismatched types" in output, changed(4)
