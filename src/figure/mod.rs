@@ -44,6 +44,7 @@ pub const MAX_LISTENERS: usize = 4;
 const MAX_NAME: usize = 32;
 
 /// A figure that is being served. Dropping it stops the server.
+#[must_use = "dropping it stops the server of the page"]
 pub struct LiveFigure {
     shared: Arc<Shared>,
     socket: SocketAddr,

@@ -57,6 +57,7 @@ pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 /// [`Error::Interrupted`]. Inside async code, run it with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[derive(Clone)]
+#[must_use = "dropping its last clone stops the broker that it started"]
 pub struct Kafka {
     client: Arc<Client>,
 }

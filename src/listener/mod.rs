@@ -92,6 +92,7 @@ pub enum StartFrom {
 }
 
 /// The configuration of a listener. [`start`](Listener::start) begins it.
+#[must_use = "a listener does nothing until `start` or `tweets`"]
 pub struct Listener {
     client: Arc<Client>,
     topic: String,
@@ -109,6 +110,7 @@ pub struct Listener {
 ///
 /// Calls that wait block the thread. Inside async code, run them with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+#[must_use = "dropping it stops the listener"]
 pub struct Listening {
     shared: Arc<Shared>,
     task: Background,

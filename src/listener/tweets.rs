@@ -26,6 +26,7 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// The listener pauses while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
 /// into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
 /// in the topic resets the sum, and the iterator continues with the tweets of the new run.
+#[must_use = "dropping it stops the listener"]
 pub struct Tweets {
     listening: Listening,
     queue: Receiver<Arc<Scored>>,

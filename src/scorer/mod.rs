@@ -69,6 +69,7 @@ pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a scorer does nothing until `start`"]
 pub struct Scorer {
     client: Arc<Client>,
     from: String,
@@ -80,6 +81,7 @@ pub struct Scorer {
 ///
 /// Calls that wait block the thread. Inside async code, run them with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+#[must_use = "dropping it stops the scorer"]
 pub struct Scoring {
     shared: Arc<Shared>,
     task: Background,

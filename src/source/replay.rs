@@ -34,6 +34,7 @@ const WRITER_POLL: Duration = Duration::from_millis(50);
 /// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
 /// further away, in either direction, is sent at once, and the tweets after it keep their distance from
 /// it. So a single wrong date delays nothing, and a file may contain several recordings.
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Replay {
     path: PathBuf,
     /// A regular file is read on tokio's threads for blocking calls.

@@ -34,6 +34,7 @@ use task::Task;
 const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
+#[must_use = "a streamer does nothing until `start`"]
 pub struct Streamer {
     topic: Topic,
     tracks: Vec<String>,
@@ -53,6 +54,7 @@ pub struct Streamer {
 /// let status = tokio::task::spawn_blocking(move || streaming.wait()).await;
 /// # }
 /// ```
+#[must_use = "dropping it stops the stream"]
 pub struct Streaming {
     shared: Arc<Shared>,
     task: Arc<Background>,

@@ -58,6 +58,7 @@ const QUEUE: usize = 16;
 /// # }
 /// ```
 #[derive(Default)]
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Bluesky {
     /// `None` means the one of the environment, or the public ones.
     jetstream: Option<String>,

@@ -39,6 +39,7 @@ const STORY_RATE: f64 = 20.0;
 /// # Ok::<(), live_sentiment::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Demo {
     /// The average number of tweets per second; `None` without waits between tweets.
     rate: Option<f64>,

@@ -48,6 +48,7 @@ const SOURCE: &str = "x";
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct X {
     credentials: Credentials,
     base: Url,
