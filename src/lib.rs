@@ -47,7 +47,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_docs, missing_debug_implementations, clippy::unwrap_used)]
 
 mod backoff;
 mod deduplicator;

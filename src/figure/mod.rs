@@ -22,6 +22,7 @@ use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
 use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,6 +54,14 @@ pub struct LiveFigure {
     address: Address,
     /// The task that sends updates, and the server. Both end with the figure.
     _tasks: [Background; 2],
+}
+
+impl fmt::Debug for LiveFigure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveFigure")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A listener that the figure shows.

@@ -45,6 +45,7 @@ use crate::error::{Error, Result};
 use crate::notebook::Card;
 use crate::task::interrupt;
 use settings::Settings;
+use std::fmt;
 use std::sync::Arc;
 
 /// The environment variable with the address of the broker, as `host:port`.
@@ -60,6 +61,15 @@ pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 #[must_use = "dropping its last clone stops the broker that it started"]
 pub struct Kafka {
     client: Arc<Client>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("address", &self.address())
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kafka {

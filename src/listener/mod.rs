@@ -69,6 +69,7 @@ use counting::Counter;
 use progress::Shared;
 use reader::Reader;
 use scoring::{BatchScorer, Content, Metric};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -106,6 +107,16 @@ pub struct Listener {
     count: Option<u64>,
 }
 
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("topic", &self.topic)
+            .field("from", &self.from)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A running listener. Dropping it stops the listener, as [`stop`](Listening::stop) does.
 ///
 /// Calls that wait block the thread. Inside async code, run them with
@@ -114,6 +125,14 @@ pub struct Listener {
 pub struct Listening {
     shared: Arc<Shared>,
     task: Background,
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Listener {

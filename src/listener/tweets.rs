@@ -10,6 +10,7 @@ use crate::sentiment::Scored;
 use crate::task::interrupt;
 use crate::task::queue::{self, Receiver, Sender};
 use crate::tweet::MAX_MESSAGE_BYTES;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,14 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 pub struct Tweets {
     listening: Listening,
     queue: Receiver<Arc<Scored>>,
+}
+
+impl fmt::Debug for Tweets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tweets")
+            .field("listening", &self.listening)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tweets {

@@ -46,6 +46,7 @@ use crate::task::background::Background;
 use crate::task::interrupt;
 use crate::task::locked;
 use crate::tweet::SkipCounts;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use worker::Worker;
@@ -77,6 +78,16 @@ pub struct Scorer {
     group: String,
 }
 
+impl fmt::Debug for Scorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scorer")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A running scorer. Dropping it stops the scorer, as [`stop`](Scoring::stop) does.
 ///
 /// Calls that wait block the thread. Inside async code, run them with
@@ -85,6 +96,14 @@ pub struct Scorer {
 pub struct Scoring {
     shared: Arc<Shared>,
     task: Background,
+}
+
+impl fmt::Debug for Scoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scoring")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the thread of a scorer shares with its owner.
@@ -233,8 +252,8 @@ impl ScorerStatus {
     }
 }
 
-impl std::fmt::Display for ScorerStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ScorerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scored = thousands(self.scored);
         let partitions = match self.partitions {
             1 => "1 partition".to_owned(),

@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::task::runtime;
 use crate::tweet::Tweet;
 use jiff::Timestamp;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -58,6 +59,15 @@ pub struct Replay {
     ended: bool,
     /// How many times the file was replayed before; `None` if it is replayed once only.
     repeats: Option<u64>,
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("path", &self.path)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -361,7 +371,7 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_folder_are_rejected() {
         for path in ["/no/such/file.jsonl", "."] {
-            let error = Replay::open(path).err().unwrap().to_string();
+            let error = Replay::open(path).unwrap_err().to_string();
             assert!(
                 error.contains(path) && error.contains("check the path"),
                 "{error}"

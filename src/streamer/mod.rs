@@ -25,6 +25,7 @@ use crate::task::block_on;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
 use progress::Shared;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ use task::Task;
 const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
+#[derive(Debug)]
 #[must_use = "a streamer does nothing until `start`"]
 pub struct Streamer {
     topic: Topic,
@@ -58,6 +60,14 @@ pub struct Streamer {
 pub struct Streaming {
     shared: Arc<Shared>,
     task: Arc<Background>,
+}
+
+impl fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Streamer {

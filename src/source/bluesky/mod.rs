@@ -23,6 +23,7 @@ use crate::tweet::Tweet;
 use profiles::Profiles;
 use reader::Reader;
 use reqwest::{Client, Url};
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -65,6 +66,14 @@ pub struct Bluesky {
     appview: Option<String>,
     feed: Option<Feed>,
     connection: ConnectionWatch,
+}
+
+impl fmt::Debug for Bluesky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bluesky")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Bluesky {

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::tweet::Tweet;
 use reqwest::Url;
+use std::fmt;
 use task::Task;
 
 /// The environment variable with the address of another server of the X API, such as a simulator.
@@ -54,6 +55,15 @@ pub struct X {
     base: Url,
     feed: Option<Feed>,
     connection: ConnectionWatch,
+}
+
+impl fmt::Debug for X {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X")
+            .field("credentials", &self.credentials)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 impl X {
