@@ -14,6 +14,10 @@ use std::hint::black_box;
 #[allow(dead_code, reason = "the benchmark needs a part of it")]
 #[path = "../src/source/bluesky/event.rs"]
 mod event;
+/// The decoder imports it from here.
+mod filter {
+    pub use live_sentiment::Filter;
+}
 
 const TEXTS: [&str; 10] = [
     "good morning everyone ☀️",
