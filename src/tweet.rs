@@ -73,6 +73,7 @@ pub struct Tweet {
 /// The reason why a message is not counted as a tweet. In JSON it is a word such as `"not_json"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Skip {
     /// The message is larger than [`MAX_MESSAGE_BYTES`].
     TooLarge,

@@ -15,6 +15,7 @@ const LOG_TAIL: u64 = 64 * 1024;
 
 /// The broker programs that this crate can start. `docs/kafka.md` compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Engine {
     /// Tansu: starts at once, needs no Java, and keeps its topics in memory until it stops.
     Embedded,

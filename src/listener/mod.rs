@@ -84,6 +84,7 @@ const SILENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Where in the topic a listener starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StartFrom {
     /// At the first message that the topic still has.
     #[default]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 /// The status of a listener: its state, and the numbers so far.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct ListenerStatus {
     /// The name of the listener, if it has one.
     pub name: Option<String>,

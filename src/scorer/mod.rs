@@ -115,6 +115,7 @@ struct Shared {
 
 /// The status of a scorer.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ScorerStatus {
     /// The number of scored tweets in committed transactions.
     pub scored: u64,

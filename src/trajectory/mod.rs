@@ -33,6 +33,7 @@ pub(crate) const LATEST_TWEETS: usize = 20;
 
 /// A number of tweets, and the sum of their metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Sum {
     /// The number of tweets.
     pub counted: u64,

@@ -13,6 +13,7 @@ const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum EndReason {
     /// The source had no more tweets.
     Source,
@@ -27,6 +28,7 @@ pub enum EndReason {
 /// The counts of a stream. Each is also a field of the JSON forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Counts {
     /// Tweets that came from the source.
     pub read: u64,
@@ -54,6 +56,7 @@ impl Counts {
 /// The state of a live source's connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Connection {
     /// The time of the last successful connect; `None` while not connected.
     pub since: Option<Timestamp>,
@@ -76,6 +79,7 @@ pub struct Connection {
 /// topics, which may be many. [`to_json`](StreamerStatus::to_json) adds the topics and the dead-letter
 /// file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StreamerStatus {
     /// The name of the source.
     pub source: String,

@@ -65,7 +65,7 @@ pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
 pub fn can_kill(kafka: &Kafka) -> bool {
     let reason = match kafka.engine() {
         Some(Engine::Apache) => return true,
-        Some(Engine::Embedded) => {
+        Some(_) => {
             "the embedded broker keeps its topics in memory, so a crash loses them. Apache Kafka keeps \
              them on disk; it needs Java 17 and Maven"
         }
