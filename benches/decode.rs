@@ -90,10 +90,7 @@ fn passes(version: event::Version, frame: &str, filter: &mut Filter) -> bool {
 }
 
 fn filter(criterion: &mut Criterion) {
-    let tweet = |text: &&str| {
-        let json = serde_json::json!({ "text": text, "lang": "en" });
-        Tweet::decode(json.to_string().as_bytes()).unwrap()
-    };
+    let tweet = |text: &&str| Tweet::new("ada", *text).lang("en");
     let mut tweets: Vec<Tweet> = TEXTS.iter().map(tweet).collect();
     let mut group = criterion.benchmark_group("filter");
     for count in [10, 10_000] {

@@ -69,10 +69,7 @@ mod tests {
     use super::*;
 
     fn insert(ids: &mut Deduplicator, id: &str) -> bool {
-        ids.insert(&Tweet {
-            id: id.into(),
-            ..Tweet::decode(br#"{"text":""}"#).unwrap()
-        })
+        ids.insert(&Tweet::new("ada", "").id(id))
     }
 
     #[test]

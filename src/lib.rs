@@ -72,6 +72,7 @@ mod wire;
 
 pub use error::{Error, Result};
 pub use filter::Filter;
+pub use jiff::Timestamp;
 pub use listener::Listener;
 pub use notebook::show_log;
 pub use sentiment::Scored;
@@ -88,6 +89,6 @@ pub mod prelude {
     pub use crate::show_log;
     pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;
-    pub use crate::{Error, Result, Scored, Tweet};
+    pub use crate::{Error, Result, Scored, Timestamp, Tweet};
     pub use std::time::Duration;
 }

@@ -263,7 +263,7 @@ pub(crate) struct WordShare {
 /// use live_sentiment::prelude::*;
 /// use live_sentiment::sentiment::weighted;
 ///
-/// let tweet = Tweet::decode(br#"{"text":"I love it","followers":999}"#).unwrap();
+/// let tweet = Tweet::new("ada", "I love it").followers(999);
 /// let sentiment = Analyzer::new().score(&tweet.text);
 /// assert_eq!(weighted(&tweet, &sentiment), 1000f64.ln() * sentiment.compound);
 /// ```
