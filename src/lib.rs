@@ -70,7 +70,7 @@ mod trajectory;
 pub mod tweet;
 mod wire;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
 pub use jiff::Timestamp;
 pub use listener::Listener;
@@ -89,6 +89,6 @@ pub mod prelude {
     pub use crate::show_log;
     pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;
-    pub use crate::{Error, Result, Scored, Timestamp, Tweet};
+    pub use crate::{Error, ErrorKind, Result, Scored, Timestamp, Tweet};
     pub use std::time::Duration;
 }

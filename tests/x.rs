@@ -64,7 +64,12 @@ fn waits(plans: Vec<Plan>) -> Vec<f64> {
             .extend(plans.into_iter().chain([refused]));
         let mut source = x(&serve(api.clone()).await);
         if source.begin(filter()).await.is_ok() {
-            while !matches!(source.next().await, None | Some(Err(Error::Source { .. }))) {}
+            let is_last = |error: Error| error.kind() == ErrorKind::Source;
+            while source
+                .next()
+                .await
+                .is_some_and(|item| !item.is_err_and(is_last))
+            {}
         }
         let connections = &api.lock().unwrap().connections;
         connections

@@ -15,7 +15,7 @@ mod plot;
 mod server;
 mod update;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
@@ -23,6 +23,7 @@ use crate::task::{locked, runtime};
 use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -137,7 +138,7 @@ impl LiveFigure {
     /// `LIVE_SENTIMENT_FIGURE_URL` sets another one, such as `https://server.example/proxy/{port}/`.
     ///
     /// # Errors
-    /// [`Error::NoPort`] if twenty ports from 8050 on are taken, [`Error::InvalidArgument`] if
+    /// [`ErrorKind::NoPort`] if twenty ports from 8050 on are taken, [`ErrorKind::InvalidArgument`] if
     /// `LIVE_SENTIMENT_FIGURE_URL` is not an address with `{port}`.
     ///
     /// # Examples
@@ -161,11 +162,7 @@ impl LiveFigure {
     /// Those of [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let listener = bind(port)?;
-        let failed = |source| Error::NoPort {
-            first: port,
-            last: port,
-            source,
-        };
+        let failed = |error| no_port(port, port, &error);
         let socket = listener.local_addr().map_err(failed)?;
         let secret = random_secret();
         let address = Address::from_environment(socket.port(), &secret)?;
@@ -206,12 +203,10 @@ impl LiveFigure {
     /// lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
+    /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
     pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
-        let invalid = |reason, hint| Error::InvalidArgument {
-            argument: format!("the listener {name:?} of the figure"),
-            reason,
-            hint,
+        let invalid = |reason, hint| {
+            Error::invalid_argument(format!("the listener {name:?} of the figure"), reason, hint)
         };
         if name.trim().is_empty() || name.chars().nth(MAX_NAME).is_some() {
             return Err(invalid(
@@ -288,16 +283,16 @@ fn bind(port: u16) -> Result<TcpListener> {
     loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, tried)) {
             Ok(listener) => return Ok(listener),
-            Err(source) if tried >= last => {
-                return Err(Error::NoPort {
-                    first: port,
-                    last,
-                    source,
-                });
-            }
+            Err(error) if tried >= last => return Err(no_port(port, last, &error)),
             Err(_) => tried += 1,
         }
     }
+}
+
+fn no_port(first: u16, last: u16, error: &io::Error) -> Error {
+    let action = format!("serve the live figure on ports {first} to {last} of 127.0.0.1");
+    Error::io(ErrorKind::NoPort, action, error)
+        .with_hint("choose another port: `LiveFigure::serve_on(port)?`")
 }
 
 /// Asks every question without a listener, for a fuzz target.

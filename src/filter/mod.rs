@@ -60,7 +60,7 @@ impl Filter {
     /// every language passes. A track that is given twice is one track.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a track or a language that contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that contains no word.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,
@@ -76,11 +76,11 @@ impl Filter {
         for language in languages {
             let language = language.into().trim().to_lowercase();
             if language.is_empty() {
-                return Err(Error::InvalidArgument {
-                    argument: "language \"\"".into(),
-                    reason: "the tag is empty",
-                    hint: "give a tag such as \"en\", or no language to pass all of them",
-                });
+                return Err(Error::invalid_argument(
+                    "language \"\"",
+                    "the tag is empty",
+                    "give a tag such as \"en\", or no language to pass all of them",
+                ));
             }
             filter.languages.push(language);
         }

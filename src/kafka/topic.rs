@@ -1,7 +1,7 @@
 //! The topic: how it is created, opened, and which run is written to it.
 
 use super::admin;
-use super::client::{Client, warm_metadata_cache};
+use super::client::{Client, IS_RUNNING, warm_metadata_cache};
 use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
@@ -135,11 +135,11 @@ pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(us
 pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> Result<Topic> {
     check_name(name)?;
     if config.partitions < 1 || config.replication < 1 {
-        return Err(Error::InvalidArgument {
-            argument: format!("{config:?}"),
-            reason: "a topic has at least one partition and one replica",
-            hint: "give `TopicConfig::default()`, or numbers from 1 up",
-        });
+        return Err(Error::invalid_argument(
+            format!("{config:?}"),
+            "a topic has at least one partition and one replica",
+            "give `TopicConfig::default()`, or numbers from 1 up",
+        ));
     }
     writers::stop_writer(client, name);
     let status = TopicConfig {
@@ -198,11 +198,11 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::InvalidArgument {
-        argument: format!("topic name {name:?}"),
+    Err(Error::invalid_argument(
+        format!("topic name {name:?}"),
         reason,
-        hint: "give a name such as \"tweets\"",
-    })
+        "give a name such as \"tweets\"",
+    ))
 }
 
 /// Searches the newest messages of each partition for the newest run that the topic can have.
@@ -245,11 +245,8 @@ fn read_newest(
     if unread.is_empty() {
         return Ok(());
     }
-    let failed = |error: KafkaError| Error::Kafka {
-        action: format!("read the newest messages of topic {topic:?}"),
-        reason: error.to_string(),
-        hint: "check that the broker is running",
-    };
+    let action = format!("read the newest messages of topic {topic:?}");
+    let failed = |error: KafkaError| Error::kafka(&action, &error, IS_RUNNING);
     let consumer: BaseConsumer = client
         .config(Role::Admin)
         // librdkafka requires a group id; the consumer joins no group.

@@ -245,7 +245,7 @@ impl Listener {
     /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws the numbers of the listener.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero or an
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a time span of zero or an
     /// impossible name of the topic.
     pub fn start(self) -> Result<Listening> {
         self.start_with(Output::default())
@@ -331,7 +331,7 @@ impl Listening {
     /// wait for long, and returns early if the listener ends, or after an interrupt.
     ///
     /// # Errors
-    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
         self.print_next(count, tweet_line)
     }
@@ -341,7 +341,7 @@ impl Listening {
     /// [`print_tweets`](Listening::print_tweets) does, and each tweet is printed by one of the two.
     ///
     /// # Errors
-    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
     pub fn print_messages(&self, count: usize) -> Result<()> {
         self.print_next(count, message_line)
     }

@@ -160,18 +160,18 @@ impl Scorer {
     /// an existing topic.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if both topics have the same name or one has an impossible name, or if
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name or one has an impossible name, or if
     /// the name of the group is empty.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {
                 from, to, group, ..
             } = self;
-            return Err(Error::InvalidArgument {
-                argument: format!("scorer from {from:?} to {to:?} in the group {group:?}"),
-                reason: "it needs two topics and the name of a group",
-                hint: "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
-            });
+            return Err(Error::invalid_argument(
+                format!("scorer from {from:?} to {to:?} in the group {group:?}"),
+                "it needs two topics and the name of a group",
+                "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
+            ));
         }
         check_name(&self.from)?;
         check_name(&self.to)?;

@@ -133,7 +133,7 @@ impl Analyzer {
     /// is ignored.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a string that cannot be one word of a text, and for a rating out
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one word of a text, and for a rating out
     /// of range.
     ///
     /// # Examples
@@ -196,10 +196,12 @@ impl Analyzer {
 fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
     let mut lexicon = Lexicon::clone(&LEXICON);
     for (word, valence) in words {
-        let invalid = |reason, hint| Error::InvalidArgument {
-            argument: format!("word {word:?} with the rating {valence}"),
-            reason,
-            hint,
+        let invalid = |reason, hint| {
+            Error::invalid_argument(
+                format!("word {word:?} with the rating {valence}"),
+                reason,
+                hint,
+            )
         };
         if !(-MAX_RATING..=MAX_RATING).contains(&valence) {
             return Err(invalid(

@@ -82,7 +82,7 @@ impl Replay {
     /// Opens a file of tweets, or a named pipe.
     ///
     /// # Errors
-    /// [`Error::File`] if it does not exist or cannot be read.
+    /// [`ErrorKind::File`](crate::ErrorKind::File) if it does not exist or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let (file, is_pipe) = open(&path)?;
@@ -106,7 +106,7 @@ impl Replay {
     /// Sets the number of tweets per second, 0.1 or more, whatever the tweets' own pace was.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
         self.pace = Pace::Every(Duration::from_secs_f64(1.0 / per_second));
@@ -123,14 +123,14 @@ impl Replay {
     /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for anything but a finite number above 0.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for anything but a finite number above 0.
     pub fn speed(mut self, times: f64) -> Result<Self> {
         if !times.is_finite() || times <= 0.0 {
-            return Err(Error::InvalidArgument {
-                argument: format!("speed {times}"),
-                reason: "a speed is a number above 0",
-                hint: "give a speed such as 10.0, or `.as_fast_as_possible()`",
-            });
+            return Err(Error::invalid_argument(
+                format!("speed {times}"),
+                "a speed is a number above 0",
+                "give a speed such as 10.0, or `.as_fast_as_possible()`",
+            ));
         }
         self.pace = Pace::Times(times);
         Ok(self)
@@ -158,10 +158,9 @@ impl Replay {
                 continue;
             }
             let tweet = line.and_then(|line| Tweet::decode(line.trim().as_bytes()));
-            return Some(tweet.map_err(|reason| Error::InvalidLine {
-                path: self.path.clone(),
-                line: self.line,
-                reason,
+            return Some(tweet.map_err(|reason| {
+                let line = format!("line {} of {}", self.line, self.path.display());
+                Error::not_a_tweet(line, reason)
             }));
         }
     }
@@ -181,11 +180,7 @@ impl Replay {
                 self.ended = true;
                 // Reading again would fail again, without an end.
                 self.repeats = None;
-                return Err(Error::File {
-                    action: "read the replay file",
-                    path: self.path.clone(),
-                    source,
-                });
+                return Err(Error::file("read the replay file", &self.path, &source));
             }
         }
         Ok(())
@@ -239,11 +234,7 @@ impl Replay {
 
 /// Opens a file or a named pipe. Returns whether it is a pipe.
 fn open(path: &Path) -> Result<(Box<dyn AsyncRead + Send + Unpin>, bool)> {
-    let failed = |source| Error::File {
-        action: "open the replay file",
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| Error::file("open the replay file", path, &source);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -339,23 +330,23 @@ mod tests {
         lines.extend(vec![b'x'; MAX_MESSAGE_BYTES + 10]);
         lines.extend(b"\n\xff\xfe\n{\"text\":\"two\",\"id\":7}\n{\"text\":\"trunc");
         let file = file(&lines);
-        let read = all(Replay::open(file.path()).unwrap().as_fast_as_possible());
+        let path = file.path().display().to_string();
+        let read = all(Replay::open(&path).unwrap().as_fast_as_possible());
         let shown: Vec<String> = read
             .iter()
             .map(|item| match item {
                 Ok(tweet) => format!("{} {}", tweet.id.rsplit('-').next().unwrap(), tweet.text),
-                Err(Error::InvalidLine { line, reason, .. }) => format!("{line}: {reason}"),
-                Err(other) => panic!("{other}"),
+                Err(error) => error.to_string().replace(&path, "the file"),
             })
             .collect();
         let expected = [
             "1 one",
-            "3: not JSON",
-            "4: no text",
-            "5: larger than 1 MiB",
-            "6: not UTF-8",
+            "line 3 of the file is not a tweet (not JSON); skipped",
+            "line 4 of the file is not a tweet (no text); skipped",
+            "line 5 of the file is not a tweet (larger than 1 MiB); skipped",
+            "line 6 of the file is not a tweet (not UTF-8); skipped",
             "7 two",
-            "8: not JSON",
+            "line 8 of the file is not a tweet (not JSON); skipped",
         ];
         assert_eq!(shown, expected);
     }

@@ -129,8 +129,8 @@ impl Streamer {
     /// source has connected: after an error the earlier stream continues.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an empty track, language or time span, [`Error::NoTopic`] if the
-    /// topic was deleted, [`Error::File`] if the file cannot be opened, [`Error::Source`] if a live source
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty track, language or time span, [`ErrorKind::NoTopic`](crate::ErrorKind::NoTopic) if the
+    /// topic was deleted, [`ErrorKind::File`](crate::ErrorKind::File) if the file cannot be opened, [`ErrorKind::Source`](crate::ErrorKind::Source) if a live source
     /// is rejected.
     ///
     /// # Examples
@@ -179,11 +179,8 @@ impl Streamer {
 /// continues.
 fn saver(path: PathBuf) -> Result<LineWriter> {
     let failure = format!("tweets are no longer saved to {}", path.display());
-    let file = LineFile::open(&path).map_err(|source| Error::File {
-        action: "open the file for streamed tweets",
-        path,
-        source,
-    })?;
+    let file = LineFile::open(&path)
+        .map_err(|source| Error::file("open the file for streamed tweets", &path, &source))?;
     Ok(LineWriter::new(failure, SAVE_LIMIT, || Ok(file)))
 }
 

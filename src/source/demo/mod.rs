@@ -74,7 +74,7 @@ impl Demo {
     /// Sets the average number of tweets per second, 0.1 or more.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for less than 0.1, infinity and NaN.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
         self.rate = Some(per_second);
@@ -109,7 +109,7 @@ impl Demo {
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a topic other than bitcoin, ethereum and dogecoin, for times that
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin, ethereum and dogecoin, for times that
     /// do not increase from 0 up, and for a mood outside \[-1, 1\].
     ///
     /// # Examples

@@ -71,7 +71,7 @@ impl X {
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`Error::Credentials`](crate::Error::Credentials) if there are none; [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none; [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is
     /// not the address of a server, or of a remote one without encryption.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
@@ -80,7 +80,7 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
     /// one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = match std::env::var(API_VARIABLE) {
