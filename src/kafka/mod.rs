@@ -35,6 +35,7 @@ pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, fetch_ends, warm_
 pub(crate) use consumer::TopicContext;
 pub(crate) use lag::LagMeter;
 pub use lag::PartitionLag;
+pub use rdkafka::types::RDKafkaErrorCode;
 pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};

@@ -361,8 +361,14 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_a_folder_are_rejected() {
+        use crate::error::ErrorKind;
+        use std::error::Error;
+
         for path in ["/no/such/file.jsonl", "."] {
-            let error = Replay::open(path).unwrap_err().to_string();
+            let error = Replay::open(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::File);
+            assert!(error.io_kind().is_some() && error.source().is_none());
+            let error = error.to_string();
             assert!(
                 error.contains(path) && error.contains("check the path"),
                 "{error}"
