@@ -38,6 +38,8 @@ mod refusals;
 mod transaction;
 mod worker;
 
+pub use crate::wire::EndReason;
+
 use crate::error::{Error, Result};
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
 use crate::notebook::{Card, shorten, thousands};
@@ -46,6 +48,7 @@ use crate::task::background::Background;
 use crate::task::interrupt;
 use crate::task::locked;
 use crate::tweet::SkipCounts;
+use serde::Serialize;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -113,8 +116,8 @@ struct Shared {
     lag: Mutex<LagMeter>,
 }
 
-/// The status of a scorer.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The status of a scorer. Its serde form is what the example program prints with `--json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ScorerStatus {
     /// The number of scored tweets in committed transactions.
@@ -133,8 +136,8 @@ pub struct ScorerStatus {
     pub aborted: u64,
     /// The last error, until the scorer works again.
     pub last_error: Option<String>,
-    /// Whether the scorer has ended.
-    pub ended: bool,
+    /// Why the scorer ended; `None` while it runs.
+    pub ended: Option<EndReason>,
 }
 
 impl Scorer {
@@ -189,8 +192,9 @@ impl Scoring {
     pub fn status(&self) -> ScorerStatus {
         let mut status = locked(&self.shared.status).clone();
         status.lag = locked(&self.shared.lag).read();
-        status.ended = self.task.has_ended();
+        status.ended = self.task.has_ended().then_some(EndReason::Stopped);
         if let Some(panic) = self.task.panic() {
+            status.ended = Some(EndReason::Failed);
             status.last_error = Some(panic.to_string());
         }
         status
@@ -241,15 +245,9 @@ impl Drop for Scoring {
 }
 
 impl ScorerStatus {
-    /// Returns the counts as JSON, as the example program prints them with `--json`.
+    /// Returns the status as JSON, as the example program prints it with `--json`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "scored": self.scored,
-            "skipped": self.skipped,
-            "transactions": self.transactions,
-            "aborted": self.aborted,
-            "lag": self.lag,
-        })
+        serde_json::json!(self)
     }
 }
 

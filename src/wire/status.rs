@@ -10,18 +10,18 @@ use std::time::Duration;
 /// The maximum size of an accepted message, in bytes. Any program may write to the topic.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Why a stream ended.
+/// Why a stream or a scorer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum EndReason {
     /// The source had no more tweets.
     Source,
-    /// The source or the streamer failed; `last_error` has the cause.
+    /// The source, the streamer or the scorer failed; `last_error` has the cause.
     Failed,
     /// The time span was over.
     TimeSpan,
-    /// The stream was stopped.
+    /// It was stopped.
     Stopped,
 }
 
