@@ -76,6 +76,8 @@ pub use jiff::Timestamp;
 pub use listener::Listener;
 pub use notebook::show_log;
 pub use sentiment::Scored;
+// The prelude of the kernel calls it.
+#[doc(hidden)]
 pub use task::interrupt;
 pub use tweet::Tweet;
 

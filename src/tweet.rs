@@ -205,7 +205,7 @@ impl Tweet {
 
     /// Encodes the tweet as a message into `buffer`. The buffer is cleared first and keeps its
     /// capacity.
-    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, buffer: &mut Vec<u8>) {
         buffer.clear();
         // Writing to a `Vec` cannot fail, and every field has a JSON form.
         serde_json::to_writer(buffer, self).expect("a tweet is always JSON");

@@ -41,7 +41,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_PAGE_LAG: usize = 32;
 
 /// The maximum number of listeners of a figure. It bounds the size of an update.
-pub const MAX_LISTENERS: usize = 4;
+const MAX_LISTENERS: usize = 4;
 /// The longest name of a shown listener, in characters.
 const MAX_NAME: usize = 32;
 
@@ -199,8 +199,7 @@ impl LiveFigure {
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
-    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
-    /// lines. After a listener has ended, the figure keeps its last state.
+    /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.

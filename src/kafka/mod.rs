@@ -49,9 +49,6 @@ use settings::Settings;
 use std::fmt;
 use std::sync::Arc;
 
-/// The environment variable with the address of the broker, as `host:port`.
-pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
-
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
 /// stops when the last clone is dropped, together with every [`Topic`] and stream of it.
 ///

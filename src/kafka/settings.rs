@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The environment variable with the path of a file of settings.
-pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
+const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
 const BOOTSTRAP: &str = "bootstrap.servers";
 const PROTOCOL: &str = "security.protocol";
 const MECHANISM: &str = "sasl.mechanism";

@@ -10,7 +10,7 @@
 //! read, and readers see all of it or nothing. A slow scorer may lose its partitions to another one.
 //! Kafka then rejects its transaction, because the transaction names the generation of the group
 //! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
-//! A scorer that is killed leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
+//! A scorer that is killed leaves an open transaction. Kafka aborts it after five seconds,
 //! before the group reassigns the partitions after [`SESSION_LIMIT`].
 //!
 //! # A failed transaction
@@ -58,7 +58,7 @@ use worker::Worker;
 /// scorer.
 pub const SESSION_LIMIT: Duration = Duration::from_secs(10);
 /// The transaction timeout: after this long, Kafka aborts a transaction that is not continued.
-pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
+const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a scorer. [`start`](Scorer::start) begins it.
 ///

@@ -43,7 +43,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// The maximum rating of a word; -4 is the minimum.
-pub const MAX_RATING: f64 = 4.0;
+const MAX_RATING: f64 = 4.0;
 
 static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new()));
 

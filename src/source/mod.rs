@@ -14,11 +14,11 @@ mod x;
 
 pub use crate::wire::Connection;
 pub use async_trait::async_trait;
-pub use bluesky::{APPVIEW_VARIABLE, Bluesky, JETSTREAM_VARIABLE};
+pub use bluesky::Bluesky;
 pub use connection::ConnectionWatch;
 pub use demo::Demo;
 pub use replay::Replay;
-pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
+pub use x::{Credentials, X};
 
 use crate::backoff::random_number;
 use crate::error::{Error, Result};

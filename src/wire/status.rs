@@ -119,7 +119,7 @@ pub struct StreamerStatus {
 
 impl StreamerStatus {
     /// Returns the age of the newest tweet that passed the filter.
-    pub fn newest_age(&self) -> Option<Duration> {
+    pub(crate) fn newest_age(&self) -> Option<Duration> {
         let newest = self.newest?;
         Some(Duration::try_from(Timestamp::now().duration_since(newest)).unwrap_or_default())
     }

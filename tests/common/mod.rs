@@ -6,7 +6,6 @@ pub mod apache;
 #[cfg(target_os = "linux")]
 pub mod offline;
 
-use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -42,7 +41,7 @@ pub fn not_run(tests: &str, why: &str) {
 
 pub fn broker() -> Kafka {
     assert!(
-        std::env::var_os(BOOTSTRAP_VARIABLE).is_none(),
+        std::env::var_os("KAFKA_BOOTSTRAP_SERVERS").is_none(),
         "the tests start their own broker"
     );
     Kafka::embedded(0).unwrap()

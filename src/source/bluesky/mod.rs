@@ -28,9 +28,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The environment variable with the address of another Jetstream.
-pub const JETSTREAM_VARIABLE: &str = "BLUESKY_JETSTREAM_URL";
+const JETSTREAM_VARIABLE: &str = "BLUESKY_JETSTREAM_URL";
 /// The environment variable with the address of another server for profiles.
-pub const APPVIEW_VARIABLE: &str = "BLUESKY_APPVIEW_URL";
+const APPVIEW_VARIABLE: &str = "BLUESKY_APPVIEW_URL";
 /// The public servers, in the order in which they are tried.
 const HOSTS: &[&str] = &[
     "https://jetstream.us-east.bsky.network",

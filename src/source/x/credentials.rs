@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
-pub const CREDENTIALS_FILE: &str = "credentials.toml";
+const CREDENTIALS_FILE: &str = "credentials.toml";
 /// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
 const MIN_REDACTED: usize = 6;
 /// How many folders are searched, upwards.

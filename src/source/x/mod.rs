@@ -14,7 +14,7 @@ mod problem;
 mod rules;
 mod task;
 
-pub use credentials::{CREDENTIALS_FILE, Credentials};
+pub use credentials::Credentials;
 
 use super::connection::ConnectionWatch;
 use super::feed::Feed;
@@ -27,7 +27,7 @@ use std::fmt;
 use task::Task;
 
 /// The environment variable with the address of another server of the X API, such as a simulator.
-pub const API_VARIABLE: &str = "X_API_BASE_URL";
+const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
