@@ -229,15 +229,15 @@ impl Listener {
         self
     }
 
-    /// Ends the listener after this time. A time span above 100 years means no limit.
-    pub fn time_span(mut self, time_span: Duration) -> Self {
-        self.time_span = Some(time_span);
+    /// Ends the listener after this time. `None` and more than 100 years are no limit.
+    pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
+        self.time_span = time_span.into();
         self
     }
 
-    /// Ends the listener after it has counted this many tweets.
-    pub fn count(mut self, count: u64) -> Self {
-        self.count = Some(count);
+    /// Ends the listener after it has counted this many tweets. `None` is no limit.
+    pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
+        self.count = count.into();
         self
     }
 
