@@ -37,7 +37,8 @@ impl Address {
     /// Returns the address of the page on `port`, whose random path is `secret`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `LIVE_SENTIMENT_FIGURE_URL` is not a template of an address.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `LIVE_SENTIMENT_FIGURE_URL` is
+    /// not a template of an address.
     pub(super) fn from_environment(port: u16, secret: &str) -> Result<Address> {
         Address::new(|name| env::var(name).ok(), port, secret)
     }

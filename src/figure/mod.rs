@@ -202,7 +202,8 @@ impl LiveFigure {
     /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
+    /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already
+    /// shown.
     pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
         let invalid = |reason, hint| {
             Error::invalid_argument(format!("the listener {name:?} of the figure"), reason, hint)

@@ -60,7 +60,8 @@ impl Filter {
     /// every language passes. A track that is given twice is one track.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that
+    /// contains no word.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,

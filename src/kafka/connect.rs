@@ -43,7 +43,8 @@ impl Client {
     /// reached. It blocks for up to 5 seconds.
     ///
     /// # Errors
-    /// [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`], [`ErrorKind::AccessDenied`] or [`ErrorKind::Unreachable`].
+    /// [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`], [`ErrorKind::AccessDenied`] or
+    /// [`ErrorKind::Unreachable`].
     pub(crate) fn check_reachable(&self) -> Result<Cluster> {
         let listening = check_listening(self.address())?;
         let Ok(cluster) = self.fetch_cluster(FIRST_ANSWER) else {

@@ -125,8 +125,9 @@ impl Kafka {
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`], [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`], [`ErrorKind::AccessDenied`] or
-    /// [`ErrorKind::Unreachable`], within 5 seconds, as for [`Kafka::start`].
+    /// [`ErrorKind::InvalidArgument`], [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`],
+    /// [`ErrorKind::AccessDenied`] or [`ErrorKind::Unreachable`], within 5 seconds, as for
+    /// [`Kafka::start`].
     pub fn at(address: &str) -> Result<Kafka> {
         let (address, settings) = (address.to_owned(), Settings::from_env()?);
         Kafka::call("connect to Kafka", move || {
@@ -242,9 +243,9 @@ impl Kafka {
     /// that continues after a crash. It starts no new run.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not exist,
-    /// [`ErrorKind::NotPermitted`] if the cluster does not tell whether it exists, [`ErrorKind::Kafka`] if the
-    /// broker does not answer.
+    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not
+    /// exist, [`ErrorKind::NotPermitted`] if the cluster does not tell whether it exists,
+    /// [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))
@@ -253,8 +254,8 @@ impl Kafka {
     /// Returns the partition count of a topic.
     ///
     /// # Errors
-    /// [`ErrorKind::NoTopic`] if the topic does not exist, [`ErrorKind::NotPermitted`] if the cluster does not
-    /// tell whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
+    /// [`ErrorKind::NoTopic`] if the topic does not exist, [`ErrorKind::NotPermitted`] if the cluster does
+    /// not tell whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
         let (client, topic) = (self.client.clone(), topic.to_owned());
         interrupt::call("count the partitions", move || client.partitions(&topic))

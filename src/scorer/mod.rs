@@ -163,8 +163,8 @@ impl Scorer {
     /// an existing topic.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name or one has an impossible name, or if
-    /// the name of the group is empty.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name
+    /// or one has an impossible name, or if the name of the group is empty.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {

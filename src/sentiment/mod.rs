@@ -133,8 +133,8 @@ impl Analyzer {
     /// is ignored.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one word of a text, and for a rating out
-    /// of range.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one
+    /// word of a text, and for a rating out of range.
     ///
     /// # Examples
     /// ```

@@ -81,7 +81,8 @@ pub trait Source: Send + 'static {
     ///
     /// # Errors
     /// An error stands for one message that is not a tweet. It is counted, and the streamer calls
-    /// `next` again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) it does not.
+    /// `next` again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) it does not.
     ///
     /// # Cancel safety
     /// The streamer may drop the future before it is done, for example when it is stopped. An

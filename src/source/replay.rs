@@ -123,7 +123,8 @@ impl Replay {
     /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for anything but a finite number above 0.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for anything but a finite number
+    /// above 0.
     pub fn speed(mut self, times: f64) -> Result<Self> {
         if !times.is_finite() || times <= 0.0 {
             return Err(Error::invalid_argument(

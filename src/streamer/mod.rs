@@ -129,9 +129,10 @@ impl Streamer {
     /// source has connected: after an error the earlier stream continues.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty track, language or time span, [`ErrorKind::NoTopic`](crate::ErrorKind::NoTopic) if the
-    /// topic was deleted, [`ErrorKind::File`](crate::ErrorKind::File) if the file cannot be opened, [`ErrorKind::Source`](crate::ErrorKind::Source) if a live source
-    /// is rejected.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty track, language or
+    /// time span, [`ErrorKind::NoTopic`](crate::ErrorKind::NoTopic) if the topic was deleted,
+    /// [`ErrorKind::File`](crate::ErrorKind::File) if the file cannot be opened,
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if a live source is rejected.
     ///
     /// # Examples
     /// ```no_run

@@ -109,8 +109,8 @@ impl Demo {
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin, ethereum and dogecoin, for times that
-    /// do not increase from 0 up, and for a mood outside \[-1, 1\].
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin,
+    /// ethereum and dogecoin, for times that do not increase from 0 up, and for a mood outside \[-1, 1\].
     ///
     /// # Examples
     /// ```

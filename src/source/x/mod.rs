@@ -71,8 +71,9 @@ impl X {
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none; [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is
-    /// not the address of a server, or of a remote one without encryption.
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none;
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
+    /// address of a server, or of a remote one without encryption.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
     }
@@ -80,8 +81,8 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
-    /// one without encryption.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
+    /// address of a server, or of a remote one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = match std::env::var(API_VARIABLE) {
             Ok(address) if !address.trim().is_empty() => address,
