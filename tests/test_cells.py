@@ -27,7 +27,7 @@ def is_compiled(kernel, cell, expected):
 
 
 def committed(name, last):
-    """Returns the code cells of a notebook, up to the cell that contains `text`."""
+    """Returns the code cells of a notebook, up to the cell that contains `last`."""
     notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     (end,) = (number for number, cell in enumerate(cells) if last in cell)

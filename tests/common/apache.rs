@@ -33,7 +33,7 @@ pub fn is_there() -> bool {
     *THERE
 }
 
-/// The broker that the tests of a file share. Each test has a topic of its own.
+/// Returns the broker that the tests of a file share. Each test has its own topic.
 pub fn shared() -> Option<&'static Apache> {
     static SHARED: LazyLock<Option<Apache>> =
         LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));

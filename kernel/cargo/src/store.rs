@@ -120,7 +120,7 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// A folder of its own for each test.
+    /// Returns a store in a new folder. Each test uses a different name.
     fn store(name: &str) -> Store {
         let folder = std::env::temp_dir().join(format!("store-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
