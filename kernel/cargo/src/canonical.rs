@@ -146,7 +146,7 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
             text(&(swapped.join("\n") + "\n")),
             "the user's own lines"
         );
-        // A variable moves from one group to another: it is another cell.
+        // If a variable moves from one group to another, the cell is a different one.
         let mut moved = lines;
         moved.swap(2, 5);
         assert_ne!(text(ONE), text(&(moved.join("\n") + "\n")));
