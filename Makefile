@@ -1,4 +1,4 @@
-# The commands of the project. They create files only in .venv (Python tools, the broker) and target
+# The commands of the project. Set-up and builds write to .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
 .PHONY: help help-dev setup demo lab lesson kernel kernel-remove test check bench bench-quick robustness fuzz mutants deny record lock kafka-start kafka-stop kafka-status stop clean

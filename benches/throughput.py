@@ -12,8 +12,8 @@ BASE = 20_000
 
 
 class Ours:
-    """This project. The sizes are such that a run takes at least a second. Streaming alone is faster than
-    listening, so it gets more tweets."""
+    """This project. The numbers of tweets are so large that a run takes at least a second. Streaming alone is
+    faster than listening, so it gets more tweets."""
 
     name, size, stream_size = "live_sentiment", 300_000, 600_000
 

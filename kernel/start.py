@@ -36,7 +36,7 @@ CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
 def cargo_home():
-    """Returns the user's CARGO_HOME, and our CARGO_HOME: a copy by links that contains our `cargo`."""
+    """Returns the user's CARGO_HOME, and our CARGO_HOME, which links to the user's files and contains our `cargo`."""
     real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     ours = HOME / "cargo-home"
     (ours / "bin").mkdir(parents=True, exist_ok=True)

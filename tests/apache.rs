@@ -405,7 +405,7 @@ fn messages_that_retention_removed_before_they_were_read_are_counted() {
             .unwrap();
         consumer.fetch_watermarks("tweets", 0, LIMIT).unwrap().0
     };
-    // Everything but the last segment.
+    // Wait until the broker has removed everything but the last segment.
     until("the removal of most", || first() > (TWEETS as i64) * 9 / 10);
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();

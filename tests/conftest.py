@@ -109,8 +109,8 @@ class Kernel:
 
     def run_to_the_last_line(self, cell):
         """Runs a cell. Returns everything that it printed or displayed, and what it wrote to standard error,
-        such as an error that has left it through `?`. evcxr may pass lines on after the end of a cell, but in
-        their order, so the line of a second cell is the last."""
+        such as an error that has left it through `?`. evcxr may forward lines after the end of a cell, but keeps
+        their order. So the line of a second cell comes last."""
         mark = "the last line"
         requests = [self.client.execute(cell), self.client.execute(f'println!("{mark}");')]
         output, errors = [], []

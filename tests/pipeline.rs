@@ -139,7 +139,7 @@ fn tweets_wait_for_a_slow_reader(kafka: &Kafka, topic: &str) {
     assert!(close(sum, tweets.listening().status().total.sum));
     assert!(tweets.next().is_none(), "the listener has ended");
 
-    // Three of eight mebibytes of text are not read, so the listener waits.
+    // The queue holds eight mebibytes of text. When it is full, the listener waits.
     let large = format!(r#"{{"text":"{}","user":"u"}}"#, "x".repeat(1_000_000));
     let topic = format!("{topic}-large");
     kafka.create_topic(&topic, TopicConfig::default()).unwrap();

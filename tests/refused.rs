@@ -150,7 +150,7 @@ fn sizes_around_the_limit_are_scored_or_skipped() {
         tweets.push(tweet(size, *size));
         tweets.push(tweet(format!("beside {size}"), 300));
     }
-    // Of the headers of its tweet, a score has only the run. So the size of the other headers has no effect.
+    // A score has only one header of its tweet, the run. So the size of the other headers has no effect.
     let mut headed = tweet("headed", MAX_MESSAGE_BYTES - 1_000);
     let value = Some(&[b'h'; 300_000]);
     headed.headers = Some(OwnedHeaders::new().insert(Header { key: "h", value }));

@@ -107,7 +107,8 @@ impl Others {
         producer.flush(LIMIT).unwrap();
     }
 
-    /// Compressed, the broker accepts them, and their scores.
+    /// Writes tweets of nearly the maximum size. The broker accepts the tweets and their scores, because they
+    /// are compressed.
     fn near_the_limit(&mut self, tweets: u64) {
         let settings = [
             ("compression.type", "lz4"),

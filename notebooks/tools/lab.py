@@ -61,7 +61,7 @@ def main(options):
         options = options[1:]
         kind, _, file = os.environ.get("SOURCE", "").partition(":")
         if kind == "replay":
-            # This import takes half a second, so only a replay pays for it.
+            # This import takes half a second, and only a replay needs it.
             from demo import whole_path
 
             os.environ["SOURCE"] = f"replay:{whole_path(file, 'lab')}"

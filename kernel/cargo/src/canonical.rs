@@ -3,8 +3,8 @@
 //!
 //! For each variable that a cell may use, evcxr writes a line that checks its type, a line that takes it
 //! from the store of variables, and a line that puts it back. evcxr iterates over a hash map, so the order
-//! of these lines differs from kernel to kernel. The order has no effect, because each line is about another
-//! variable. In the canonical text, the lines are in alphabetical order.
+//! of these lines differs from kernel to kernel. The order has no effect, because each line is about a
+//! different variable. In the canonical text, the lines are in alphabetical order.
 //!
 //! evcxr also numbers the cells, and calls the function of a cell by its number. So a cell is compiled
 //! with functions for a hundred numbers ([`aliases`]). The canonical text contains only the hundred that the
@@ -146,7 +146,7 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
             text(&(swapped.join("\n") + "\n")),
             "the user's own lines"
         );
-        // A variable moves from one group to another: it is another cell.
+        // If a variable moves from one group to another, the cell is a different one.
         let mut moved = lines;
         moved.swap(2, 5);
         assert_ne!(text(ONE), text(&(moved.join("\n") + "\n")));

@@ -1,4 +1,4 @@
-//! The cargo of a kernel. It takes results that cargo has produced before from a store.
+//! The cargo of a kernel. It takes known results from a store, and calls the real cargo for the others.
 //!
 //! `README.md` in this crate describes the stored results, and the behaviour of evcxr that the store relies
 //! on. A module uses only modules further down this list:
