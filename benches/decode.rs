@@ -1,8 +1,8 @@
-//! The time to decode and filter an event of Bluesky's Jetstream. The limit is 5 us: at the busiest times a
-//! thousand events come per second, and a backlog comes as fast as it can be read.
+//! Measures the time to decode and filter an event of Bluesky's Jetstream. The limit is 5 us: at the busiest
+//! times, a thousand events come per second, and a backlog comes as fast as it can be read.
 //!
-//! It also measures the filter alone, with 10 and with 10,000 tracks: to start takes 0.1 s at most, and the
-//! time of a tweet does not depend on the number of tracks.
+//! Also measures the filter alone, with 10 and with 10,000 tracks. Creating it must take at most 0.1 s, and
+//! the time per tweet must not depend on the number of tracks.
 //!
 //! `cargo bench --bench decode`
 
@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use live_sentiment::{Filter, Tweet, tweet};
 use std::hint::black_box;
 
-// The decoder is not public, so it is compiled once more here.
+// The decoder is not public, so this benchmark compiles it separately.
 #[allow(dead_code, reason = "the benchmark needs a part of it")]
 #[path = "../src/source/bluesky/event.rs"]
 mod event;

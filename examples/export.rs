@@ -1,5 +1,5 @@
-//! Writes scored tweets to a CSV file: `cargo run --release --example export -- --help`. Other programs
-//! read such a file, for example pandas, DuckDB and Polars, which also convert it to Parquet.
+//! Writes scored tweets to a CSV file: `cargo run --release --example export -- --help`. Programs such as
+//! pandas, DuckDB and Polars can read the file, and convert it to Parquet.
 
 mod common;
 
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             &scored.metric.to_string(),
             &tweet.text,
         ])?;
-        // Ctrl-C ends the program at any time, and each line counts.
+        // Ctrl-C can end the program at any time. Flush each line, so that the file is complete.
         file.flush()?;
     }
     let summary = tweets.listening().status();

@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     listening.print_tweets(arguments.print)?;
     common::show_progress(|limit| listening.wait_for(limit), || listening.status());
-    // Dropping a listener stops it. One with a count first reaches it.
+    // Dropping a listener stops it. If the second listener has a count, let it reach the count first.
     if let (Some(second), Some(_)) = (&second, arguments.count) {
         while !second.wait_for(Duration::from_secs(1)) {}
     }

@@ -94,6 +94,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_progress_line_comes_each_second_and_after_ten_seconds_every_ten() {
+        let after = |seconds| {
+            let start = Instant::now().checked_sub(Duration::from_secs(seconds));
+            progress_interval(start.expect("the machine has run for a minute")).as_secs()
+        };
+        assert_eq!([0, 9, 11, 50].map(after), [1, 1, 10, 10]);
+    }
+
+    #[test]
     fn the_rate_is_the_mean_of_the_last_five_seconds() {
         let at = Duration::from_secs_f64;
         let mut rate = Rate::default();

@@ -1,4 +1,5 @@
-//! What the tests share: a real embedded broker for each, and waits for what must happen.
+//! The common parts of the tests: a real embedded broker for each test, and functions that wait for a
+//! condition.
 #![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
 
 pub mod admin;
@@ -21,10 +22,11 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Longer than anything takes on a slow machine. Only a failing test waits this long.
+/// The time limit of a wait. It is longer than any operation takes on a slow machine, so only a failing test
+/// waits this long.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Records that this machine cannot run some tests: `make test` says so at its end, and CI fails.
+/// Records that this machine cannot run some tests. `make test` reports this at its end, and CI fails.
 pub fn not_run(tests: &str, why: &str) {
     use std::io::Write;
     assert!(
@@ -118,7 +120,7 @@ pub fn write(kafka: &Kafka, topic: &str, messages: &[&[u8]]) {
     producer.flush(LIMIT).unwrap();
 }
 
-/// Writes the same message `count` times, each in a batch of its own, as a slow stream does.
+/// Writes the same message `count` times, each in a separate batch, as a slow stream does.
 pub fn write_one_by_one(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
     let producer = producer(kafka, &[("linger.ms", "0"), ("batch.num.messages", "1")]);
     for _ in 0..count {
@@ -219,8 +221,8 @@ pub fn signal(process: &str, name: &str) {
     );
 }
 
-/// A proxy to the server at `base` that passes on its bytes in pieces of a few bytes each. Returns
-/// the addresses of the server and of the proxy.
+/// Starts a proxy to the server at `base` that forwards the bytes in pieces of a few bytes. Returns the
+/// addresses of the server and of the proxy.
 pub async fn splitting(base: &str) -> (String, String) {
     let server = base.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -249,8 +251,8 @@ pub async fn splitting(base: &str) -> (String, String) {
     (base.to_owned(), split)
 }
 
-/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`: one with an embedded broker of
-/// its own, and one with a topic of its own on a shared Apache Kafka.
+/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`. One has its own embedded broker, and
+/// the other one has its own topic on a shared Apache Kafka.
 macro_rules! on_both_brokers {
     ($($test:ident,)*) => {
         mod embedded {
@@ -266,7 +268,7 @@ macro_rules! on_both_brokers {
     };
 }
 
-/// A replay file, and what a listener must count of it.
+/// A replay file, and the count and sum that a listener must reach with it.
 pub struct Story {
     pub file: tempfile::NamedTempFile,
     pub count: u64,
@@ -274,7 +276,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Creates a file of tweets by 50 authors, whose times spread over the duration `over`.
+    /// Creates a file of tweets by 50 authors. Their times are distributed over the duration `over`.
     pub fn of(count: u64, over: Duration) -> Story {
         use live_sentiment::sentiment::weighted;
         use std::io::Write;
