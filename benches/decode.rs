@@ -14,6 +14,10 @@ use std::hint::black_box;
 #[allow(dead_code, reason = "the benchmark needs a part of it")]
 #[path = "../src/source/bluesky/event.rs"]
 mod event;
+/// The decoder imports it from here.
+mod filter {
+    pub use live_sentiment::Filter;
+}
 
 const TEXTS: [&str; 10] = [
     "good morning everyone ☀️",
@@ -86,10 +90,7 @@ fn passes(version: event::Version, frame: &str, filter: &mut Filter) -> bool {
 }
 
 fn filter(criterion: &mut Criterion) {
-    let tweet = |text: &&str| {
-        let json = serde_json::json!({ "text": text, "lang": "en" });
-        Tweet::decode(json.to_string().as_bytes()).unwrap()
-    };
+    let tweet = |text: &&str| Tweet::new("ada", *text).lang("en");
     let mut tweets: Vec<Tweet> = TEXTS.iter().map(tweet).collect();
     let mut group = criterion.benchmark_group("filter");
     for count in [10, 10_000] {

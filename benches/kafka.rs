@@ -42,7 +42,7 @@ fn main() {
 
 /// Creates a new topic for a measurement.
 fn new_topic(kafka: &Kafka, partitions: i32) -> Topic {
-    let name = format!("bench-{}", jiff::Timestamp::now().as_nanosecond());
+    let name = format!("bench-{}", Timestamp::now().as_nanosecond());
     let config = TopicConfig {
         partitions,
         ..TopicConfig::default()
@@ -102,7 +102,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
     let (sender, latencies) = mpsc::channel();
     let listening = Listener::new(kafka, topic.name())
         .metric(move |tweet, _| {
-            let age = jiff::Timestamp::now().duration_since(tweet.created_at);
+            let age = Timestamp::now().duration_since(tweet.created_at);
             sender.send(age.as_secs_f64() * 1e3).unwrap();
             0.0
         })

@@ -32,14 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
     let kafka = common::connect(arguments.bootstrap.as_deref())?;
-    let mut listener = Listener::new(&kafka, &arguments.topic);
-    if let Some(count) = arguments.count {
-        listener = listener.count(count);
-    }
-    if let Some(seconds) = arguments.time_span {
-        listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
-    }
-    let mut tweets = listener.tweets()?;
+    let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
+    let mut tweets = Listener::new(&kafka, &arguments.topic)
+        .count(arguments.count)
+        .time_span(time_span.transpose()?)
+        .tweets()?;
     let mut file = csv::Writer::from_path(&arguments.to)?;
     file.write_record(["time", "author", "followers", "compound", "metric", "text"])?;
     for scored in &mut tweets {

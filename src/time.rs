@@ -12,14 +12,14 @@ const MAX_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Returns the time limit of a stream or a listener. A time span of more than 100 years is no limit.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a time span of zero.
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a time span of zero.
 pub(crate) fn time_limit(time_span: Option<Duration>) -> Result<Option<Duration>> {
     if time_span.is_some_and(|span| span.is_zero()) {
-        return Err(Error::InvalidArgument {
-            argument: "time span 0".into(),
-            reason: "it ends before it starts",
-            hint: "give a time span such as `Duration::from_secs(300)`, or none to run until stopped",
-        });
+        return Err(Error::invalid_argument(
+            "time span 0",
+            "it ends before it starts",
+            "give a time span such as `Duration::from_secs(300)`, or none to run until stopped",
+        ));
     }
     Ok(time_span.filter(|span| *span <= MAX_LIMIT))
 }

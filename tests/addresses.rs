@@ -63,7 +63,7 @@ fn advertising() -> Option<&'static Advertising> {
 /// Returns the error of a connection that must fail.
 fn refused(address: &str) -> String {
     let start = Instant::now();
-    let error = Kafka::at(address).err().expect(address).to_string();
+    let error = Kafka::at(address).expect_err(address).to_string();
     // Twice the documented limit, for slow machines.
     assert!(start.elapsed() < Duration::from_secs(10), "{error}");
     error
@@ -229,8 +229,7 @@ fn an_impossible_name_of_a_topic_is_refused_by_all_and_kafkas_reason_is_told() {
     kafka.create_topic("a.b", TopicConfig::default()).unwrap();
     let error = kafka
         .create_topic("a_b", TopicConfig::default())
-        .err()
-        .unwrap()
+        .unwrap_err()
         .to_string();
     assert_words(&error, &["collides with that of topic \"a.b"]);
 }

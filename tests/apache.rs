@@ -350,7 +350,7 @@ fn a_full_disk_of_the_broker_is_reported() {
             "--json",
         ])
         .current_dir(folder.path())
-        .env_remove(live_sentiment::kafka::BOOTSTRAP_VARIABLE)
+        .env_remove("KAFKA_BOOTSTRAP_SERVERS")
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&ended.stderr);

@@ -435,8 +435,7 @@ fn an_invalid_address_is_rejected() {
     ] {
         let error = Streamer::new(&topic)
             .start(Bluesky::at(address))
-            .err()
-            .unwrap()
+            .unwrap_err()
             .to_string();
         assert!(
             error.contains("BLUESKY_JETSTREAM_URL") && !error.contains("secret"),

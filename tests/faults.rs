@@ -22,7 +22,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     let begin = Instant::now();
-    let error = Kafka::at(&address).err().expect("not Kafka").to_string();
+    let error = Kafka::at(&address).expect_err("not Kafka").to_string();
     assert!(
         error.contains(&address) && error.contains("it did not answer"),
         "{error}"
@@ -30,7 +30,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
     assert!(begin.elapsed() < Duration::from_secs(5));
 
     drop(free);
-    let error = Kafka::at(&address).err().expect("no listener").to_string();
+    let error = Kafka::at(&address).expect_err("no listener").to_string();
     for word in [&address, "Kafka::start()", "KAFKA_BOOTSTRAP_SERVERS"] {
         assert!(error.contains(word), "{error}");
     }
@@ -40,10 +40,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
 fn a_taken_port_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let error = Kafka::embedded(port)
-        .err()
-        .expect("a taken port")
-        .to_string();
+    let error = Kafka::embedded(port).expect_err("a taken port").to_string();
     assert!(
         error.contains(&port.to_string()) && error.contains("make stop"),
         "{error}"

@@ -516,7 +516,7 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
         .set("bootstrap.servers", kafka.address())
         .create()
         .unwrap();
-    let begin = jiff::Timestamp::now().as_millisecond() - TWEETS;
+    let begin = Timestamp::now().as_millisecond() - TWEETS;
     for number in 0..TWEETS {
         let tweet = format!("{{\"text\":\"{number}\"}}");
         // One partition ends early, and another one starts late.
@@ -577,9 +577,9 @@ fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &st
         .set("bootstrap.servers", kafka.address())
         .create()
         .unwrap();
-    let begin = jiff::Timestamp::now().as_millisecond();
+    let begin = Timestamp::now().as_millisecond();
     let stamp = begin - 60_000;
-    let time = |millis| jiff::Timestamp::from_millisecond(millis).unwrap();
+    let time = |millis| Timestamp::from_millisecond(millis).unwrap();
     let write = |created_at: String, stamp: i64| {
         let tweet = format!(r#"{{"text":"{created_at}","created_at":"{created_at}"}}"#);
         let record = BaseRecord::<(), _>::to(topic).payload(&tweet);
@@ -611,12 +611,12 @@ fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &st
         .by_ref()
         .map(|scored| scored.tweet.created_at)
         .collect();
-    let end = jiff::Timestamp::now();
+    let end = Timestamp::now();
     let mut expected = vec![time(stamp); wrong.len() + unknown.len()];
     expected.extend(
         right
             .iter()
-            .map(|right| right.parse::<jiff::Timestamp>().unwrap()),
+            .map(|right| right.parse::<Timestamp>().unwrap()),
     );
     assert_eq!(counted[..10], expected);
     assert!(

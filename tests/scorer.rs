@@ -287,9 +287,6 @@ fn a_topic_of_scores_that_cannot_grow_gets_the_scores_by_key() {
 #[test]
 fn invalid_arguments_are_rejected() {
     let kafka = broker();
-    let error = Scorer::new(&kafka, "tweets", "tweets")
-        .start()
-        .err()
-        .unwrap();
+    let error = Scorer::new(&kafka, "tweets", "tweets").start().unwrap_err();
     assert!(error.to_string().contains("two topics"), "{error}");
 }

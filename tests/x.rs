@@ -64,7 +64,12 @@ fn waits(plans: Vec<Plan>) -> Vec<f64> {
             .extend(plans.into_iter().chain([refused]));
         let mut source = x(&serve(api.clone()).await);
         if source.begin(filter()).await.is_ok() {
-            while !matches!(source.next().await, None | Some(Err(Error::Source { .. }))) {}
+            let is_last = |error: Error| error.kind() == ErrorKind::Source;
+            while source
+                .next()
+                .await
+                .is_some_and(|item| !item.is_err_and(is_last))
+            {}
         }
         let connections = &api.lock().unwrap().connections;
         connections
@@ -348,8 +353,7 @@ fn rejections_have_a_hint_and_not_the_secret() {
         let error = Streamer::new(&topic)
             .track(["bitcoin"])
             .start(x(base))
-            .err()
-            .unwrap();
+            .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(5));
         let shown = format!("{error}\n{error:?}");
         assert!(!shown.contains(TOKEN), "{shown}");
@@ -469,7 +473,7 @@ fn a_source_that_is_rejected_leaves_the_earlier_stream_running() {
     let (_runtime, api, base) = server([response(401)]);
     let first = Streamer::new(&topic).start(Demo::default()).unwrap();
     let start = || Streamer::new(&topic).track(["bitcoin"]).start(x(&base));
-    let error = start().err().unwrap().to_string();
+    let error = start().unwrap_err().to_string();
     assert!(error.contains("401"), "{error}");
     let sent = first.status().counts.sent;
     until("the first stream to continue", || {

@@ -89,15 +89,14 @@ impl Source for Load {
             return None;
         }
         let kind = number as usize % TEXTS.len();
+        let time = BEGIN + STEP * number as i64;
         let tweet = Tweet {
-            id: format!("load-{number}"),
-            created_at: jiff::Timestamp::from_millisecond(BEGIN + STEP * number as i64).unwrap(),
-            user: format!("author {}", number % 997),
-            followers: Some(number * 37 % 100_003),
-            text: TEXTS[kind].into(),
-            lang: "en".into(),
-            topics: Vec::new(),
             source: "load".into(),
+            ..Tweet::new(format!("author {}", number % 997), TEXTS[kind])
+                .id(format!("load-{number}"))
+                .created_at(Timestamp::from_millisecond(time).unwrap())
+                .followers(number * 37 % 100_003)
+                .lang("en")
         };
         let sum = self.truth.sum() + weighted(&tweet, &self.scores[kind]);
         self.truth.sum.store(sum.to_bits(), Ordering::SeqCst);

@@ -136,7 +136,9 @@ fn all() {
 /// Writes the report from the last run of each part.
 fn report() {
     let cores = std::thread::available_parallelism().unwrap();
-    let date = jiff::Timestamp::now().strftime("%B %Y").to_string();
+    let date = live_sentiment::Timestamp::now()
+        .strftime("%B %Y")
+        .to_string();
     let mut report = INTRODUCTION
         .replace("{cores}", &cores.to_string())
         .replace("{date}", &date);

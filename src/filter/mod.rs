@@ -43,7 +43,7 @@ use crate::tweet::Tweet;
 /// use live_sentiment::{Filter, Tweet};
 ///
 /// let mut filter = Filter::new(["bitcoin", "doge moon"], ["en"])?;
-/// let mut tweet = Tweet::decode(br#"{"text":"To the MOON, #doge! $Bitcoin","lang":"en"}"#).unwrap();
+/// let mut tweet = Tweet::new("ada", "To the MOON, #doge! $Bitcoin").lang("en");
 /// assert!(filter.admit(&mut tweet));
 /// assert_eq!(tweet.topics, ["bitcoin", "doge moon"]);
 /// # Ok::<(), live_sentiment::Error>(())
@@ -60,7 +60,8 @@ impl Filter {
     /// every language passes. A track that is given twice is one track.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a track or a language that contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that
+    /// contains no word.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,
@@ -76,11 +77,11 @@ impl Filter {
         for language in languages {
             let language = language.into().trim().to_lowercase();
             if language.is_empty() {
-                return Err(Error::InvalidArgument {
-                    argument: "language \"\"".into(),
-                    reason: "the tag is empty",
-                    hint: "give a tag such as \"en\", or no language to pass all of them",
-                });
+                return Err(Error::invalid_argument(
+                    "language \"\"",
+                    "the tag is empty",
+                    "give a tag such as \"en\", or no language to pass all of them",
+                ));
             }
             filter.languages.push(language);
         }
@@ -135,8 +136,7 @@ mod tests {
 
     fn topics(tracks: &[&str], text: &str) -> Vec<String> {
         let mut filter = Filter::new(tracks.iter().copied(), [] as [&str; 0]).unwrap();
-        let json = serde_json::json!({ "text": text }).to_string();
-        let mut tweet = Tweet::decode(json.as_bytes()).unwrap();
+        let mut tweet = Tweet::new("ada", text);
         let admitted = filter.admit(&mut tweet);
         assert_eq!(admitted, !tweet.topics.is_empty(), "{text}");
         tweet.topics
@@ -336,9 +336,7 @@ mod tests {
         #[test]
         fn any_track_and_any_text_are_handled(track in texts(), text in any::<String>()) {
             if let Ok(mut filter) = Filter::new([track], [] as [&str; 0]) {
-                let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-                tweet.text = text;
-                filter.admit(&mut tweet);
+                filter.admit(&mut Tweet::new("ada", text));
             }
         }
     }
@@ -346,10 +344,7 @@ mod tests {
     #[test]
     fn languages_match_by_primary_tag_and_unknown_passes() {
         let mut filter = Filter::new([] as [&str; 0], ["en"]).unwrap();
-        let mut passes = |lang: &str| {
-            let json = serde_json::json!({ "text": "hi", "lang": lang }).to_string();
-            filter.admit(&mut Tweet::decode(json.as_bytes()).unwrap())
-        };
+        let mut passes = |lang: &str| filter.admit(&mut Tweet::new("ada", "hi").lang(lang));
         assert!(passes("en") && passes("EN") && passes("en-GB") && passes(""));
         assert!(!passes("es") && !passes("eng"));
     }

@@ -33,7 +33,7 @@ impl Tracks {
     /// Creates the index. A track that is given twice is one track.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a track that contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track that contains no word.
     pub(super) fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Result<Tracks> {
         let mut tracks = Tracks::default();
         let mut known = HashSet::new();
@@ -71,11 +71,11 @@ impl Tracks {
             }
         }
         if terms.is_empty() {
-            return Err(Error::InvalidArgument {
-                argument: format!("track {name:?}"),
-                reason: "it contains no word",
-                hint: "give a word such as \"bitcoin\", or no track to pass every tweet",
-            });
+            return Err(Error::invalid_argument(
+                format!("track {name:?}"),
+                "it contains no word",
+                "give a word such as \"bitcoin\", or no track to pass every tweet",
+            ));
         }
         self.tracks.push(Track {
             name: name.trim().to_owned(),

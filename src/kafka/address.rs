@@ -32,14 +32,16 @@ impl Address {
     /// Parses `host:port,host:port`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] names the first malformed address.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) names the first malformed address.
     pub(super) fn parse_list(list: &str) -> Result<Vec<Address>> {
         let addresses = list.split(',').map(|address| {
-            Address::parse(address.trim()).map_err(|reason| Error::InvalidArgument {
-                argument: format!("Kafka address {list:?}"),
-                reason,
-                hint: "write `host:port`, such as `127.0.0.1:9092`, without `http://`; separate \
+            Address::parse(address.trim()).map_err(|reason| {
+                Error::invalid_argument(
+                    format!("Kafka address {list:?}"),
+                    reason,
+                    "write `host:port`, such as `127.0.0.1:9092`, without `http://`; separate \
                        several brokers by commas",
+                )
             })
         });
         addresses.collect()

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Cluster, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::task::block_on;
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
@@ -15,11 +15,9 @@ pub(crate) const COMPACTED: &str = "the topic is compacted: Kafka removes all bu
 
 /// Creates a topic unless it exists. Returns whether it was created.
 pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfig) -> Result<bool> {
-    let failed = |reason: String| Error::Kafka {
-        action: format!("create topic {name:?}"),
-        reason,
-        hint: "check the name and the numbers, and that the cluster has as many brokers as replicas",
-    };
+    let action = format!("create topic {name:?}");
+    let hint =
+        "check the name and the numbers, and that the cluster has as many brokers as replicas";
     let retention = config.retention.as_millis().to_string();
     let min_insync = min_insync_replicas(config.replication).to_string();
     let topic = NewTopic::new(
@@ -30,12 +28,15 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
     .set("retention.ms", &retention)
     .set("min.insync.replicas", &min_insync);
     let results = block_on(client.admin().create_topics([&topic], &options()))
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| Error::kafka(&action, &error, hint))?;
     for result in results {
         match result {
             Ok(_) => {}
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => return Ok(false),
-            Err((_, code)) => return Err(failed(refusal(client, name, code))),
+            Err((_, code)) => {
+                let reason = refusal(client, name, code);
+                return Err(Error::failed(ErrorKind::Kafka, action, reason, hint).with_code(code));
+            }
         }
     }
     wait_for_partitions(client, name, 1);
@@ -44,19 +45,18 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
 
 /// Adds partitions to a topic until it has `count`.
 pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Result<()> {
-    let failed = |reason: String| Error::Kafka {
-        action: format!("add partitions to topic {name:?}, up to {count}"),
-        reason,
-        hint: "ask an administrator for the permission to alter the topic, or for the partitions",
-    };
+    let action = format!("add partitions to topic {name:?}, up to {count}");
+    let hint = "ask an administrator for the permission to alter the topic, or for the partitions";
     let more = [NewPartitions::new(name, count)];
     let results = block_on(client.admin().create_partitions(&more, &options()))
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| Error::kafka(&action, &error, hint))?;
     for result in results {
         match result {
             // Another program has added them meanwhile.
             Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
-            Err((_, code)) => return Err(failed(code.to_string())),
+            Err((_, code)) => {
+                return Err(Error::failed(ErrorKind::Kafka, action, code, hint).with_code(code));
+            }
         }
     }
     wait_for_partitions(client, name, count);

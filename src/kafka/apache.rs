@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::connect::DEFAULT_ADDRESS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,13 +18,10 @@ pub(super) fn start() -> Result<Broker> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = root.join("kafka/run");
     if !script.is_file() {
-        return Err(Error::BrokerStart {
-            broker: Engine::Apache.to_string(),
-            reason: "its script kafka/run is in a checkout of the repository, not in the crate"
-                .into(),
-            hint: "use a checkout, or start Apache Kafka yourself and call `Kafka::connect()`"
-                .into(),
-        });
+        return Err(Engine::Apache.failed(
+            "its script kafka/run is in a checkout of the repository, not in the crate",
+            "use a checkout, or start Apache Kafka yourself and call `Kafka::connect()`",
+        ));
     }
     tracing::info!(
         address = DEFAULT_ADDRESS,

@@ -1,8 +1,9 @@
 //! A broker process that this process starts, and that ends with it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::task::locked;
 use crate::task::process::Process;
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -15,12 +16,24 @@ const LOG_TAIL: u64 = 64 * 1024;
 
 /// The broker programs that this crate can start. `docs/kafka.md` compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Engine {
     /// Tansu: starts at once, needs no Java, and keeps its topics in memory until it stops.
     Embedded,
     /// Apache Kafka: keeps its topics on disk, also after it stops. It needs Java 17 or newer, and
     /// Maven for the first start.
     Apache,
+}
+
+impl Engine {
+    /// Creates the error for a broker that does not start.
+    pub(super) fn failed(
+        self,
+        reason: impl fmt::Display,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Error {
+        Error::failed(ErrorKind::Start, format!("start {self}"), reason, hint)
+    }
 }
 
 impl fmt::Display for Engine {
@@ -65,10 +78,9 @@ impl Command {
 
     fn spawn(&self) -> Result<Running> {
         let started = Process::start(&self.arguments, self.shutdown_seconds, self.log.as_deref());
-        let process = started.map_err(|error| Error::BrokerStart {
-            broker: self.engine.to_string(),
-            reason: format!("{}: {error}", self.line()),
-            hint: "run `make setup`".into(),
+        let process = started.map_err(|error| {
+            let reason = format!("{}: {error}", self.line());
+            self.engine.failed(reason, "run `make setup`")
         })?;
         Ok(Running {
             process,
@@ -137,14 +149,10 @@ impl Broker {
 
     /// Returns the error for a broker that does not answer after its start.
     pub(super) fn start_error(&self, error: &Error) -> Error {
-        Error::BrokerStart {
-            broker: self.engine().to_string(),
-            reason: match self.exit_reason() {
-                Some(reason) => reason,
-                None => format!("it does not answer at {} ({error})", self.address()),
-            },
-            hint: format!("run `{}` in a terminal to see why", self.command.line()),
-        }
+        let silent = || format!("it does not answer at {} ({error})", self.address());
+        let hint = format!("run `{}` in a terminal to see why", self.command.line());
+        let reason = self.exit_reason().unwrap_or_else(silent);
+        self.engine().failed(reason, hint)
     }
 }
 

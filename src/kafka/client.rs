@@ -5,15 +5,17 @@ use super::address::{self, Address};
 use super::broker::{Broker, Engine};
 use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+/// The hint of a request that got no answer.
+pub(super) const IS_RUNNING: &str = "check that the broker is running";
 /// The cluster id of an embedded broker, which is configured without one.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
@@ -86,10 +88,8 @@ impl Cluster {
 
     fn shape(&self, topic: &str) -> Result<Shape> {
         let shape = self.topics.get(topic).filter(|shape| shape.partitions > 0);
-        shape.copied().ok_or_else(|| Error::NoTopic {
-            topic: topic.into(),
-            address: self.address.clone(),
-        })
+        let missing = || Error::no_topic(topic, &self.address);
+        shape.copied().ok_or_else(missing)
     }
 }
 
@@ -128,10 +128,12 @@ impl Client {
 
     /// Returns the broker that this process has started. `action` is what should be done to it.
     pub(super) fn own_broker(&self, action: &str) -> Result<&Broker> {
-        self.broker.as_ref().ok_or_else(|| Error::InvalidArgument {
-            argument: format!("{action} the broker at {}", self.address),
-            reason: "another program started it, and others may use it",
-            hint: "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+        self.broker.as_ref().ok_or_else(|| {
+            Error::invalid_argument(
+                format!("{action} the broker at {}", self.address),
+                "another program started it, and others may use it",
+                "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+            )
         })
     }
 
@@ -160,11 +162,8 @@ impl Client {
     }
 
     pub(super) fn fetch_cluster(&self, limit: Duration) -> Result<Cluster> {
-        let failed = |error: KafkaError| Error::Kafka {
-            action: format!("fetch metadata from Kafka at {}", self.address),
-            reason: error.to_string(),
-            hint: "check that the broker is running",
-        };
+        let action = format!("fetch metadata from Kafka at {}", self.address);
+        let failed = |error| Error::kafka(action, &error, IS_RUNNING);
         // Metadata of all topics: a request for one topic creates it on brokers with
         // auto.create.topics.enable.
         let client = self.admin.inner();
@@ -194,8 +193,8 @@ impl Client {
     /// Returns the partition count of a topic that `cluster` has.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
-    /// [`Error::NoTopic`] if it does not exist.
+    /// [`ErrorKind::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
+    /// [`ErrorKind::NoTopic`] if it does not exist.
     pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
         let partitions = cluster.partitions(topic);
         // The embedded broker has no permissions, and crashes librdkafka when it is asked by name for a
@@ -208,10 +207,16 @@ impl Client {
         let error = named.and_then(|named| named.topics().first()?.error());
         let denied = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         if error == Some(denied) {
-            return Err(Error::NotPermitted {
-                topic: topic.into(),
-                address: self.address.clone(),
-            });
+            let message = format!(
+                "no permission to describe topic {topic:?} at {}",
+                self.address
+            );
+            return Err(Error::new(ErrorKind::NotPermitted, message)
+                .with_code(RDKafkaErrorCode::TopicAuthorizationFailed)
+                .with_hint(
+                    "ask the administrator of the cluster for the permissions DESCRIBE and READ on the \
+                     topic, and WRITE to stream to it, or check the name",
+                ));
         }
         partitions
     }
@@ -234,11 +239,9 @@ impl Client {
     pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
         let client = self.admin.inner();
         let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        let (first, end) = offsets.map_err(|error| Error::Kafka {
-            action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
-            reason: error.to_string(),
-            hint: "check that the broker is running",
-        })?;
+        let action = format!("fetch the offsets of partition {partition} of topic {topic:?}");
+        let failed = |error| Error::kafka(action, &error, IS_RUNNING);
+        let (first, end) = offsets.map_err(failed)?;
         Ok(first..end)
     }
 }
@@ -275,11 +278,8 @@ pub(crate) fn warm_metadata_cache<C: ClientContext>(
 }
 
 pub(super) fn invalid_config(address: &str, error: &KafkaError) -> Error {
-    Error::Kafka {
-        action: format!("create a client for {address:?}"),
-        reason: error.to_string(),
-        hint: "check the variables that start with KAFKA_",
-    }
+    let action = format!("create a client for {address:?}");
+    Error::kafka(action, error, "check the variables that start with KAFKA_")
 }
 
 fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {

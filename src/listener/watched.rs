@@ -120,10 +120,8 @@ mod tests {
     use crate::wire::EndReason;
 
     fn scored(text: String) -> Arc<Scored> {
-        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-        tweet.text = text;
         Arc::new(Scored {
-            tweet,
+            tweet: Tweet::new("", text),
             sentiment: Sentiment::default(),
             metric: 0.0,
             partition: 0,

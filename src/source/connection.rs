@@ -59,12 +59,12 @@ impl ConnectionWatch {
     }
 
     /// Counts tweets that were passed on without a follower count.
-    pub fn add_without_followers(&self, tweets: u64) {
+    pub(crate) fn add_without_followers(&self, tweets: u64) {
         locked(&self.0).connection.without_followers += tweets;
     }
 
     /// Counts a valid message that contains no tweet.
-    pub fn add_other_event(&self) {
+    pub(crate) fn add_other_event(&self) {
         locked(&self.0).connection.other_events += 1;
     }
 }

@@ -100,9 +100,7 @@ mod tests {
         block_on(async {
             let mut feed = Feed::start("test source", |outlet| async move {
                 outlet.started();
-                outlet
-                    .send(Tweet::decode(b"{\"text\":\"one\"}").map_err(|_| unreachable!()))
-                    .await;
+                outlet.send(Ok(Tweet::new("ada", "one"))).await;
                 panic!("a defect of the source");
             })
             .await

@@ -1,6 +1,6 @@
 //! HTTP for the live sources: the client, the accepted addresses, and bounded response bodies.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, Url};
 use std::error::Error as _;
 use std::iter::successors;
@@ -28,20 +28,23 @@ pub(super) fn client(base: &Url) -> Result<Client> {
     if is_loopback(base) {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| Error::Source {
-        name: "HTTP client".into(),
-        reason: describe(&error),
-        hint: "check that the system's certificates are installed (Debian: ca-certificates)".into(),
+    builder.build().map_err(|error| {
+        let message = format!("HTTP client: {}", describe(&error));
+        Error::new(ErrorKind::Source, message).with_hint(
+            "check that the system's certificates are installed (Debian: ca-certificates)",
+        )
     })
 }
 
 /// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
 /// the name of the setting that holds the address.
 pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
-    let invalid = |reason: &'static str| Error::InvalidArgument {
-        argument: format!("{setting} = {address:?}"),
-        reason,
-        hint: "give an address such as \"https://example.org\"",
+    let invalid = |reason: &'static str| {
+        Error::invalid_argument(
+            format!("{setting} = {address:?}"),
+            reason,
+            "give an address such as \"https://example.org\"",
+        )
     };
     let address = address.trim().trim_end_matches('/');
     let http = match address.split_once("://") {
@@ -51,11 +54,11 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     };
     let url = Url::parse(&http).map_err(|_| invalid("it is not the address of a server"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::InvalidArgument {
-            argument: setting.to_owned(),
-            reason: "an address must not contain credentials",
-            hint: "give the address without a user name and a password",
-        });
+        return Err(Error::invalid_argument(
+            setting.to_owned(),
+            "an address must not contain credentials",
+            "give the address without a user name and a password",
+        ));
     }
     match url.scheme() {
         "https" => Ok(url),

@@ -14,11 +14,11 @@ mod x;
 
 pub use crate::wire::Connection;
 pub use async_trait::async_trait;
-pub use bluesky::{APPVIEW_VARIABLE, Bluesky, JETSTREAM_VARIABLE};
+pub use bluesky::Bluesky;
 pub use connection::ConnectionWatch;
 pub use demo::Demo;
 pub use replay::Replay;
-pub use x::{API_VARIABLE, CREDENTIALS_FILE, Credentials, X};
+pub use x::{Credentials, X};
 
 use crate::backoff::random_number;
 use crate::error::{Error, Result};
@@ -81,7 +81,8 @@ pub trait Source: Send + 'static {
     ///
     /// # Errors
     /// An error stands for one message that is not a tweet. It is counted, and the streamer calls
-    /// `next` again. After [`Error::Source`] and [`Error::Panicked`] it does not.
+    /// `next` again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) it does not.
     ///
     /// # Cancel safety
     /// The streamer may drop the future before it is done, for example when it is stopped. An
@@ -135,11 +136,11 @@ fn check_rate(per_second: f64) -> Result<()> {
     if per_second.is_finite() && per_second >= 0.1 {
         return Ok(());
     }
-    Err(Error::InvalidArgument {
-        argument: format!("rate {per_second}"),
-        reason: "a rate is at least 0.1 tweets per second",
-        hint: "give a rate such as 20.0, or `.as_fast_as_possible()`",
-    })
+    Err(Error::invalid_argument(
+        format!("rate {per_second}"),
+        "a rate is at least 0.1 tweets per second",
+        "give a rate such as 20.0, or `.as_fast_as_possible()`",
+    ))
 }
 
 /// Returns a random prefix for the ids of one stream, for a source that has no ids of its own. With

@@ -11,6 +11,7 @@ use crate::filter::Filter;
 use crate::task::runtime;
 use crate::tweet::Tweet;
 use jiff::Timestamp;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -34,6 +35,7 @@ const WRITER_POLL: Duration = Duration::from_millis(50);
 /// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
 /// further away, in either direction, is sent at once, and the tweets after it keep their distance from
 /// it. So a single wrong date delays nothing, and a file may contain several recordings.
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Replay {
     path: PathBuf,
     /// A regular file is read on tokio's threads for blocking calls.
@@ -59,6 +61,15 @@ pub struct Replay {
     repeats: Option<u64>,
 }
 
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("path", &self.path)
+            .field("line", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Pace {
     Times(f64),
@@ -71,7 +82,7 @@ impl Replay {
     /// Opens a file of tweets, or a named pipe.
     ///
     /// # Errors
-    /// [`Error::File`] if it does not exist or cannot be read.
+    /// [`ErrorKind::File`](crate::ErrorKind::File) if it does not exist or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let (file, is_pipe) = open(&path)?;
@@ -95,7 +106,7 @@ impl Replay {
     /// Sets the number of tweets per second, 0.1 or more, whatever the tweets' own pace was.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
         self.pace = Pace::Every(Duration::from_secs_f64(1.0 / per_second));
@@ -112,14 +123,15 @@ impl Replay {
     /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for anything but a finite number above 0.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for anything but a finite number
+    /// above 0.
     pub fn speed(mut self, times: f64) -> Result<Self> {
         if !times.is_finite() || times <= 0.0 {
-            return Err(Error::InvalidArgument {
-                argument: format!("speed {times}"),
-                reason: "a speed is a number above 0",
-                hint: "give a speed such as 10.0, or `.as_fast_as_possible()`",
-            });
+            return Err(Error::invalid_argument(
+                format!("speed {times}"),
+                "a speed is a number above 0",
+                "give a speed such as 10.0, or `.as_fast_as_possible()`",
+            ));
         }
         self.pace = Pace::Times(times);
         Ok(self)
@@ -147,10 +159,9 @@ impl Replay {
                 continue;
             }
             let tweet = line.and_then(|line| Tweet::decode(line.trim().as_bytes()));
-            return Some(tweet.map_err(|reason| Error::InvalidLine {
-                path: self.path.clone(),
-                line: self.line,
-                reason,
+            return Some(tweet.map_err(|reason| {
+                let line = format!("line {} of {}", self.line, self.path.display());
+                Error::not_a_tweet(line, reason)
             }));
         }
     }
@@ -170,11 +181,7 @@ impl Replay {
                 self.ended = true;
                 // Reading again would fail again, without an end.
                 self.repeats = None;
-                return Err(Error::File {
-                    action: "read the replay file",
-                    path: self.path.clone(),
-                    source,
-                });
+                return Err(Error::file("read the replay file", &self.path, &source));
             }
         }
         Ok(())
@@ -228,11 +235,7 @@ impl Replay {
 
 /// Opens a file or a named pipe. Returns whether it is a pipe.
 fn open(path: &Path) -> Result<(Box<dyn AsyncRead + Send + Unpin>, bool)> {
-    let failed = |source| Error::File {
-        action: "open the replay file",
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| Error::file("open the replay file", path, &source);
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
         return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -328,23 +331,23 @@ mod tests {
         lines.extend(vec![b'x'; MAX_MESSAGE_BYTES + 10]);
         lines.extend(b"\n\xff\xfe\n{\"text\":\"two\",\"id\":7}\n{\"text\":\"trunc");
         let file = file(&lines);
-        let read = all(Replay::open(file.path()).unwrap().as_fast_as_possible());
+        let path = file.path().display().to_string();
+        let read = all(Replay::open(&path).unwrap().as_fast_as_possible());
         let shown: Vec<String> = read
             .iter()
             .map(|item| match item {
                 Ok(tweet) => format!("{} {}", tweet.id.rsplit('-').next().unwrap(), tweet.text),
-                Err(Error::InvalidLine { line, reason, .. }) => format!("{line}: {reason}"),
-                Err(other) => panic!("{other}"),
+                Err(error) => error.to_string().replace(&path, "the file"),
             })
             .collect();
         let expected = [
             "1 one",
-            "3: not JSON",
-            "4: no text",
-            "5: larger than 1 MiB",
-            "6: not UTF-8",
+            "line 3 of the file is not a tweet (not JSON); skipped",
+            "line 4 of the file is not a tweet (no text); skipped",
+            "line 5 of the file is not a tweet (larger than 1 MiB); skipped",
+            "line 6 of the file is not a tweet (not UTF-8); skipped",
             "7 two",
-            "8: not JSON",
+            "line 8 of the file is not a tweet (not JSON); skipped",
         ];
         assert_eq!(shown, expected);
     }
@@ -359,8 +362,14 @@ mod tests {
 
     #[test]
     fn a_missing_file_and_a_folder_are_rejected() {
+        use crate::error::ErrorKind;
+        use std::error::Error;
+
         for path in ["/no/such/file.jsonl", "."] {
-            let error = Replay::open(path).err().unwrap().to_string();
+            let error = Replay::open(path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::File);
+            assert!(error.io_kind().is_some() && error.source().is_none());
+            let error = error.to_string();
             assert!(
                 error.contains(path) && error.contains("check the path"),
                 "{error}"

@@ -6,7 +6,7 @@
 //! error.
 
 use super::{interrupt, runtime};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -88,10 +88,7 @@ impl Background {
     /// Returns the panic if the task has ended by one.
     pub(crate) fn panic(&self) -> Option<Error> {
         let message = self.outcome.borrow().clone()?.err()?;
-        Some(Error::Panicked {
-            task: self.name,
-            message,
-        })
+        Some(panicked(self.name, &message))
     }
 }
 
@@ -108,10 +105,15 @@ pub(crate) async fn catch_panic<T>(
 ) -> Result<T, Error> {
     // Nothing of the future is used after a panic.
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.map_err(|payload| Error::Panicked {
-        task: name,
-        message: panic_message(payload),
-    })
+    outcome.map_err(|payload| panicked(name, &panic_message(payload)))
+}
+
+fn panicked(task: &str, message: &str) -> Error {
+    Error::new(
+        ErrorKind::Panicked,
+        format!("the {task} panicked: {message}"),
+    )
+    .with_hint("start it again; if the panic is not in code of your own, report it as a bug")
 }
 
 /// Returns the message of a panic.

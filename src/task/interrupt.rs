@@ -9,7 +9,7 @@
 //! another thread, and stops waiting for it after an interrupt.
 
 use super::runtime;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use std::panic::resume_unwind;
 use std::sync::{LazyLock, Once};
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ where
 /// Runs a call that blocks, on a thread for such calls.
 ///
 /// # Errors
-/// Those of the call, and [`Error::Interrupted`] if an interrupt comes first. The call then continues
+/// Those of the call, and [`ErrorKind::Interrupted`] if an interrupt comes first. The call then continues
 /// to its end, and its result is dropped.
 ///
 /// # Panics
@@ -147,9 +147,10 @@ pub(crate) fn call<T: Send + 'static>(
     match block_on(Duration::MAX, runtime().spawn_blocking(work)) {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => resume_unwind(error.into_panic()),
-        Err(_) => Err(Error::Interrupted {
-            action: action.into(),
-        }),
+        Err(_) => {
+            let message = format!("interrupted: failed to {action}");
+            Err(Error::new(ErrorKind::Interrupted, message).with_hint("run the cell again"))
+        }
     }
 }
 

@@ -7,7 +7,6 @@ pub mod apache;
 #[cfg(target_os = "linux")]
 pub mod offline;
 
-use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -44,7 +43,7 @@ pub fn not_run(tests: &str, why: &str) {
 
 pub fn broker() -> Kafka {
     assert!(
-        std::env::var_os(BOOTSTRAP_VARIABLE).is_none(),
+        std::env::var_os("KAFKA_BOOTSTRAP_SERVERS").is_none(),
         "the tests start their own broker"
     );
     Kafka::embedded(0).unwrap()
@@ -293,12 +292,11 @@ impl Story {
         let (mut lines, mut sum) = (String::new(), 0.0);
         for number in 0..count {
             let at = 1_700_000_000_000 + over.as_millis() as i64 * number as i64 / count as i64;
-            let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-            tweet.id = number.to_string();
-            tweet.created_at = jiff::Timestamp::from_millisecond(at).unwrap();
-            tweet.user = format!("author {}", number % 50);
-            tweet.followers = Some(number * 37 % 100_003);
-            tweet.text = texts[number as usize % texts.len()].to_owned();
+            let text = texts[number as usize % texts.len()];
+            let tweet = Tweet::new(format!("author {}", number % 50), text)
+                .id(number.to_string())
+                .created_at(Timestamp::from_millisecond(at).unwrap())
+                .followers(number * 37 % 100_003);
             sum += weighted(&tweet, &analyzer.score(&tweet.text));
             lines += &serde_json::to_string(&tweet).unwrap();
             lines.push('\n');

@@ -133,8 +133,7 @@ pub fn check_late_listener(first: &ListenerStatus, late: &ListenerStatus, answer
 pub fn check_metric_without_followers(metric: impl Fn(&Tweet, &Sentiment) -> f64) -> Check {
     let analyzer = Analyzer::new();
     let value = |followers: u64, text: &str| {
-        let json = format!(r#"{{"user": "student", "followers": {followers}, "text": "{text}"}}"#);
-        let tweet = Tweet::decode(json.as_bytes()).expect("the texts below are those of tweets");
+        let tweet = Tweet::new("student", text).followers(followers);
         metric(&tweet, &analyzer.score(text))
     };
     let (few, many) = (value(9, "I love it"), value(1_000_000, "I love it"));

@@ -2,7 +2,7 @@
 
 use live_sentiment::kafka::{Engine, Kafka};
 use live_sentiment::source::{Demo, Replay, Source};
-use live_sentiment::{Error, Result};
+use live_sentiment::{Error, ErrorKind, Result};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,7 +25,7 @@ pub fn start_broker() -> Result<Kafka> {
         return Kafka::start();
     }
     match Kafka::start_with(Engine::Apache) {
-        Err(error @ Error::BrokerStart { .. }) => {
+        Err(error) if error.kind() == ErrorKind::Start => {
             println!(
                 "{error}\nThe lesson continues with the embedded broker. It says so where a step needs \
                  Apache Kafka."
@@ -41,8 +41,8 @@ pub fn start_broker() -> Result<Kafka> {
 /// endlessly.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a rate below 0.1 and for another value of the variable,
-/// [`Error::File`] if the file cannot be read.
+/// [`ErrorKind::InvalidArgument`] for a rate below 0.1 and for another value of the variable,
+/// [`ErrorKind::File`] if the file cannot be read.
 pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
     let choice = std::env::var(SOURCE_VARIABLE).unwrap_or_default();
     match choice.split_once(':') {
@@ -54,11 +54,12 @@ pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
             let seed = CALLS.fetch_add(1, Ordering::Relaxed);
             Ok(Box::new(Demo::default().seed(seed).rate(per_second)?))
         }
-        _ => Err(Error::InvalidArgument {
-            argument: format!("{SOURCE_VARIABLE}={choice:?}"),
-            reason: "the lesson has two sources",
-            hint: "set it to `demo`, or to `replay:` and the path of a file",
-        }),
+        _ => {
+            let message =
+                format!("invalid {SOURCE_VARIABLE}={choice:?}: the lesson has two sources");
+            Err(Error::new(ErrorKind::InvalidArgument, message)
+                .with_hint("set it to `demo`, or to `replay:` and the path of a file"))
+        }
     }
 }
 
@@ -67,7 +68,7 @@ pub fn source(per_second: f64) -> Result<Box<dyn Source>> {
 pub fn can_kill(kafka: &Kafka) -> bool {
     let reason = match kafka.engine() {
         Some(Engine::Apache) => return true,
-        Some(Engine::Embedded) => {
+        Some(_) => {
             "the embedded broker keeps its topics in memory, so a crash loses them. Apache Kafka keeps \
              them on disk; it needs Java 17 and Maven"
         }
@@ -110,16 +111,16 @@ fn scorer_program() -> PathBuf {
 /// scorer has joined the group.
 ///
 /// # Errors
-/// [`Error::ProgramStart`] if the program does not exist or does not start.
+/// [`ErrorKind::Start`] if the program does not exist or does not start.
 pub fn start_scorer(kafka: &Kafka, from: &str, to: &str) -> Result<ScorerProcess> {
     let program = scorer_program();
-    let failed = |reason| Error::ProgramStart {
-        program: program.clone(),
-        reason,
-        hint: "run `make lesson`, or `cargo build --release --example scorer`",
+    let failed = |reason: &str| {
+        let message = format!("failed to start {}: {reason}", program.display());
+        Error::new(ErrorKind::Start, message)
+            .with_hint("run `make lesson`, or `cargo build --release --example scorer`")
     };
     if !program.is_file() {
-        return Err(failed("it does not exist".into()));
+        return Err(failed("it does not exist"));
     }
     let supervisor = Command::new("sh")
         .args(["-c", SUPERVISOR, "sh"])
@@ -133,7 +134,7 @@ pub fn start_scorer(kafka: &Kafka, from: &str, to: &str) -> Result<ScorerProcess
         .spawn();
     supervisor
         .map(ScorerProcess)
-        .map_err(|error| failed(error.to_string()))
+        .map_err(|error| failed(&error.to_string()))
 }
 
 impl ScorerProcess {

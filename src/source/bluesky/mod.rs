@@ -23,13 +23,14 @@ use crate::tweet::Tweet;
 use profiles::Profiles;
 use reader::Reader;
 use reqwest::{Client, Url};
+use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The environment variable with the address of another Jetstream.
-pub const JETSTREAM_VARIABLE: &str = "BLUESKY_JETSTREAM_URL";
+const JETSTREAM_VARIABLE: &str = "BLUESKY_JETSTREAM_URL";
 /// The environment variable with the address of another server for profiles.
-pub const APPVIEW_VARIABLE: &str = "BLUESKY_APPVIEW_URL";
+const APPVIEW_VARIABLE: &str = "BLUESKY_APPVIEW_URL";
 /// The public servers, in the order in which they are tried.
 const HOSTS: &[&str] = &[
     "https://jetstream.us-east.bsky.network",
@@ -58,12 +59,21 @@ const QUEUE: usize = 16;
 /// # }
 /// ```
 #[derive(Default)]
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Bluesky {
     /// `None` means the one of the environment, or the public ones.
     jetstream: Option<String>,
     appview: Option<String>,
     feed: Option<Feed>,
     connection: ConnectionWatch,
+}
+
+impl fmt::Debug for Bluesky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bluesky")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Bluesky {

@@ -97,10 +97,12 @@ impl Profiles {
         let client = http::client(appview)?;
         let url = appview
             .join("/xrpc/app.bsky.actor.getProfiles")
-            .map_err(|_| Error::InvalidArgument {
-                argument: appview.to_string(),
-                reason: "it is not the address of a server",
-                hint: "give an address such as \"https://public.api.bsky.app\"",
+            .map_err(|_| {
+                Error::invalid_argument(
+                    appview.to_string(),
+                    "it is not the address of a server",
+                    "give an address such as \"https://public.api.bsky.app\"",
+                )
             })?;
         Ok(Profiles {
             client,

@@ -242,10 +242,7 @@ impl Reader {
                     break format!("the server ended the stream: {error}");
                 }
                 Err(reason) => {
-                    let error = Error::InvalidMessage {
-                        source_name: "Bluesky".into(),
-                        reason,
-                    };
+                    let error = Error::not_a_tweet("a message of Bluesky", reason);
                     items.send(Item::Ready(Err(error))).await.ok()?;
                     None
                 }

@@ -39,6 +39,7 @@ const STORY_RATE: f64 = 20.0;
 /// # Ok::<(), live_sentiment::Error>(())
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Demo {
     /// The average number of tweets per second; `None` without waits between tweets.
     rate: Option<f64>,
@@ -73,7 +74,7 @@ impl Demo {
     /// Sets the average number of tweets per second, 0.1 or more.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for less than 0.1, infinity and NaN.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for less than 0.1, infinity and NaN.
     pub fn rate(mut self, per_second: f64) -> Result<Self> {
         check_rate(per_second)?;
         self.rate = Some(per_second);
@@ -108,8 +109,8 @@ impl Demo {
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a topic other than bitcoin, ethereum and dogecoin, for times that
-    /// do not increase from 0 up, and for a mood outside \[-1, 1\].
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin,
+    /// ethereum and dogecoin, for times that do not increase from 0 up, and for a mood outside \[-1, 1\].
     ///
     /// # Examples
     /// ```

@@ -15,10 +15,12 @@ impl Story {
         topic: &str,
         moods: &[(f64, f64)],
     ) -> Result<()> {
-        let invalid = |reason| Error::InvalidArgument {
-            argument: format!("the story of {topic:?}"),
-            reason,
-            hint: "give times and moods such as `(\"bitcoin\", &[(0.0, 0.5), (60.0, -1.0)])`",
+        let invalid = |reason| {
+            Error::invalid_argument(
+                format!("the story of {topic:?}"),
+                reason,
+                "give times and moods such as `(\"bitcoin\", &[(0.0, 0.5), (60.0, -1.0)])`",
+            )
         };
         let index = index.ok_or_else(|| {
             invalid("the demo source tweets about bitcoin, ethereum and dogecoin only")

@@ -3,7 +3,7 @@
 //! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
 
 use super::CONSOLE;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::warn_if_others_can_read;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
-pub const CREDENTIALS_FILE: &str = "credentials.toml";
+const CREDENTIALS_FILE: &str = "credentials.toml";
 /// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
 const MIN_REDACTED: usize = 6;
 /// How many folders are searched, upwards.
@@ -107,7 +107,7 @@ impl Credentials {
     /// Creates credentials from an app's bearer token.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if it is malformed.
+    /// [`ErrorKind::Credentials`] if it is malformed.
     pub fn bearer(token: &str) -> Result<Credentials> {
         let token = Secret::new(token).map_err(|reason| malformed("the bearer token", reason))?;
         Ok(Credentials(Kind::Bearer(token)))
@@ -116,7 +116,7 @@ impl Credentials {
     /// Creates credentials from an app's API key and secret. The bearer token is fetched with them.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if one of them is malformed.
+    /// [`ErrorKind::Credentials`] if one of them is malformed.
     pub fn key(key: &str, secret: &str) -> Result<Credentials> {
         Ok(Credentials(Kind::Key {
             key: Secret::new(key).map_err(|reason| malformed("the API key", reason))?,
@@ -131,7 +131,7 @@ impl Credentials {
     /// needs neither.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if there are none, or if they are malformed.
+    /// [`ErrorKind::Credentials`] if there are none, or if they are malformed.
     pub fn from_env() -> Result<Credentials> {
         let environment = |name: &str| std::env::var(name).ok();
         if let Some(found) = choose(&environment, "the environment")? {
@@ -145,41 +145,40 @@ impl Credentials {
             .find(|file| file.is_file());
         match file {
             Some(file) => Credentials::from_file(file),
-            None => Err(Error::Credentials {
-                reason: format!(
+            None => Err(failed(
+                format!(
                     "no credentials for X: neither X_BEARER_TOKEN (or X_API_KEY and X_API_SECRET) in \
                      the environment, nor {CREDENTIALS_FILE} in {} or a folder above it",
                     here.display()
                 ),
-                hint: format!(
+                format!(
                     "copy credentials.example.toml to {CREDENTIALS_FILE} and enter the token that \
                      {CONSOLE} shows for your app; or stream from Bluesky::new(), which needs no account"
                 ),
-            }),
+            )),
         }
     }
 
     /// Reads credentials from a file such as `credentials.example.toml`.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, [`Error::Credentials`] if it contains none.
+    /// [`ErrorKind::File`] if it cannot be read, [`ErrorKind::Credentials`] if it contains none.
     pub fn from_file(file: impl AsRef<Path>) -> Result<Credentials> {
         let path = file.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            action: "read the credentials file",
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::file("read the credentials file", path, &source))?;
         warn_if_others_can_read(path);
         let shown = path.display().to_string();
         // The parser's message may quote the file, so only its line number is shown.
         let values: BTreeMap<String, serde_json::Value> =
-            basic_toml::from_str(&text).map_err(|error| Error::Credentials {
-                reason: format!(
-                    "failed to parse {shown}: it does not have the form name = \"value\"{}",
-                    line_number(&error)
-                ),
-                hint: "compare it with credentials.example.toml".into(),
+            basic_toml::from_str(&text).map_err(|error| {
+                let line = line_number(&error);
+                failed(
+                    format!(
+                        "failed to parse {shown}: it does not have the form name = \"value\"{line}"
+                    ),
+                    "compare it with credentials.example.toml".into(),
+                )
             })?;
         let in_file = |name: &str| {
             let short = name.strip_prefix("X_").unwrap_or(name);
@@ -188,11 +187,13 @@ impl Credentials {
             let (_, value) = values.iter().find(|(given, _)| named(given))?;
             value.as_str().map(str::to_owned)
         };
-        choose(&in_file, &shown)?.ok_or_else(|| Error::Credentials {
-            reason: format!(
-                "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
-            ),
-            hint: format!("enter the token that {CONSOLE} shows for your app"),
+        choose(&in_file, &shown)?.ok_or_else(|| {
+            failed(
+                format!(
+                    "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
+                ),
+                format!("enter the token that {CONSOLE} shows for your app"),
+            )
         })
     }
 }
@@ -224,17 +225,21 @@ fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Op
 }
 
 fn half(there: &str, missing: &str, location: &str) -> Error {
-    Error::Credentials {
-        reason: format!("{location} contains {there}, but no {missing}"),
-        hint: format!("set both, or the bearer token alone; {CONSOLE} shows them"),
-    }
+    failed(
+        format!("{location} contains {there}, but no {missing}"),
+        format!("set both, or the bearer token alone; {CONSOLE} shows them"),
+    )
 }
 
 fn malformed(what: &str, reason: &str) -> Error {
-    Error::Credentials {
-        reason: format!("invalid {what}: {reason}"),
-        hint: format!("copy it again from {CONSOLE}"),
-    }
+    failed(
+        format!("invalid {what}: {reason}"),
+        format!("copy it again from {CONSOLE}"),
+    )
+}
+
+fn failed(message: String, hint: String) -> Error {
+    Error::new(ErrorKind::Credentials, message).with_hint(hint)
 }
 
 /// Returns the line number of a parser's error, and nothing else of its message.

@@ -14,7 +14,7 @@ mod problem;
 mod rules;
 mod task;
 
-pub use credentials::{CREDENTIALS_FILE, Credentials};
+pub use credentials::Credentials;
 
 use super::connection::ConnectionWatch;
 use super::feed::Feed;
@@ -23,10 +23,11 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::tweet::Tweet;
 use reqwest::Url;
+use std::fmt;
 use task::Task;
 
 /// The environment variable with the address of another server of the X API, such as a simulator.
-pub const API_VARIABLE: &str = "X_API_BASE_URL";
+const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
@@ -48,6 +49,7 @@ const SOURCE: &str = "x";
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a source does nothing until a streamer starts with it"]
 pub struct X {
     credentials: Credentials,
     base: Url,
@@ -55,13 +57,23 @@ pub struct X {
     connection: ConnectionWatch,
 }
 
+impl fmt::Debug for X {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("X")
+            .field("credentials", &self.credentials)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
 impl X {
     /// Creates the source with the credentials of the environment or of `credentials.toml`, see
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`Error::Credentials`](crate::Error::Credentials) if there are none; [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is
-    /// not the address of a server, or of a remote one without encryption.
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none;
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
+    /// address of a server, or of a remote one without encryption.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
     }
@@ -69,8 +81,8 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
-    /// one without encryption.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
+    /// address of a server, or of a remote one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = match std::env::var(API_VARIABLE) {
             Ok(address) if !address.trim().is_empty() => address,

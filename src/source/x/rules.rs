@@ -56,7 +56,8 @@ pub(super) fn track(tag: &str) -> Option<&str> {
 /// Returns the rule for each track of the filter.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] without a track, or for a track whose rule is too long.
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) without a track, or for a track whose
+/// rule is too long.
 pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
     let languages: Vec<String> = filter
         .languages()
@@ -79,21 +80,21 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
         })
         .collect();
     if rules.is_empty() {
-        return Err(Error::InvalidArgument {
-            argument: "stream from X without a track".into(),
-            reason: "X streams only tweets that match a rule",
-            hint: "give a track: `.track([\"bitcoin\"])`",
-        });
+        return Err(Error::invalid_argument(
+            "stream from X without a track",
+            "X streams only tweets that match a rule",
+            "give a track: `.track([\"bitcoin\"])`",
+        ));
     }
     match rules
         .iter()
         .find(|rule| rule.value.chars().count() > MAX_LENGTH)
     {
-        Some(rule) => Err(Error::InvalidArgument {
-            argument: format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
-            reason: "its rule has more than 1,024 characters, which X rejects",
-            hint: "give fewer words or languages",
-        }),
+        Some(rule) => Err(Error::invalid_argument(
+            format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
+            "its rule has more than 1,024 characters, which X rejects",
+            "give fewer words or languages",
+        )),
         None => Ok(rules),
     }
 }

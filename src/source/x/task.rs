@@ -9,7 +9,7 @@ use super::credentials::{Credentials, Kind, Secret};
 use super::decode::{self, Message};
 use super::end::{Cause, End, Waits, first_problem, in_stream, rejection};
 use super::rules::{self, Answer, Rule};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::notebook::shorten;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use std::sync::Arc;
@@ -93,11 +93,8 @@ impl Task {
                 End::Rejected { reason, hint } => {
                     let reason = self.message(&reason, &session);
                     self.watch.lost(&reason);
-                    let error = Error::Source {
-                        name: NAME.into(),
-                        reason: shorten(&reason, 400),
-                        hint: hint.into(),
-                    };
+                    let message = format!("{NAME}: {}", shorten(&reason, 400));
+                    let error = Error::new(ErrorKind::Source, message).with_hint(hint);
                     outlet.send(Err(error)).await;
                     return;
                 }
@@ -252,10 +249,7 @@ impl Task {
                         Ok(tweet)
                     }
                     Ok(Message::Problem(problem)) => return in_stream(&problem),
-                    Err(reason) => Err(Error::InvalidMessage {
-                        source_name: NAME.into(),
-                        reason,
-                    }),
+                    Err(reason) => Err(Error::not_a_tweet(format!("a message of {NAME}"), reason)),
                 };
                 if !outlet.send(item).await {
                     return End::Unread;
