@@ -35,6 +35,12 @@ pub(super) fn client(base: &Url) -> Result<Client> {
     })
 }
 
+/// Returns the address in an environment variable. An empty variable counts as not set.
+pub(super) fn from_env(variable: &str) -> Option<String> {
+    let address = std::env::var(variable).ok();
+    address.filter(|address| !address.trim().is_empty())
+}
+
 /// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
 /// the name of the setting that holds the address.
 pub(super) fn base(address: &str, setting: &str) -> Result<Url> {

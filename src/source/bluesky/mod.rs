@@ -91,23 +91,18 @@ impl Bluesky {
 
     /// Returns the Jetstreams, each with a client for it.
     fn hosts(&self) -> Result<Vec<(Client, Url)>> {
-        let own = configured(self.jetstream.as_ref(), JETSTREAM_VARIABLE);
-        let own = own.as_deref().map(|own| vec![own]);
-        own.unwrap_or_else(|| HOSTS.to_vec())
-            .into_iter()
-            .map(|address| {
-                let base = http::base(address, JETSTREAM_VARIABLE)?;
-                Ok((http::client(&base)?, base))
-            })
-            .collect()
+        let configured = self.jetstream.clone();
+        let configured = configured.or_else(|| http::from_env(JETSTREAM_VARIABLE));
+        let addresses = match &configured {
+            Some(address) => &[address.as_str()],
+            None => HOSTS,
+        };
+        let host = |address: &&str| {
+            let base = http::base(address, JETSTREAM_VARIABLE)?;
+            Ok((http::client(&base)?, base))
+        };
+        addresses.iter().map(host).collect()
     }
-}
-
-/// Returns the address that the program has set, or the one in the environment.
-fn configured(address: Option<&String>, variable: &str) -> Option<String> {
-    let is_set = |address: &String| !address.trim().is_empty();
-    let in_environment = || std::env::var(variable).ok().filter(is_set);
-    address.cloned().or_else(in_environment)
 }
 
 #[async_trait]
@@ -117,7 +112,8 @@ impl Source for Bluesky {
     }
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
-        let appview = configured(self.appview.as_ref(), APPVIEW_VARIABLE);
+        let appview = self.appview.clone();
+        let appview = appview.or_else(|| http::from_env(APPVIEW_VARIABLE));
         let appview = http::base(appview.as_deref().unwrap_or(APPVIEW), APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
         let reader = Reader::new(self.hosts()?, filter, &self.connection);

@@ -72,11 +72,8 @@ impl X {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
     /// one without encryption.
     pub fn new(credentials: Credentials) -> Result<X> {
-        let base = match std::env::var(API_VARIABLE) {
-            Ok(address) if !address.trim().is_empty() => address,
-            _ => API.into(),
-        };
-        X::at(&base, credentials)
+        let base = http::from_env(API_VARIABLE);
+        X::at(base.as_deref().unwrap_or(API), credentials)
     }
 
     /// Creates the source for another server of the same API.
