@@ -26,14 +26,12 @@ impl LineBuffer {
 
     /// Returns the next whole line without its line end, or why it is skipped.
     pub(super) fn next(&mut self) -> Option<Result<String, Skip>> {
-        let decoded = self.codec.decode(&mut self.bytes);
-        line(decoded)
+        line(self.codec.decode(&mut self.bytes))
     }
 
     /// Returns the last line, which may lack a line end.
     pub(super) fn last(&mut self) -> Option<Result<String, Skip>> {
-        let decoded = self.codec.decode_eof(&mut self.bytes);
-        line(decoded)
+        line(self.codec.decode_eof(&mut self.bytes))
     }
 }
 

@@ -146,12 +146,12 @@ impl Demo {
             let (user, followers) = *choose(rng, &REGULARS);
             (user.to_owned(), followers)
         } else {
-            let (first, last) = (pick(rng, &FIRST), pick(rng, &LAST));
+            let (first, last) = (choose(rng, &FIRST), choose(rng, &LAST));
             let user = format!("{first}{last}{}", rng.random_range(0..1000));
             (user, followers(rng))
         };
         let (text, lang) = match rng.random_range(0..100) {
-            0..6 => (pick(rng, &OFF_TOPIC).to_owned(), "en"),
+            0..6 => ((*choose(rng, &OFF_TOPIC)).to_owned(), "en"),
             6..13 => {
                 let (lang, text) = *choose(rng, &OTHER_LANGUAGES);
                 (text.replace("{}", choose(rng, &TOPICS).name), lang)
@@ -181,8 +181,8 @@ impl Demo {
             feeling if feeling < -0.35 => &DOUBT,
             _ => &CHATTER,
         };
-        let sentence = pick(rng, sentences);
-        let name = pick(rng, &topic.spellings);
+        let sentence = choose(rng, sentences);
+        let name = choose(rng, &topic.spellings);
         let mut text = String::with_capacity(160);
         match sentence.split_once("{}") {
             Some((before, after)) => {
@@ -198,11 +198,13 @@ impl Demo {
         }
         if rng.random_ratio(1, 3) {
             text.push(' ');
-            text.push_str(match mood {
-                mood if mood > 0.2 => pick(rng, &HAPPY_ENDS),
-                mood if mood < -0.2 => pick(rng, &SAD_ENDS),
-                _ => pick(rng, &PLAIN_ENDS),
-            });
+            let ends = match mood {
+                mood if mood > 0.2 => &HAPPY_ENDS,
+                mood if mood < -0.2 => &SAD_ENDS,
+                _ => &PLAIN_ENDS,
+            };
+            let end = choose(rng, ends);
+            text.push_str(end);
         }
         text
     }
@@ -252,11 +254,6 @@ fn followers(rng: &mut SmallRng) -> u64 {
 
 fn choose<'a, T>(rng: &mut SmallRng, among: &'a [T]) -> &'a T {
     &among[rng.random_range(0..among.len())]
-}
-
-fn pick(rng: &mut SmallRng, among: &[&'static str]) -> &'static str {
-    let text: &&'static str = choose(rng, among);
-    text
 }
 
 struct Topic {
