@@ -111,31 +111,26 @@ pub(super) fn differences(
 ) -> Result<Vec<String>> {
     let cluster = client.cluster()?;
     let existing = cluster.config_like(name)?;
-    let mut differences = Vec::new();
-    let mut compare = |what: &str, exists: String, wanted: String| {
-        if exists != wanted {
-            differences.push(format!(
-                "{what}: the topic has {exists}, {wanted} requested"
-            ));
-        }
-    };
-    let counts = [
-        ("partitions", existing.partitions, wanted.partitions),
-        ("replicas", existing.replication, wanted.replication),
+    let replicas = [existing.replication, wanted.replication];
+    let mut settings = vec![
+        (
+            "partitions",
+            [existing.partitions, wanted.partitions].map(|count| count.to_string()),
+        ),
+        ("replicas", replicas.map(|count| count.to_string())),
     ];
-    for (what, exists, wanted) in counts {
-        compare(what, exists.to_string(), wanted.to_string());
-    }
     // The embedded broker has no retention: it keeps every message until it stops.
     if !cluster.is_embedded
         && let Some(retention) = retention(client, name)
     {
-        compare(
-            "retention",
-            format!("{retention:?}"),
-            format!("{:?}", wanted.retention),
-        );
+        let retentions = [retention, wanted.retention];
+        settings.push(("retention", retentions.map(|time| format!("{time:?}"))));
     }
+    settings.retain(|(_, [exists, wanted])| exists != wanted);
+    let sentence = |(setting, [exists, wanted]): (&str, [String; 2])| {
+        format!("{setting}: the topic has {exists}, {wanted} requested")
+    };
+    let mut differences: Vec<String> = settings.into_iter().map(sentence).collect();
     if !cluster.is_embedded && is_compacted(client, name) {
         differences.push(COMPACTED.into());
     }

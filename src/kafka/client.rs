@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use std::collections::HashMap;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -38,58 +38,61 @@ pub(crate) struct Client {
 pub(crate) struct Cluster {
     /// The number of brokers.
     pub(crate) brokers: usize,
-    /// The addresses that the brokers advertise.
-    pub(super) advertised: Vec<Address>,
     /// Whether the broker is the embedded one, whichever process started it.
     pub(crate) is_embedded: bool,
-    topics: HashMap<String, Shape>,
+    metadata: Metadata,
     address: String,
-}
-
-#[derive(Clone, Copy)]
-struct Shape {
-    partitions: usize,
-    replication: usize,
 }
 
 impl Cluster {
     /// Returns the partition count of a topic.
     pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
-        Ok(self.shape(topic)?.partitions)
+        Ok(self.topic(topic)?.partitions().len())
     }
 
     /// Returns the configuration that creates a topic with the partitions and replicas of this one.
     pub(crate) fn config_like(&self, topic: &str) -> Result<TopicConfig> {
-        let shape = self.shape(topic)?;
+        let partitions = self.topic(topic)?.partitions();
+        let replicas = partitions.first().map_or(0, |first| first.replicas().len());
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         Ok(TopicConfig {
-            partitions: number(shape.partitions),
-            replication: number(shape.replication.max(1)),
+            partitions: number(partitions.len()),
+            replication: number(replicas.max(1)),
             ..TopicConfig::default()
         })
     }
 
+    /// Returns the addresses that the brokers advertise.
+    pub(super) fn advertised(&self) -> Vec<Address> {
+        let brokers = self.metadata.brokers().iter();
+        brokers
+            .filter_map(|broker| Address::new(broker.host(), broker.port()))
+            .collect()
+    }
+
     /// Returns the addresses that the brokers advertise, as `bootstrap.servers` of a client.
     pub(crate) fn bootstrap(&self) -> String {
-        address::list(&self.advertised)
+        address::list(&self.advertised())
     }
 
     /// Returns the names of all topics.
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(String::as_str)
+        self.metadata.topics().iter().map(MetadataTopic::name)
     }
 
     /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+        self.topics().any(|name| name == topic)
     }
 
-    fn shape(&self, topic: &str) -> Result<Shape> {
-        let shape = self.topics.get(topic).filter(|shape| shape.partitions > 0);
-        shape.copied().ok_or_else(|| Error::NoTopic {
-            topic: topic.into(),
-            address: self.address.clone(),
-        })
+    fn topic(&self, name: &str) -> Result<&MetadataTopic> {
+        let mut topics = self.metadata.topics().iter();
+        topics
+            .find(|topic| topic.name() == name && !topic.partitions().is_empty())
+            .ok_or_else(|| Error::NoTopic {
+                topic: name.into(),
+                address: self.address.clone(),
+            })
     }
 }
 
@@ -169,24 +172,10 @@ impl Client {
         // auto.create.topics.enable.
         let client = self.admin.inner();
         let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
-        let topics = metadata.topics().iter();
-        let brokers = metadata.brokers().iter();
         Ok(Cluster {
             brokers: metadata.brokers().len(),
-            advertised: brokers
-                .filter_map(|broker| Address::new(broker.host(), broker.port()))
-                .collect(),
             is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(EMBEDDED_CLUSTER_ID),
-            topics: topics
-                .map(|topic| {
-                    let partitions = topic.partitions();
-                    let shape = Shape {
-                        partitions: partitions.len(),
-                        replication: partitions.first().map_or(0, |one| one.replicas().len()),
-                    };
-                    (topic.name().to_owned(), shape)
-                })
-                .collect(),
+            metadata,
             address: self.address.clone(),
         })
     }
@@ -250,19 +239,16 @@ pub(crate) fn fetch_ends<C: ClientContext>(
     partitions: usize,
     limit: Duration,
 ) -> KafkaResult<Vec<i64>> {
-    let ends = (0..).take(partitions).map(|partition| {
-        let offsets = client.fetch_watermarks(topic, partition, limit);
-        offsets.map(|(_, end)| end)
-    });
-    ends.collect()
+    let end = |partition| Ok(client.fetch_watermarks(topic, partition, limit)?.1);
+    (0..).take(partitions).map(end).collect()
 }
 
 /// Warms the metadata cache of a new client: it blocks until the client knows the topic and is
 /// connected to a broker of the cluster.
 ///
-/// librdkafka retries after half a second what it does not find at once, and at once it finds
-/// nothing: its first answer names the brokers only. The second answer comes from one of them and
-/// is complete. An error is ignored, because the client retries by itself.
+/// librdkafka's first answer names only the brokers, and librdkafka would ask again after half a
+/// second. Here the second request follows at once. A broker of the cluster answers it completely.
+/// An error is ignored, because the client retries.
 pub(crate) fn warm_metadata_cache<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,

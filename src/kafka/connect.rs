@@ -1,4 +1,4 @@
-//! Connecting: is there a broker at the address, and if it does not answer, why not?
+//! Connects to a broker, and finds out why one does not answer.
 
 use super::address::{self, Address};
 use super::broker::Broker;
@@ -26,12 +26,13 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// With the limits of the connections before and after, they stay below 5 seconds.
 const FIRST_ANSWER: Duration = Duration::from_millis(1_500);
 const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
-/// How often the second attempt looks at what is known.
+/// How often the second attempt checks what librdkafka has learned.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Connects to a running broker.
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
-    // Before the client is created: a listener asks again and again, and a client has several threads.
+    // Checked before the client is created, because a client starts several threads, and a listener
+    // tries again and again.
     check_listening(&address)?;
     let client = Client::new(address, settings, None)?;
     client.check_reachable()?;
@@ -51,8 +52,9 @@ impl Client {
             return self.cluster();
         };
         // A cluster that is starting may not name a broker yet.
-        if !cluster.advertised.is_empty() {
-            reach(self, &cluster.advertised)?;
+        let advertised = cluster.advertised();
+        if !advertised.is_empty() {
+            reach(self, &advertised)?;
         }
         Ok(cluster)
     }
@@ -128,7 +130,7 @@ fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error
     }
 }
 
-/// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
+/// Finds out why a listening program does not answer. Returns `Ok` if it now answers.
 fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     let settings = client.settings();
     let not_kafka = |reason: String, hint| Error::NotKafka {
@@ -188,7 +190,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     Err(not_kafka(reason, hint))
 }
 
-/// Connects once more, and returns what is known of the brokers.
+/// Connects once more, and returns what librdkafka has learned about the brokers.
 fn probe(client: &Client) -> Result<Brokers> {
     let mut config = client.config(Role::Admin);
     let interval = PROBE_INTERVAL.as_millis().to_string();
@@ -211,12 +213,11 @@ fn probe(client: &Client) -> Result<Brokers> {
             break;
         }
     }
-    let brokers = locked(&probe.context().brokers).clone();
-    Ok(brokers)
+    Ok(std::mem::take(&mut *locked(&probe.context().brokers)))
 }
 
 /// The brokers of a cluster, as one of them names them.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Brokers {
     advertised: Vec<Address>,
     /// Whether one of them answers at its advertised address.
@@ -225,8 +226,8 @@ struct Brokers {
 
 /// Records why a broker denies access and which setting to check, and what the brokers advertise.
 ///
-/// The statistics tell the latter. A request for the metadata may get no answer: if none of the
-/// advertised addresses can be reached, librdkafka has closed the only connection that it had.
+/// The advertised addresses come from librdkafka's statistics. A request for the metadata may get no
+/// answer: if none of these addresses can be reached, librdkafka has closed its only connection.
 #[derive(Default)]
 struct Probe {
     denied: Mutex<Option<(&'static str, String)>>,
@@ -239,9 +240,9 @@ impl ClientContext for Probe {
         let learned = |broker: &&statistics::Broker| broker.source == "learned";
         for broker in statistics.brokers.values().filter(learned) {
             brokers.is_connected |= broker.state == "UP";
-            let address = broker.nodename.rsplit_once(':');
-            let address = address.and_then(|(host, port)| Address::new(host, port.parse().ok()?));
-            brokers.advertised.extend(address);
+            let (host, port) = broker.nodename.rsplit_once(':').unwrap_or_default();
+            let port = port.parse().unwrap_or(-1);
+            brokers.advertised.extend(Address::new(host, port));
         }
         // When librdkafka begins again at the given address, it forgets what it had learned.
         if !brokers.advertised.is_empty() {

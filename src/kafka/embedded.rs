@@ -35,19 +35,20 @@ pub(super) fn start(port: u16) -> Result<Broker> {
     })?;
     let url = format!("tcp://{address}");
     let program = program.display().to_string();
+    let options = [
+        "broker",
+        "--listener-url",
+        &url,
+        "--advertised-listener-url",
+        &url,
+    ];
     Broker::start(Command {
         engine: Engine::Embedded,
         address: address.to_string(),
-        arguments: [
-            &program,
-            "broker",
-            "--listener-url",
-            &url,
-            "--advertised-listener-url",
-            &url,
-        ]
-        .map(String::from)
-        .to_vec(),
+        arguments: std::iter::once(program.as_str())
+            .chain(options)
+            .map(String::from)
+            .collect(),
         shutdown_seconds: 0,
         start_limit: REQUEST_LIMIT,
         log: None,
@@ -64,7 +65,7 @@ fn find_program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     named
         .into_iter()
-        .chain(std::iter::once(ours))
+        .chain([ours])
         .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)))
         .find(|program| program.is_file())
 }
