@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::task::block_on;
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
+use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
     )
     .set("retention.ms", &retention)
     .set("min.insync.replicas", &min_insync);
-    let results = block_on(client.admin().create_topics([&topic], &options()))
+    let results = block_on(client.admin.create_topics([&topic], &options()))
         .map_err(|error| failed(error.to_string()))?;
     for result in results {
         match result {
@@ -50,11 +51,11 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
         hint: "ask an administrator for the permission to alter the topic, or for the partitions",
     };
     let more = [NewPartitions::new(name, count)];
-    let results = block_on(client.admin().create_partitions(&more, &options()))
+    let results = block_on(client.admin.create_partitions(&more, &options()))
         .map_err(|error| failed(error.to_string()))?;
     for result in results {
         match result {
-            // Another program has added them meanwhile.
+            // In the meantime, another program has added them.
             Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
             Err((_, code)) => return Err(failed(code.to_string())),
         }
@@ -72,7 +73,8 @@ fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     }
 }
 
-/// Returns why the broker refuses a topic. rdkafka passes on the broker's number, and not its words.
+/// Returns why the broker refuses a topic. rdkafka passes on the error code of the broker, and not its
+/// message.
 fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
     let topics = |cluster: Cluster| colliding(name, cluster.topics()).map(String::from);
     match code {
@@ -97,8 +99,8 @@ fn colliding<'a>(name: &str, topics: impl IntoIterator<Item = &'a str>) -> Optio
     topics.find(|topic| *topic != name && same(topic) == same(name))
 }
 
-/// Returns how many in-sync replicas must have a message before it counts as sent: a majority. So a
-/// sent message survives the loss of one broker if there are two replicas or more.
+/// Returns how many in-sync replicas must have a message before it counts as sent: a majority. With two
+/// replicas or more, a sent message therefore survives the loss of one broker.
 fn min_insync_replicas(replication: i32) -> i32 {
     replication / 2 + 1
 }
@@ -111,30 +113,32 @@ pub(super) fn differences(
 ) -> Result<Vec<String>> {
     let cluster = client.cluster()?;
     let existing = cluster.config_like(name)?;
-    let replicas = [existing.replication, wanted.replication];
-    let mut settings = vec![
-        (
-            "partitions",
-            [existing.partitions, wanted.partitions].map(|count| count.to_string()),
-        ),
-        ("replicas", replicas.map(|count| count.to_string())),
-    ];
+    let mut differences = Vec::new();
+    differences.extend(difference(
+        "partitions",
+        existing.partitions,
+        wanted.partitions,
+    ));
+    differences.extend(difference(
+        "replicas",
+        existing.replication,
+        wanted.replication,
+    ));
     // The embedded broker has no retention: it keeps every message until it stops.
-    if !cluster.is_embedded
-        && let Some(retention) = retention(client, name)
-    {
-        let retentions = [retention, wanted.retention];
-        settings.push(("retention", retentions.map(|time| format!("{time:?}"))));
-    }
-    settings.retain(|(_, [exists, wanted])| exists != wanted);
-    let sentence = |(setting, [exists, wanted]): (&str, [String; 2])| {
-        format!("{setting}: the topic has {exists}, {wanted} requested")
-    };
-    let mut differences: Vec<String> = settings.into_iter().map(sentence).collect();
-    if !cluster.is_embedded && is_compacted(client, name) {
-        differences.push(COMPACTED.into());
+    if !cluster.is_embedded {
+        let retention = retention(client, name);
+        let compare = |retention| difference("retention", retention, wanted.retention);
+        differences.extend(retention.and_then(compare));
+        if is_compacted(client, name) {
+            differences.push(COMPACTED.into());
+        }
     }
     Ok(differences)
+}
+
+fn difference<T: fmt::Debug + PartialEq>(setting: &str, exists: T, wanted: T) -> Option<String> {
+    let is_different = exists != wanted;
+    is_different.then(|| format!("{setting}: the topic has {exists:?}, {wanted:?} requested"))
 }
 
 /// Returns the retention of a topic, if the broker tells it.
@@ -144,7 +148,7 @@ fn retention(client: &Client, name: &str) -> Option<Duration> {
 }
 
 /// Returns whether the topic is compacted: Kafka then removes all but the newest message of each key,
-/// which is the author of a tweet. A topic whose settings the broker does not tell counts as not
+/// which is the author of a tweet. If the broker does not tell the settings, the topic counts as not
 /// compacted.
 pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
     let policy = setting(client, name, "cleanup.policy");
@@ -154,13 +158,12 @@ pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
 /// Returns a setting of a topic, if the broker tells it.
 fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
     let topic = [ResourceSpecifier::Topic(topic)];
-    let configs = block_on(client.admin().describe_configs(&topic, &options())).ok()?;
+    let configs = block_on(client.admin.describe_configs(&topic, &options())).ok()?;
     let config = configs.into_iter().next()?.ok()?;
     config.get(name)?.value.clone()
 }
 
-/// Returns the offsets of each partition of a topic. It waits for a partition that has no leader at
-/// the moment.
+/// Returns the offsets of each partition of a topic. It waits for a partition without a leader.
 pub(super) fn offsets(client: &Client, topic: &str) -> Result<Vec<Range<i64>>> {
     let deadline = Instant::now() + REQUEST_LIMIT;
     let partitions = (0..).take(client.partitions(topic)?);

@@ -22,15 +22,15 @@ pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
 /// How long the brokers of a cluster may take to tell each other of a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
 
-/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. So a
-/// partition that was added is found within seconds, and not within five minutes.
+/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. With
+/// librdkafka's default, it would find an added partition only after five minutes.
 pub(crate) const METADATA_INTERVAL_MS: &str = "2000";
 
 /// A connection to a broker, and the broker's process if this process started it.
 pub(crate) struct Client {
     address: String,
-    settings: Settings,
-    admin: AdminClient<DefaultClientContext>,
+    pub(super) settings: Settings,
+    pub(super) admin: AdminClient<DefaultClientContext>,
     broker: Option<Broker>,
 }
 
@@ -122,11 +122,7 @@ impl Client {
 
     /// Returns which broker program this process started, if it started one.
     pub(crate) fn engine(&self) -> Option<Engine> {
-        self.broker.as_ref().map(Broker::engine)
-    }
-
-    pub(super) fn broker(&self) -> Option<&Broker> {
-        self.broker.as_ref()
+        self.broker.as_ref().map(|broker| broker.command.engine)
     }
 
     /// Returns the broker that this process has started. `action` is what should be done to it.
@@ -138,16 +134,8 @@ impl Client {
         })
     }
 
-    pub(super) fn admin(&self) -> &AdminClient<DefaultClientContext> {
-        &self.admin
-    }
-
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Returns the exit reason if this process started the broker and it has exited. The call reads
-    /// the broker's log once, so it may block for a moment.
+    /// Returns the exit reason if this process started the broker and it has exited. The first call
+    /// after that reads the broker's log, so it may block for a moment.
     pub(crate) fn exit_reason(&self) -> Option<String> {
         self.broker.as_ref().and_then(Broker::exit_reason)
     }
@@ -187,8 +175,8 @@ impl Client {
     /// [`Error::NoTopic`] if it does not exist.
     pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
         let partitions = cluster.partitions(topic);
-        // The embedded broker has no permissions, and crashes librdkafka when it is asked by name for a
-        // topic that it does not have.
+        // The embedded broker has no permissions, and its answer to a request for a missing topic by
+        // name crashes librdkafka.
         if partitions.is_ok() || cluster.is_embedded {
             return partitions;
         }
@@ -219,7 +207,7 @@ impl Client {
         }
     }
 
-    /// Returns the offsets of a partition, from its first message to the one that comes next.
+    /// Returns the offsets of a partition: from its first message to the next one to be written.
     pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
         let client = self.admin.inner();
         let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
@@ -275,8 +263,8 @@ fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
         .set("bootstrap.servers", address)
         // Connect to each broker when it becomes known, and not up to a second later.
         .set("enable.sparse.connections", "false")
-        // Find a restarted broker within half a second. By default, a client whose broker was away for
-        // some seconds tries again after up to ten.
+        // Find a restarted broker within half a second. By default, librdkafka waits up to ten seconds
+        // between two attempts.
         .set("reconnect.backoff.max.ms", "500")
         .set("log_level", "0");
     config

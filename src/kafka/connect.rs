@@ -82,25 +82,23 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
 
 /// Connects to a broker that this process has just started.
 pub(super) fn connect_to_own(broker: Broker) -> Result<Client> {
-    let client = Client::new(broker.address().into(), Settings::default(), Some(broker))?;
+    let address = broker.command.address.clone();
+    let client = Client::new(address, Settings::default(), Some(broker))?;
     wait_until_started(&client)?;
     Ok(client)
 }
 
 /// Waits until the broker that this process has just started answers.
 pub(super) fn wait_until_started(client: &Client) -> Result<()> {
-    let limit = client.broker().map_or(REQUEST_LIMIT, Broker::start_limit);
-    let deadline = Instant::now() + limit;
+    let broker = client.own_broker("start")?;
+    let deadline = Instant::now() + broker.command.start_limit;
     loop {
         let answer = check_listening(client.address()).and_then(|_| client.cluster());
         let Err(error) = answer else {
             return Ok(());
         };
-        if Instant::now() > deadline || client.exit_reason().is_some() {
-            return Err(match client.broker() {
-                Some(broker) => broker.start_error(&error),
-                None => error,
-            });
+        if Instant::now() > deadline || broker.exit_reason().is_some() {
+            return Err(broker.start_error(&error));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -115,8 +113,8 @@ fn check_listening(address: &str) -> Result<Address> {
     })
 }
 
-/// Returns the first of the advertised addresses that can be reached. Others may be those of brokers that
-/// are down.
+/// Returns the first of the advertised addresses that can be reached. One is enough, because some brokers
+/// of a cluster may be down.
 fn reach(client: &Client, advertised: &[Address]) -> Result<Address> {
     let reached = block_on(address::first_reachable(advertised));
     reached.map_err(|reason| unreachable(client, advertised, reason))
@@ -132,7 +130,7 @@ fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error
 
 /// Finds out why a listening program does not answer. Returns `Ok` if it now answers.
 fn diagnose(client: &Client, listening: &Address) -> Result<()> {
-    let settings = client.settings();
+    let settings = &client.settings;
     let not_kafka = |reason: String, hint| Error::NotKafka {
         address: client.address().into(),
         reason,

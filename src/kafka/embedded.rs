@@ -34,29 +34,22 @@ pub(super) fn start(port: u16) -> Result<Broker> {
         )
     })?;
     let url = format!("tcp://{address}");
-    let program = program.display().to_string();
-    let options = [
-        "broker",
-        "--listener-url",
-        &url,
-        "--advertised-listener-url",
-        &url,
-    ];
+    let mut arguments = vec![program.display().to_string(), "broker".into()];
+    for option in ["--listener-url", "--advertised-listener-url"] {
+        arguments.extend([option.into(), url.clone()]);
+    }
     Broker::start(Command {
         engine: Engine::Embedded,
         address: address.to_string(),
-        arguments: std::iter::once(program.as_str())
-            .chain(options)
-            .map(String::from)
-            .collect(),
+        arguments,
         shutdown_seconds: 0,
         start_limit: REQUEST_LIMIT,
         log: None,
     })
 }
 
-/// Looks for the program: where the variable says, in the checkout that this crate was compiled in, and on
-/// the PATH.
+/// Looks for the program: at the path in the variable, in the checkout in which this crate was compiled,
+/// and on the PATH.
 fn find_program() -> Option<PathBuf> {
     let named = std::env::var_os(VARIABLE).map(PathBuf::from);
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
