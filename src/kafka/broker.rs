@@ -40,7 +40,7 @@ pub(super) struct Broker {
 
 struct Running {
     process: Process,
-    /// Why it has exited, once that is known.
+    /// Why it has exited, once this is known.
     exit_reason: Option<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Command {
     pub(super) engine: Engine,
     pub(super) address: String,
     pub(super) arguments: Vec<String>,
-    /// How long the broker may take to shut down, in seconds; 0 for one that has nothing to save.
+    /// How long the broker may take to shut down, in seconds; 0 if it has nothing to save.
     pub(super) shutdown_seconds: u8,
     /// How long it may take until it answers.
     pub(super) start_limit: Duration,

@@ -1,5 +1,5 @@
-//! What the consumers of this crate have in common: their settings, and what librdkafka reports
-//! about the topic that they read.
+//! The settings that all consumers of this crate share, and what librdkafka reports about the topic of a
+//! consumer.
 
 use super::client::{Client, METADATA_INTERVAL_MS};
 use super::settings::Role;
@@ -33,7 +33,7 @@ impl Client {
             .set("fetch.message.max.bytes", (share * 1024 / 4).to_string())
             .set("fetch.max.bytes", FETCH_BYTES.to_string())
             // How long librdkafka pauses when a queue is full. With the default of a second, the
-            // queue would be empty for most of it.
+            // queue would be empty for most of the pause.
             .set("fetch.queue.backoff.ms", "5")
             .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
             // How often librdkafka reports the end of each partition.
@@ -44,8 +44,8 @@ impl Client {
 
 /// The context of a consumer: what librdkafka reports about its topic.
 ///
-/// The ends of the partitions come from librdkafka's statistics, which have the high watermark of each
-/// partition from the last response of its broker. So measuring the lag sends no requests.
+/// librdkafka's statistics have the high watermark of each partition, from the last response of its
+/// broker. Measuring the lag therefore sends no requests.
 pub(crate) struct TopicContext {
     topic: String,
     bounds: Mutex<BTreeMap<i32, Bounds>>,

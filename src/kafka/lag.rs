@@ -19,8 +19,8 @@ pub struct PartitionLag {
     /// The number of messages between the two. In a topic that transactions write to, it includes
     /// their markers.
     pub lag: u64,
-    /// The time since the newest message that was read was written. It grows while none comes. `None`
-    /// if no message had a time after 1970.
+    /// The age of the newest message that was read. It grows while no message comes. `None` if no message
+    /// had a time after 1970.
     #[serde(serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// The number of messages read per second, over the last five seconds.
@@ -70,7 +70,7 @@ impl LagMeter {
         end: Option<i64>,
         written: Option<i64>,
     ) {
-        // A new meter counts from here.
+        // A new meter starts here, with rates of zero.
         let meter = self.0.entry(partition).or_insert_with(|| Meter {
             position,
             end: end.unwrap_or(position).max(position),
@@ -119,7 +119,7 @@ impl Meter {
         self.write.add(growth(end, self.end));
         self.position = position;
         self.end = end;
-        // Any program sets the time of its messages. One of 1970 or before means that it is unknown.
+        // Any program may set the time of its messages. A time of 1970 or before means that it is unknown.
         self.written = written.filter(|at| *at > 0).or(self.written);
     }
 }

@@ -10,14 +10,14 @@ use crate::notebook::Card;
 use crate::wire::RunId;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest topic name, so that the status topic beside it has a legal name too.
+/// The longest topic name. The status topic beside it has a longer name, which must be legal too.
 const MAX_NAME_LENGTH: usize = 240;
 /// The retention of the status topic. Only its newest message is read.
 const STATUS_RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -101,15 +101,15 @@ impl Topic {
     }
 }
 
-/// Returns the name of the topic beside `topic` to which its streamer writes its status. It is a
-/// topic of its own so that the topic of tweets contains only tweets.
+/// Returns the name of the topic beside `topic` to which its streamer writes its status. With a separate
+/// topic for the status, the topic of tweets contains only tweets.
 pub(crate) fn status_topic(topic: &str) -> String {
     format!("{topic}-streamer")
 }
 
 /// Creates the topic `name` with the partitions and replicas of the topic `like`. If `name` exists with
-/// fewer partitions, it gets the missing ones. Returns the partition count of both, which differ if `name`
-/// has more partitions, or if the broker does not allow that it gets any.
+/// fewer partitions, it gets the missing ones. Returns the partition counts of both. They differ if
+/// `name` has more partitions, or if the broker does not allow adding any.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
     let wanted = client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
@@ -137,7 +137,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
         retention: STATUS_RETENTION,
         ..config
     };
-    // Created first: a listener that waits for the topic then finds the status topic too.
+    // The status topic is created first: a listener that waits for the topic then finds both.
     admin::create_if_missing(client, &status_topic(name), &status)?;
     let (origin, run) = if admin::create_if_missing(client, name, &config)? {
         (Origin::Created(config), RunId::next(&[]))
@@ -164,7 +164,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
 pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
     check_name(name)?;
     let partitions = admin::offsets(client, name)?;
-    // If nothing in the topic is marked, there is no run to join, and a new one begins.
+    // Without a marked message there is no run to join, and a new one begins.
     let run = newest_run(client, name, &partitions)?.unwrap_or_else(|| RunId::next(&partitions));
     Ok(Topic {
         client: client.clone(),
@@ -195,45 +195,43 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     })
 }
 
-/// Searches the newest messages of each partition for the newest run that the topic can have.
+/// Returns the newest run in a topic that the topic can have.
 fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
-    let ends = || partitions.iter().map(|offsets| offsets.end);
-    let mut newest = None;
-    read_newest(client, topic, partitions, |message| {
-        let run = RunId::of(message).filter(|run| run.is_possible(ends()));
-        newest = newest.max(run);
-    })?;
-    Ok(newest)
+    let runs = newest_runs(client, topic, partitions)?.into_iter();
+    let possible = runs
+        .map(|(run, _)| run)
+        .filter(|run| can_have(partitions, run));
+    Ok(possible.max())
 }
 
-/// Returns the runs of the newest messages in the status topic beside `topic`, as far as the topic can
-/// have them, and when each message was written, in milliseconds since 1970.
+/// Returns the newest runs in the status topic beside `topic` that the topic can have, and when the
+/// message of each was written, in milliseconds since 1970.
 pub(crate) fn newest_status_runs(client: &Client, topic: &str) -> Result<Vec<(RunId, i64)>> {
     let status = status_topic(topic);
-    let partitions = admin::offsets(client, &status)?;
-    let mut found = Vec::new();
-    read_newest(client, &status, &partitions, |message| {
-        let written = message.timestamp().to_millis().unwrap_or(0);
-        found.extend(RunId::of(message).map(|run| (run, written)));
-    })?;
+    let mut runs = newest_runs(client, &status, &admin::offsets(client, &status)?)?;
     let tweets = admin::offsets(client, topic)?;
-    found.retain(|(run, _)| run.is_possible(tweets.iter().map(|offsets| offsets.end)));
-    Ok(found)
+    runs.retain(|(run, _)| can_have(&tweets, run));
+    Ok(runs)
 }
 
-/// Reads the newest messages of each partition.
-fn read_newest(
+/// Returns whether a topic with these offsets can have the run.
+fn can_have(partitions: &[Range<i64>], run: &RunId) -> bool {
+    run.is_possible(partitions.iter().map(|offsets| offsets.end))
+}
+
+/// Returns the runs of the newest messages of each partition, and when each message was written.
+fn newest_runs(
     client: &Client,
     topic: &str,
     partitions: &[Range<i64>],
-    mut found: impl FnMut(&BorrowedMessage<'_>),
-) -> Result<()> {
+) -> Result<Vec<(RunId, i64)>> {
+    let mut runs = Vec::new();
     let filled = (0..)
         .zip(partitions)
         .filter(|(_, offsets)| !offsets.is_empty());
     let mut unread: BTreeMap<i32, &Range<i64>> = filled.collect();
     if unread.is_empty() {
-        return Ok(());
+        return Ok(runs);
     }
     let failed = |error: KafkaError| Error::Kafka {
         action: format!("read the newest messages of topic {topic:?}"),
@@ -263,8 +261,9 @@ fn read_newest(
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
             Some(Ok(message)) => {
-                found(&message);
-                // The end of the partition is an event of its own, but comes half a second later.
+                let written = message.timestamp().to_millis().unwrap_or(0);
+                runs.extend(RunId::of(&message).map(|run| (run, written)));
+                // librdkafka reports the end of the partition only half a second later.
                 unread.retain(|&number, offsets| {
                     number != message.partition() || message.offset() + 1 < offsets.end
                 });
@@ -272,14 +271,14 @@ fn read_newest(
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
-            // An address of the broker does not accept, and librdkafka tries the next one.
+            // One address of the broker does not accept, and librdkafka tries the next one.
             Some(Err(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
             ))) => {}
             Some(Err(error)) => return Err(failed(error)),
         }
     }
-    Ok(())
+    Ok(runs)
 }
 
 #[cfg(test)]
