@@ -73,8 +73,7 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     }
 }
 
-/// Returns the host and the port of a server, for messages. A URL may carry more than a message
-/// should show.
+/// Returns the host and the port of a server, for messages. The rest of a URL may contain private data.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     match url.port_or_known_default() {
@@ -98,8 +97,8 @@ pub(super) fn seconds(response: &Response, header: &str) -> Option<u64> {
     value.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns how long it is until the time in a header, which is in seconds since 1970, and at least a
-/// second; `None` if the time is past.
+/// Returns the time until the time in a header, which is in seconds since 1970. It is at least a second;
+/// `None` if the time in the header is past.
 pub(super) fn wait_until(response: &Response, header: &str) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let wait = seconds(response, header)?.checked_sub(now.as_secs())?;

@@ -42,20 +42,20 @@ pub struct Replay {
     lines: LineBuffer,
     /// The number of the last line that was read.
     line: u64,
-    /// Whether the file is a named pipe that nothing was written to yet.
+    /// Whether the file is a named pipe to which nothing was written yet.
     awaits_writer: bool,
     pace: Pace,
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
-    /// The time of a tweet, and when it was replayed: the first one, or the last one that was more than
-    /// [`MAX_WAIT`] away.
+    /// The time of a tweet, and when it was replayed. It is the first tweet, or the last one that was more
+    /// than [`MAX_WAIT`] away.
     start: Option<(Timestamp, Instant)>,
     /// When the last tweet was due.
     last: Option<Instant>,
     /// When the tweet that was just read is due (`None` means at once), and the tweet.
     waiting: Option<(Option<Instant>, Tweet)>,
     ended: bool,
-    /// How many times the file was replayed before; `None` if it is replayed once only.
+    /// The number of finished passes over the file; `None` if there is only one pass.
     repeats: Option<u64>,
 }
 
@@ -92,7 +92,7 @@ impl Replay {
         })
     }
 
-    /// Sets the number of tweets per second, 0.1 or more, whatever the tweets' own pace was.
+    /// Sets the number of tweets per second, 0.1 or more. It replaces the tweets' own pace.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for less than 0.1, infinity and NaN.
@@ -206,7 +206,7 @@ impl Replay {
 
     /// Prepares to read the file once more. Returns whether it does.
     fn start_again(&mut self) -> Result<bool> {
-        // A file without tweets would be read again and again without a pause.
+        // Without `last` the file has no tweets, and would be read again and again without a pause.
         let (Some(repeats), false, Some(_)) = (self.repeats, self.is_pipe, self.last) else {
             return Ok(false);
         };

@@ -1,13 +1,13 @@
 //! Bluesky: every public post of the network, by a Jetstream, free and without an account.
 //!
-//! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days,
-//! so after a lost connection the source continues from its newest post. It starts a little before
-//! it, because the order of posts is not strict and each server has its own clock; the streamer
-//! removes the posts that come twice by their ids. See github.com/bluesky-social/jetstream. The
-//! source asks for version 2 first, `/xrpc/network.bsky.jetstream.subscribeEvents`, and for the
-//! older `/subscribe` on a server without it.
+//! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days.
+//! After a lost connection, the source therefore continues from its newest post. It starts a little
+//! earlier, because the order of posts is not strict and each server has its own clock. The streamer
+//! removes the repeated posts by their ids. See github.com/bluesky-social/jetstream. The source asks
+//! for version 2 first, `/xrpc/network.bsky.jetstream.subscribeEvents`. If the server does not have
+//! it, the source asks for the older `/subscribe`.
 //!
-//! A reader decodes and filters. A second stage, [`profiles`], adds the follower counts of the
+//! A reader decodes and filters posts. A second stage, [`profiles`], adds the follower counts of the
 //! authors of the posts that pass.
 
 mod event;
@@ -40,7 +40,7 @@ const HOSTS: &[&str] = &[
     "https://jetstream2.us-west.bsky.network",
 ];
 const APPVIEW: &str = "https://public.api.bsky.app";
-/// How many posts wait for the stage [`profiles`] at most.
+/// The maximum number of posts that wait for the stage [`profiles`].
 const QUEUE: usize = 16;
 
 /// The Bluesky source: public posts as they are written.
@@ -59,7 +59,7 @@ const QUEUE: usize = 16;
 /// ```
 #[derive(Default)]
 pub struct Bluesky {
-    /// `None` means the one of the environment, or the public ones.
+    /// `None` means the address in the environment, or the public ones.
     jetstream: Option<String>,
     appview: Option<String>,
     feed: Option<Feed>,
@@ -116,7 +116,7 @@ impl Source for Bluesky {
         let appview = appview.or_else(|| http::from_env(APPVIEW_VARIABLE));
         let appview = http::base(appview.as_deref().unwrap_or(APPVIEW), APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        let reader = Reader::new(self.hosts()?, filter, &self.connection);
+        let reader = Reader::new(self.hosts()?, filter, self.connection.clone());
         let task = |outlet: Arc<Outlet>| async move {
             let (sender, items) = mpsc::channel(QUEUE);
             tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));

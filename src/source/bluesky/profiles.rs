@@ -1,15 +1,13 @@
 //! Follower counts: a post does not contain that of its author, so this stage asks the AppView
 //! (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors per call, no account needed).
 //!
-//! A post waits half a second at most for the response. Responses are cached for an hour, so most
-//! posts do not wait for a call. There is one call at a time. The calls stay below Bluesky's limit of
-//! 3,000 in 5 minutes per address (docs.bsky.app, "Rate limits"): 25 authors in 110 ms, about 230 new
-//! authors per second. Posts of more authors are passed on without a follower count. If the server
-//! reports that the limit is reached, the stage pauses for as long as the server says.
+//! A post waits at most half a second for the response. Responses are cached for an hour, so most posts
+//! do not wait. There is one call at a time. The calls stay below Bluesky's limit of 3,000 in 5 minutes
+//! per address (docs.bsky.app, "Rate limits"): 25 authors in 110 ms, which is about 230 new authors per
+//! second. Posts of further authors are passed on without a follower count. If the server reports that
+//! the limit is reached, the stage pauses for as long as the server says.
 
-use super::super::connection::ConnectionWatch;
-use super::super::feed::Outlet;
-use super::super::http;
+use super::super::{connection::ConnectionWatch, feed::Outlet, http};
 use crate::error::Result;
 use crate::tweet::Tweet;
 use lru::LruCache;
@@ -31,9 +29,9 @@ const CALL_INTERVAL: Duration = Duration::from_millis(110);
 const PROFILE_WAIT: Duration = Duration::from_millis(400);
 /// The time limit of a call. It is longer than a post waits, because later posts use the response.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How many posts wait at most. When there are more, the oldest is passed on.
+/// The maximum number of posts that wait. When there are more, the oldest is passed on.
 const MAX_WAITING: usize = 256;
-/// How many profiles are cached, and for how long.
+/// The maximum number of cached profiles, and how long each is valid.
 const CACHED_PROFILES: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
 /// The pause after a failed call, unless the server says how long to wait.

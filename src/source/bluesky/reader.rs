@@ -1,8 +1,6 @@
 //! The reader: connects to a Jetstream, decodes and filters its posts, and reconnects.
 
-use super::super::connection::ConnectionWatch;
-use super::super::feed::Outlet;
-use super::super::http;
+use super::super::{connection::ConnectionWatch, feed::Outlet, http};
 use super::event::{self, Cursor, Frame, POSTS, Version};
 use super::profiles::Item;
 use crate::backoff::Backoff;
@@ -39,20 +37,16 @@ pub(super) struct Reader {
     watch: ConnectionWatch,
     /// The newest position that was read.
     newest: Option<Cursor>,
-    /// How far before it the next connection starts, in microseconds.
+    /// How far before `newest` the next connection starts, in microseconds.
     rewind: u64,
 }
 
 impl Reader {
-    pub(super) fn new(
-        hosts: Vec<(Client, Url)>,
-        filter: Filter,
-        watch: &ConnectionWatch,
-    ) -> Reader {
+    pub(super) fn new(hosts: Vec<(Client, Url)>, filter: Filter, watch: ConnectionWatch) -> Reader {
         Reader {
             hosts,
             filter,
-            watch: watch.clone(),
+            watch,
             newest: None,
             rewind: 0,
         }

@@ -1,11 +1,11 @@
 //! Generated tweets: no account, no network, and the same tweets for the same seed.
 //!
-//! The tweets are made to be worth watching and worth filtering:
+//! The tweets make the figure and the filter worth watching:
 //!
 //! - Each topic has a mood that changes like a slow wave, so that the figure has a shape.
 //! - Follower counts have a long tail, as real ones have: half of the authors have less than a
-//!   hundred, one in a thousand has more than a million.
-//! - One tweet in five is of one of a dozen authors, so that an author can be seen again.
+//!   hundred followers, and one author in a thousand has more than a million.
+//! - A dozen authors write one tweet in five, so the same author appears again.
 //! - Some texts have words and tones that VADER gets wrong: trading slang and sarcasm.
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
@@ -100,9 +100,9 @@ impl Demo {
         self
     }
 
-    /// Sets the mood of topics over time, for a lecture that is planned: each topic has a list of times,
-    /// in seconds of the stream, and its mood then, from -1 (angry) to 1 (happy). Between two times the
-    /// mood changes evenly. A topic that is not named keeps its waves.
+    /// Sets the mood of topics over time, for a planned lecture. Each topic has a list of times, in seconds
+    /// since the start of the stream, with its mood at each time, from -1 (angry) to 1 (happy). Between two
+    /// times the mood changes evenly. A topic without a list keeps its waves.
     ///
     /// The time of a tweet is its number divided by the rate, so the story does not depend on the
     /// machine. Without waits between tweets, the story has 20 tweets per second.
@@ -184,27 +184,18 @@ impl Demo {
         let sentence = choose(rng, sentences);
         let name = choose(rng, &topic.spellings);
         let mut text = String::with_capacity(160);
-        match sentence.split_once("{}") {
-            Some((before, after)) => {
-                text.push_str(before);
-                text.push_str(name);
-                text.push_str(after);
-            }
-            None => {
-                text.push_str(sentence);
-                text.push(' ');
-                text.push_str(name);
-            }
-        }
+        text.extend(match sentence.split_once("{}") {
+            Some((before, after)) => [before, name, after],
+            None => [sentence, " ", name],
+        });
         if rng.random_ratio(1, 3) {
-            text.push(' ');
             let ends = match mood {
                 mood if mood > 0.2 => &HAPPY_ENDS,
                 mood if mood < -0.2 => &SAD_ENDS,
                 _ => &PLAIN_ENDS,
             };
             let end = choose(rng, ends);
-            text.push_str(end);
+            text.extend([" ", end]);
         }
         text
     }

@@ -1,9 +1,9 @@
-//! A story: the mood of the topics over time, as a teacher plans it.
+//! A story: the mood of the topics over time, as planned by a teacher.
 
 use super::TOPICS;
 use crate::error::{Error, Result};
 
-/// For each topic, its moods in the order of their times; none if the topic has its usual waves.
+/// The moods of each topic, in the order of their times. A topic without moods has its usual waves.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Story([Vec<(f64, f64)>; TOPICS.len()]);
 
@@ -23,10 +23,9 @@ impl Story {
         let index = index.ok_or_else(|| {
             invalid("the demo source tweets about bitcoin, ethereum and dogecoin only")
         })?;
-        let times = moods.iter().map(|(time, _)| *time);
+        let mut times = moods.iter().map(|(time, _)| *time);
         let are_increasing = times.clone().is_sorted_by(|a, b| a < b);
-        if moods.is_empty() || !are_increasing || !times.clone().all(|t| t.is_finite() && t >= 0.0)
-        {
+        if moods.is_empty() || !are_increasing || !times.all(|t| t.is_finite() && t >= 0.0) {
             return Err(invalid("its times do not increase from 0 up"));
         }
         if !moods.iter().all(|(_, mood)| (-1.0..=1.0).contains(mood)) {

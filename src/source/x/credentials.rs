@@ -1,6 +1,6 @@
 //! The credentials of an app: its bearer token, or the key and secret from which one is fetched.
 //!
-//! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
+//! No secret is printed. The type that holds a secret reveals it only for the header of a request.
 
 use super::CONSOLE;
 use crate::error::{Error, Result};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
 pub const CREDENTIALS_FILE: &str = "credentials.toml";
-/// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
+/// Shorter strings are not redacted, because they are no real secrets and occur in many words.
 const MIN_REDACTED: usize = 6;
-/// How many folders are searched, upwards.
+/// How many folders are searched: the working directory and those above it.
 const FOLDERS: usize = 4;
 
 /// The credentials of an app for the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).

@@ -1,9 +1,9 @@
 //! X, by the filtered stream of its API v2: `GET /2/tweets/search/stream`.
 //!
 //! The original notebooks read Twitter's v1.1 stream, which no longer exists. In its successor the
-//! tracks are not part of the request: they are stored on the server as rules. See docs.x.com,
-//! "Filtered stream", "Build a rule" and "Handling disconnections". The waits between two
-//! connections are those of the last page.
+//! tracks are not part of the request. The server stores them as rules. See docs.x.com, "Filtered
+//! stream", "Build a rule" and "Handling disconnections". The waits between two connections are those
+//! of the last page.
 //!
 //! The API needs a paid account. `docs/sources.md` describes how to get one, and its terms of use.
 
@@ -61,7 +61,7 @@ impl X {
     ///
     /// # Errors
     /// [`Error::Credentials`](crate::Error::Credentials) if there are none; [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is
-    /// not the address of a server, or of a remote one without encryption.
+    /// not a URL, or is an unencrypted remote URL.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
     }
@@ -69,8 +69,7 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not the address of a server, or of a remote
-    /// one without encryption.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not a URL, or is an unencrypted remote URL.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = http::from_env(API_VARIABLE);
         X::at(base.as_deref().unwrap_or(API), credentials)
@@ -98,7 +97,7 @@ impl Source for X {
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
         let rules = rules::wanted(&filter)?;
-        let task = Task::new(&self.base, &self.credentials, rules, &self.connection)?;
+        let task = Task::new(self, rules)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! The rules by which X selects tweets (docs.x.com, "Build a rule" and "Update stream rules"): one
 //! rule per track. A tag identifies the rules of this crate.
 //!
-//! Rules belong to the app and stay after a stream has ended. So each start compares them: missing
-//! rules are added, rules of this crate that are no longer wanted are deleted, and other rules are
-//! left alone.
+//! Rules belong to the app and stay after a stream has ended. Each start therefore compares them with the
+//! wanted rules: it adds missing rules, deletes old rules of this crate, and leaves other rules alone.
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;

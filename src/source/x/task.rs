@@ -1,15 +1,12 @@
 //! The task of the source: fetch the token, set the rules, read the stream, and reconnect.
 
-use super::super::connection::ConnectionWatch;
-use super::super::feed::Outlet;
-use super::super::http;
-use super::super::lines::LineBuffer;
-use super::NAME;
+use super::super::{connection::ConnectionWatch, feed::Outlet, http, lines::LineBuffer};
 use super::credentials::{Credentials, Kind, Secret};
 use super::decode::{self, Message};
 use super::end::{Cause, End, Waits};
 use super::problem::Problem;
 use super::rules::{self, Listed, Rule};
+use super::{NAME, X};
 use crate::error::{Error, Result};
 use crate::notebook::shorten;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
@@ -23,8 +20,8 @@ use tokio::time::timeout;
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 /// The time limit of a request that is not the stream.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// The wait before the first retry if another connection holds the stream. That connection may be
-/// the previous stream of this notebook, which stops once the new source has connected.
+/// The wait before the first retry if another connection holds the stream. That connection may belong to
+/// the previous stream of this notebook, which stops as soon as the new stream starts.
 const HANDOVER_WAIT: Duration = Duration::from_secs(2);
 /// The requested fields.
 const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=author_id\
@@ -44,18 +41,13 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(
-        base: &Url,
-        credentials: &Credentials,
-        rules: Vec<Rule>,
-        watch: &ConnectionWatch,
-    ) -> Result<Task> {
+    pub(super) fn new(x: &X, rules: Vec<Rule>) -> Result<Task> {
         Ok(Task {
-            client: http::client(base)?,
-            base: base.clone(),
-            credentials: credentials.clone(),
+            client: http::client(&x.base)?,
+            base: x.base.clone(),
+            credentials: x.credentials.clone(),
             rules,
-            watch: watch.clone(),
+            watch: x.connection.clone(),
             token: None,
             rules_are_set: false,
             is_past_handover: false,
