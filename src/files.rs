@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-/// How many blocks wait for the disk at most. A block is 256 KiB, or one longer line.
+/// The maximum number of blocks that wait for the disk. A block has up to 256 KiB, or is one longer line.
 const QUEUE_BLOCKS: usize = 16;
 const BLOCK: usize = 256 * 1024;
 /// How long to wait for another program that has locked the file. A program locks it only while it

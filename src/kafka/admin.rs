@@ -64,11 +64,11 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
     Ok(())
 }
 
-/// Waits for new partitions: the broker answers before each of its threads knows them.
+/// Waits for new partitions. The broker answers before all of its threads know them.
 fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    let known = || client.partitions(name).is_ok_and(|known| known >= count);
-    while !known() && Instant::now() < deadline {
+    let are_known = || client.partitions(name).is_ok_and(|known| known >= count);
+    while !are_known() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -94,9 +94,9 @@ fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
 
 /// Returns the topic that differs from `name` only in dots and underscores.
 fn colliding<'a>(name: &str, topics: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let same = |name: &str| name.replace('.', "_");
+    let key = |name: &str| name.replace('.', "_");
     let mut topics = topics.into_iter();
-    topics.find(|topic| *topic != name && same(topic) == same(name))
+    topics.find(|topic| *topic != name && key(topic) == key(name))
 }
 
 /// Returns how many in-sync replicas must have a message before it counts as sent: a majority. With two

@@ -188,7 +188,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     Err(not_kafka(reason, hint))
 }
 
-/// Connects once more, and returns what librdkafka has learned about the brokers.
+/// Connects again, and returns what librdkafka has learned about the brokers.
 fn probe(client: &Client) -> Result<Brokers> {
     let mut config = client.config(Role::Admin);
     let interval = PROBE_INTERVAL.as_millis().to_string();

@@ -20,7 +20,7 @@ const FETCH_BYTES: usize = 1024 * 1024;
 
 impl Client {
     /// Returns the configuration that all consumers of this crate share. `queues` is the number of
-    /// partitions with a queue of their own.
+    /// partitions that have their own queue.
     pub(crate) fn consumer_config(&self, role: Role, queues: usize) -> ClientConfig {
         // librdkafka's limits are per partition: with its defaults, a consumer of 64 partitions needed
         // 624 MB to catch up.
@@ -46,6 +46,7 @@ impl Client {
 ///
 /// librdkafka's statistics have the high watermark of each partition, from the last response of its
 /// broker. Measuring the lag therefore sends no requests.
+#[derive(Default)]
 pub(crate) struct TopicContext {
     topic: String,
     bounds: Mutex<BTreeMap<i32, Bounds>>,
@@ -69,10 +70,7 @@ impl TopicContext {
     pub(crate) fn new(topic: &str) -> TopicContext {
         TopicContext {
             topic: topic.into(),
-            bounds: Mutex::default(),
-            partitions: AtomicUsize::new(0),
-            rebalances: AtomicU64::new(0),
-            reason: Mutex::default(),
+            ..TopicContext::default()
         }
     }
 

@@ -51,14 +51,12 @@ pub(super) fn start(port: u16) -> Result<Broker> {
 /// Looks for the program: at the path in the variable, in the checkout in which this crate was compiled,
 /// and on the PATH.
 fn find_program() -> Option<PathBuf> {
-    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".venv/bin")
-        .join(PROGRAM);
+    let in_variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let in_checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    named
+    let folders = std::iter::once(in_checkout).chain(std::env::split_paths(&path));
+    in_variable
         .into_iter()
-        .chain([ours])
-        .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)))
+        .chain(folders.map(|folder| folder.join(PROGRAM)))
         .find(|program| program.is_file())
 }

@@ -198,10 +198,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 /// Returns the newest run in a topic that the topic can have.
 fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
     let runs = newest_runs(client, topic, partitions)?.into_iter();
-    let possible = runs
-        .map(|(run, _)| run)
-        .filter(|run| can_have(partitions, run));
-    Ok(possible.max())
+    let possible = runs.filter(|(run, _)| can_have(partitions, run));
+    Ok(possible.map(|(run, _)| run).max())
 }
 
 /// Returns the newest runs in the status topic beside `topic` that the topic can have, and when the

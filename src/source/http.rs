@@ -12,12 +12,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// The maximum size of a response body that is not a stream.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Creates a client for the server at `base`. The client follows no redirect, so that credentials
-/// reach no other server.
+/// Creates a client for the server at `base`. The client follows no redirects, because a redirect could
+/// send credentials to another server.
 pub(super) fn client(base: &Url) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that the program has installed a provider of its own.
+        // An error means that the program has already installed another provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = Client::builder()

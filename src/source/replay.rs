@@ -204,7 +204,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Prepares to read the file once more. Returns whether it does.
+    /// Prepares another pass over the file. Returns false if there is none.
     fn start_again(&mut self) -> Result<bool> {
         // Without `last` the file has no tweets, and would be read again and again without a pause.
         let (Some(repeats), false, Some(_)) = (self.repeats, self.is_pipe, self.last) else {

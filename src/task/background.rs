@@ -37,7 +37,7 @@ impl Background {
         Background::new(name, shutdown, task)
     }
 
-    /// Starts a task that blocks, on a thread of its own.
+    /// Starts a task that blocks, on its own thread.
     pub(crate) fn spawn_blocking(
         name: &'static str,
         work: impl FnOnce(CancellationToken) + Send + 'static,

@@ -1,6 +1,6 @@
 //! Interrupts: the Stop button of a notebook ends a wait, and nothing else.
 //!
-//! `kernel/start.py` starts the Rust kernel with SIGINT ignored, so that an interrupt does not end
+//! `kernel/start.py` starts the Rust kernel with SIGINT ignored. An interrupt therefore does not end
 //! the kernel. The signal also reaches the process that runs the cells, where [`handle_interrupts`]
 //! installs a handler. Every waiting call of this crate then returns, and all background tasks
 //! continue. In a program no handler is installed, and Ctrl-C ends the program as usual.
@@ -102,7 +102,7 @@ impl Wait {
         Wait(INTERRUPTS.subscribe())
     }
 
-    /// Blocks until the future is done, for `limit` at most, or until an interrupt.
+    /// Blocks until the future is done, the limit is reached or an interrupt comes.
     pub(crate) fn block_on<F>(
         &mut self,
         limit: Duration,
@@ -123,7 +123,7 @@ impl Wait {
     }
 }
 
-/// Blocks until the future is done, for `limit` at most, or until an interrupt.
+/// Blocks until the future is done, the limit is reached or an interrupt comes.
 pub(crate) fn block_on<F>(limit: Duration, future: F) -> Result<F::Output, Unfinished>
 where
     F: Future + Send,

@@ -47,8 +47,7 @@ impl<T> Sender<T> {
 
     /// Sends an item if the queue has room for it. Returns whether it was sent.
     pub(crate) fn try_send(&self, item: T, size: usize) -> bool {
-        let room = self.room.clone();
-        let room = room.try_acquire_many_owned(self.permits(size));
+        let room = self.room.clone().try_acquire_many_owned(self.permits(size));
         room.is_ok_and(|room| self.items.try_send((item, room)).is_ok())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The tweets make the figure and the filter worth watching:
 //!
-//! - Each topic has a mood that changes like a slow wave, so that the figure has a shape.
+//! - Each topic has a mood that changes like a slow wave, which gives the figure a shape.
 //! - Follower counts have a long tail, as real ones have: half of the authors have less than a
 //!   hundred followers, and one author in a thousand has more than a million.
 //! - A dozen authors write one tweet in five, so the same author appears again.
@@ -43,7 +43,7 @@ pub struct Demo {
     /// The average number of tweets per second; `None` without waits between tweets.
     rate: Option<f64>,
     tweets: SmallRng,
-    /// Arrival times have their own generator, so that a pace does not change the tweets.
+    /// Arrival times have their own generator. The rate therefore does not change the tweets.
     arrivals: SmallRng,
     /// The prefix of the ids of this stream.
     prefix: String,

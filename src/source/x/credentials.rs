@@ -151,12 +151,12 @@ impl Credentials {
             source,
         })?;
         warn_if_others_can_read(path);
-        let shown = path.display().to_string();
+        let location = path.display().to_string();
         // The parser's message may quote the file, so only its line number is shown.
         let values: BTreeMap<String, serde_json::Value> =
             basic_toml::from_str(&text).map_err(|error| Error::Credentials {
                 reason: format!(
-                    "failed to parse {shown}: it does not have the form name = \"value\"{}",
+                    "failed to parse {location}: it does not have the form name = \"value\"{}",
                     line_number(&error)
                 ),
                 hint: "compare it with credentials.example.toml".into(),
@@ -168,9 +168,9 @@ impl Credentials {
             let (_, value) = values.iter().find(|(given, _)| is_it(given))?;
             value.as_str().map(str::to_owned)
         };
-        choose(&in_file, &shown)?.ok_or_else(|| Error::Credentials {
+        choose(&in_file, &location)?.ok_or_else(|| Error::Credentials {
             reason: format!(
-                "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
+                "{location} contains no bearer_token, and no api_key with an api_secret, in quotes"
             ),
             hint: format!("enter the token that {CONSOLE} shows for your app"),
         })
