@@ -84,9 +84,8 @@ impl Command {
         let tail = log_tail(log);
         let line = tail
             .lines()
-            .rev()
-            .find(|line| line.contains("Exception: ") || line.contains("Caused by: "))
-            .or_else(|| tail.lines().rev().find(|line| !line.trim().is_empty()));
+            .rfind(|line| line.contains("Exception: ") || line.contains("Caused by: "))
+            .or_else(|| tail.lines().rfind(|line| !line.trim().is_empty()));
         match line.map(|line| line.trim().trim_start_matches("Caused by: ")) {
             Some(line) => format!("{engine} has exited: {line} ({})", log.display()),
             None => format!("{engine} has exited"),

@@ -35,18 +35,9 @@ pub struct Topic {
     name: String,
     partitions: usize,
     run: RunId,
-    origin: Origin,
-}
-
-/// Where a topic comes from.
-#[derive(Clone)]
-enum Origin {
-    /// This call created it.
-    Created(TopicConfig),
-    /// It existed, with these differences from the requested configuration.
-    Existed(Vec<String>),
-    /// It was opened by name.
-    Opened,
+    differences: Vec<String>,
+    /// The rows of the card about how the topic was created or opened.
+    rows: Vec<(&'static str, String)>,
 }
 
 impl Topic {
@@ -63,10 +54,7 @@ impl Topic {
     /// Returns how the topic differs from the configuration that `create_topic` was given, a
     /// sentence for each difference. It is empty for a topic that was created or opened.
     pub fn differences(&self) -> &[String] {
-        match &self.origin {
-            Origin::Existed(differences) => differences,
-            Origin::Created(_) | Origin::Opened => &[],
-        }
+        &self.differences
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -82,20 +70,11 @@ impl Topic {
     pub fn evcxr_display(&self) {
         let mut card = Card::new(&format!("Topic {}", self.name))
             .row("partitions", &self.partitions.to_string());
-        match &self.origin {
-            Origin::Created(config) => {
-                card = card
-                    .row("replicas", &config.replication.to_string())
-                    .row("retention", &format!("{:?}", config.retention))
-                    .row("run", "the first");
-            }
-            Origin::Existed(differences) => {
-                card = card.row("run", "new: tweets of earlier runs are not counted again");
-                for difference in differences {
-                    card = card.row("not changed", difference);
-                }
-            }
-            Origin::Opened => card = card.row("run", "the newest in the topic"),
+        for (name, value) in &self.rows {
+            card = card.row(name, value);
+        }
+        for difference in &self.differences {
+            card = card.row("not changed", difference);
         }
         card.show();
     }
@@ -139,8 +118,13 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
     };
     // The status topic is created first: a listener that waits for the topic then finds both.
     admin::create_if_missing(client, &status_topic(name), &status)?;
-    let (origin, run) = if admin::create_if_missing(client, name, &config)? {
-        (Origin::Created(config), RunId::next(&[]))
+    let (run, differences, rows) = if admin::create_if_missing(client, name, &config)? {
+        let rows = vec![
+            ("replicas", config.replication.to_string()),
+            ("retention", format!("{:?}", config.retention)),
+            ("run", "the first".into()),
+        ];
+        (RunId::next(&[]), Vec::new(), rows)
     } else {
         let differences = admin::differences(client, name, &config)?;
         for difference in &differences {
@@ -149,15 +133,21 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
                 "the topic exists and is not changed: {difference}"
             );
         }
-        let run = RunId::next(&admin::offsets(client, name)?);
-        (Origin::Existed(differences), run)
+        let run = "new: tweets of earlier runs are not counted again";
+        let rows = vec![("run", run.into())];
+        (
+            RunId::next(&admin::offsets(client, name)?),
+            differences,
+            rows,
+        )
     };
     Ok(Topic {
         client: client.clone(),
         name: name.into(),
         partitions: client.partitions(name)?,
         run,
-        origin,
+        differences,
+        rows,
     })
 }
 
@@ -171,7 +161,8 @@ pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
         name: name.into(),
         partitions: partitions.len(),
         run,
-        origin: Origin::Opened,
+        differences: Vec::new(),
+        rows: vec![("run", "the newest in the topic".into())],
     })
 }
 

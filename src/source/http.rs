@@ -76,10 +76,8 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
 /// Returns the host and the port of a server, for messages. The rest of a URL may contain private data.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    match url.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{host}:{port}")
 }
 
 fn is_loopback(url: &Url) -> bool {

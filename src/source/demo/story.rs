@@ -38,11 +38,8 @@ impl Story {
     /// Returns the mood of a topic at a time in seconds; `None` if the story does not name the topic.
     pub(super) fn mood(&self, topic: usize, time: f64) -> Option<f64> {
         let moods = &self.0[topic];
-        let next = moods.partition_point(|(at, _)| *at <= time);
-        match (
-            next.checked_sub(1).map(|last| &moods[last]),
-            moods.get(next),
-        ) {
+        let (past, future) = moods.split_at(moods.partition_point(|(at, _)| *at <= time));
+        match (past.last(), future.first()) {
             (Some((from, a)), Some((to, b))) => Some(a + (b - a) * (time - from) / (to - from)),
             (Some((_, mood)), None) | (None, Some((_, mood))) => Some(*mood),
             (None, None) => None,
