@@ -163,22 +163,27 @@ fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
     config.get(name)?.value.clone()
 }
 
-/// Returns the offsets of each partition of a topic. It waits for a partition without a leader.
+/// Returns the offsets of each partition of a topic: from its first message to the next one to be written.
+/// It waits for a partition without a leader.
 pub(super) fn offsets(client: &Client, topic: &str) -> Result<Vec<Range<i64>>> {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    let partitions = (0..).take(client.partitions(topic)?);
-    partitions
-        .map(|partition| {
-            loop {
-                match client.offsets(topic, partition) {
-                    Err(_) if Instant::now() < deadline => {
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                    result => break result,
-                }
+    let inner = client.admin.inner();
+    let offsets = |partition| loop {
+        match inner.fetch_watermarks(topic, partition, REQUEST_LIMIT) {
+            Ok((first, end)) => break Ok(first..end),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) => {
+                break Err(Error::Kafka {
+                    action: format!(
+                        "fetch the offsets of partition {partition} of topic {topic:?}"
+                    ),
+                    reason: error.to_string(),
+                    hint: "check that the broker is running",
+                });
             }
-        })
-        .collect()
+        }
+    };
+    (0..).take(client.partitions(topic)?).map(offsets).collect()
 }
 
 fn options() -> AdminOptions {

@@ -11,7 +11,6 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// The cluster id of an embedded broker, which is configured without one.
@@ -205,18 +204,6 @@ impl Client {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-
-    /// Returns the offsets of a partition: from its first message to the next one to be written.
-    pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
-        let client = self.admin.inner();
-        let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        let (first, end) = offsets.map_err(|error| Error::Kafka {
-            action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
-            reason: error.to_string(),
-            hint: "check that the broker is running",
-        })?;
-        Ok(first..end)
     }
 }
 

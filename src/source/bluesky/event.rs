@@ -18,9 +18,6 @@ use std::iter;
 /// The collection of posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
 
-/// The name of the source in a tweet.
-const SOURCE: &str = "bluesky";
-
 /// The protocol version of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
@@ -89,7 +86,7 @@ impl Post<'_> {
             text: self.text_with_links(),
             lang: langs.next().cloned().unwrap_or_default(),
             topics: Vec::new(),
-            source: SOURCE.into(),
+            source: "bluesky".into(),
         };
         let admitted = filter.admit(&mut tweet)
             || langs.any(|lang| {

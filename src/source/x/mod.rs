@@ -30,8 +30,6 @@ pub const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
-/// The name of the source in a tweet.
-const SOURCE: &str = "x";
 
 /// The X source. The tracks of the stream become rules of the account, see [`Filter`]; X decides
 /// which tweets match them.
