@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 /// The cluster id of an embedded broker, which is configured without one.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
-/// The time limit for a request to a broker.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
 /// How long the brokers of a cluster may take to tell each other of a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
@@ -33,9 +32,7 @@ pub(crate) struct Client {
     broker: Option<Broker>,
 }
 
-/// The metadata of a cluster.
 pub(crate) struct Cluster {
-    /// The number of brokers.
     pub(crate) brokers: usize,
     /// Whether the broker is the embedded one, whichever process started it.
     pub(crate) is_embedded: bool,
@@ -61,7 +58,6 @@ impl Cluster {
         })
     }
 
-    /// Returns the addresses that the brokers advertise.
     pub(super) fn advertised(&self) -> Vec<Address> {
         let brokers = self.metadata.brokers().iter();
         brokers
@@ -74,12 +70,10 @@ impl Cluster {
         address::list(&self.advertised())
     }
 
-    /// Returns the names of all topics.
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
         self.metadata.topics().iter().map(MetadataTopic::name)
     }
 
-    /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
         self.topics().any(|name| name == topic)
     }
@@ -144,7 +138,6 @@ impl Client {
         config(&self.address, &self.settings, role)
     }
 
-    /// Fetches the metadata of the cluster.
     pub(crate) fn cluster(&self) -> Result<Cluster> {
         self.fetch_cluster(REQUEST_LIMIT)
     }

@@ -20,7 +20,6 @@ pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9092";
 pub(super) const DEFAULT_PORT: u16 = 9092;
 /// How long a listener waits for a broker that the Streamer starts.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
-/// The pause between two attempts to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The time limits for the first answer, and for the second attempt, which finds out why there was none.
 /// With the limits of the connections before and after, they stay below 5 seconds.
@@ -29,7 +28,6 @@ const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
 /// How often the second attempt checks what librdkafka has learned.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connects to a running broker.
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
     // Checked before the client is created, because a client starts several threads, and a listener
     // tries again and again.

@@ -105,7 +105,6 @@ impl TopicContext {
         self.rebalances.load(Ordering::Relaxed)
     }
 
-    /// Returns the reason of the last error, in librdkafka's words.
     pub(crate) fn reason(&self) -> String {
         locked(&self.reason).clone()
     }

@@ -35,10 +35,8 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
 
 impl std::fmt::Display for PartitionLag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let PartitionLag {
-            position, end, lag, ..
-        } = self;
-        write!(f, "{lag} messages behind, at {position} of {end}")?;
+        let (position, end) = (self.position, self.end);
+        write!(f, "{} messages behind, at {position} of {end}", self.lag)?;
         match self.age {
             Some(age) => write!(f, ", newest {:.1} s old", age.as_secs_f64()),
             None => Ok(()),
@@ -46,7 +44,6 @@ impl std::fmt::Display for PartitionLag {
     }
 }
 
-/// Measures the lag of a consumer.
 #[derive(Debug, Default)]
 pub(crate) struct LagMeter(BTreeMap<i32, Meter>);
 
@@ -91,7 +88,6 @@ impl LagMeter {
         self.0.retain(|partition, _| keep(*partition));
     }
 
-    /// Returns the lag of each partition.
     pub(crate) fn read(&self) -> Vec<PartitionLag> {
         let now = Timestamp::now().as_millisecond();
         let age = |written: i64| Duration::from_millis(u64::try_from(now - written).unwrap_or(0));

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The time limit for each answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// No answer to [`API_VERSIONS`] is longer.
 const MAX_ANSWER: usize = 16 * 1024;

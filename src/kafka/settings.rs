@@ -217,12 +217,10 @@ impl Settings {
         self.0.get(PROTOCOL).map_or("plaintext", String::as_str)
     }
 
-    /// Returns whether the protocol has encryption.
     pub(super) fn is_encrypted(&self) -> bool {
         self.protocol().to_ascii_lowercase().ends_with("ssl")
     }
 
-    /// Returns whether the protocol has a password.
     pub(super) fn needs_password(&self) -> bool {
         self.protocol().to_ascii_lowercase().starts_with("sasl")
     }

@@ -129,7 +129,6 @@ fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(work)
 }
 
-/// Checks a number of tweets per second.
 fn check_rate(per_second: f64) -> Result<()> {
     if per_second.is_finite() && per_second >= 0.1 {
         return Ok(());

@@ -18,7 +18,6 @@ use std::iter;
 /// The collection of posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
 
-/// The protocol version of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
@@ -30,7 +29,6 @@ pub(super) enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor(pub(super) u64);
 
-/// The content of a frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame<'a> {
     Post(Box<Post<'a>>),
@@ -42,7 +40,6 @@ pub(super) enum Frame<'a> {
     Error(String),
 }
 
-/// A new post.
 #[derive(Debug, PartialEq)]
 pub(super) struct Post<'a> {
     pub(super) cursor: Cursor,
@@ -161,7 +158,6 @@ struct Payload<'a> {
     message: Option<String>,
 }
 
-/// Decodes a frame.
 pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> {
     if frame.len() > MAX_MESSAGE_BYTES {
         return Err(Skip::TooLarge);

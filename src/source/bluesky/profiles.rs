@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// The maximum number of authors in a call.
 const AUTHORS_PER_CALL: usize = 25;
 /// The minimum time between two calls, because 3,000 in 5 minutes are allowed. It is also how long a
 /// call waits for more authors.
@@ -36,10 +35,8 @@ const CACHED_PROFILES: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
 /// The pause after a failed call, unless the server says how long to wait.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(6 * 60);
 
-/// An item from the reader of posts.
 pub(super) enum Item {
     /// An item that needs no follower count.
     Ready(Result<Tweet>),
@@ -54,12 +51,11 @@ pub(super) struct Profiles {
     watch: ConnectionWatch,
     /// The cached profiles by author, and until when each is valid. The profile of an author who has
     /// none is empty.
-    known: LruCache<String, (Profile, Instant)>,
+    cache: LruCache<String, (Profile, Instant)>,
     /// The posts that wait and until when, in the order in which they are passed on.
     waiting: VecDeque<(Tweet, Instant)>,
     /// The call that is under way, if any. Dropping the set aborts it.
     call: JoinSet<Response>,
-    /// No call is made before this time.
     paused_until: Instant,
 }
 
@@ -84,7 +80,7 @@ impl Profiles {
             client: http::client(appview)?,
             url,
             watch,
-            known: LruCache::new(CACHED_PROFILES),
+            cache: LruCache::new(CACHED_PROFILES),
             waiting: VecDeque::new(),
             call: JoinSet::new(),
             paused_until: Instant::now(),
@@ -113,8 +109,10 @@ impl Profiles {
                 },
                 Some(response) = self.call.join_next() => {
                     // A call is aborted only together with this stage, and does not panic.
-                    if let Ok(response) = response {
-                        self.store(response);
+                    match response {
+                        Ok((authors, Ok(profiles))) => self.store(authors, profiles),
+                        Ok((_, Err(pause))) => self.paused_until = Instant::now() + pause,
+                        Err(_) => {}
                     }
                 }
                 _ = ticks.tick(), if !self.waiting.is_empty() => self.request(),
@@ -128,7 +126,7 @@ impl Profiles {
     }
 
     fn is_known(&self, author: &str) -> bool {
-        let profile = self.known.peek(author);
+        let profile = self.cache.peek(author);
         profile.is_some_and(|(_, until)| *until > Instant::now())
     }
 
@@ -142,7 +140,7 @@ impl Profiles {
         }
         let (mut tweet, _) = self.waiting.pop_front()?;
         // An outdated follower count is better than none.
-        if let Some((profile, _)) = self.known.get(&tweet.user) {
+        if let Some((profile, _)) = self.cache.get(&tweet.user) {
             tweet.followers = profile.followers_count;
             if !profile.handle.is_empty() {
                 tweet.user.clone_from(&profile.handle);
@@ -179,22 +177,16 @@ impl Profiles {
         self.call.spawn(call);
     }
 
-    fn store(&mut self, (authors, profiles): Response) {
-        let now = Instant::now();
-        let profiles = match profiles {
-            Ok(profiles) => profiles.into_iter(),
-            Err(pause) => {
-                self.paused_until = now + pause;
-                return;
-            }
-        };
+    fn store(&mut self, authors: Vec<String>, profiles: Vec<Profile>) {
+        let until = Instant::now() + CACHE_TIME;
         let mut profiles: HashMap<String, Profile> = profiles
+            .into_iter()
             .map(|mut profile| (std::mem::take(&mut profile.did), profile))
             .collect();
         for author in authors {
             // An author who is not in the response has no profile. That is cached too.
             let profile = profiles.remove(&author).unwrap_or_default();
-            self.known.put(author, (profile, now + CACHE_TIME));
+            self.cache.put(author, (profile, until));
         }
     }
 }

@@ -16,7 +16,6 @@ use tokio::time::{Instant, timeout};
 
 /// The WebSocket subprotocol of version 2.
 const SUBPROTOCOL: &str = "xrpc.v1.json";
-/// The time limit for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A server that sends nothing for this long gets a ping. If it then sends nothing for as long
 /// again, the connection is closed.
@@ -29,7 +28,6 @@ const MAX_FRAME: usize = 4 * 1024 * 1024;
 /// connection after a few posts would be asked again and again without a pause.
 const LASTING: Duration = Duration::from_secs(10);
 
-/// The state of the reader.
 pub(super) struct Reader {
     /// The servers, each with a client for it. The first one is the current one.
     hosts: Vec<(Client, Url)>,
@@ -143,6 +141,7 @@ impl Reader {
             let status = response.status();
             let reason = format!("the server answered {status}");
             match status.as_u16() {
+                // Switching Protocols.
                 101 => Ok(response.into_websocket().await?),
                 408 | 429 | 500 | 502..=599 => Err(ConnectError::Temporary(reason)),
                 _ => Err(ConnectError::Unsupported(reason)),

@@ -7,7 +7,6 @@ use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// The content of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message {
     Tweet(Tweet),

@@ -12,6 +12,7 @@ use crate::notebook::shorten;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -58,15 +59,7 @@ impl Task {
     pub(super) async fn run(mut self, outlet: Arc<Outlet>) {
         let mut waits = Waits::new();
         loop {
-            let end = match self.connect().await {
-                Ok(stream) => {
-                    self.is_past_handover = true;
-                    self.watch.connected();
-                    outlet.started();
-                    read(stream, &outlet, &mut waits).await
-                }
-                Err(end) => end,
-            };
+            let Err(end) = self.stream(&outlet, &mut waits).await;
             match end {
                 End::Retry { cause, reason } => {
                     self.watch.lost(&self.message(&reason));
@@ -92,6 +85,42 @@ impl Task {
                     return;
                 }
                 End::Unread => return,
+            }
+        }
+    }
+
+    /// Connects to the stream and reads it to its end. Only a tweet resets the waits. Otherwise a server
+    /// that sends a keep-alive and closes the stream would be asked again and again without a pause.
+    async fn stream(&mut self, outlet: &Outlet, waits: &mut Waits) -> Result<Infallible, End> {
+        let mut stream = self.connect().await?;
+        self.is_past_handover = true;
+        self.watch.connected();
+        outlet.started();
+        let closed = || End::retry(Cause::Network, "the server closed the stream");
+        let mut lines = LineBuffer::new();
+        loop {
+            let chunk = timeout(SILENCE_LIMIT, stream.chunk()).await;
+            let chunk = chunk.map_err(|_| End::retry(Cause::Network, "no data for 20 s"))??;
+            lines.bytes().extend_from_slice(&chunk.ok_or_else(closed)?);
+            while let Some(line) = lines.next() {
+                if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
+                    // A keep-alive.
+                    continue;
+                }
+                let item = match line.and_then(|line| decode::decode(&line)) {
+                    Ok(Message::Tweet(tweet)) => {
+                        *waits = Waits::new();
+                        Ok(tweet)
+                    }
+                    Ok(Message::Problem(problem)) => return Err(End::in_stream(&problem)),
+                    Err(reason) => Err(Error::InvalidMessage {
+                        source_name: NAME.into(),
+                        reason,
+                    }),
+                };
+                if !outlet.send(item).await {
+                    return Err(End::Unread);
+                }
             }
         }
     }
@@ -214,39 +243,4 @@ async fn request_body(action: &str, request: RequestBuilder) -> Result<Vec<u8>, 
         return Ok(http::body(response).await?);
     }
     Err(End::rejection(action, response).await)
-}
-
-/// Reads the stream to its end. Only a tweet resets the waits. Otherwise a server that sends a
-/// keep-alive and closes the stream would be asked again and again without a pause.
-async fn read(mut stream: Response, outlet: &Outlet, waits: &mut Waits) -> End {
-    let mut lines = LineBuffer::new();
-    loop {
-        let chunk = match timeout(SILENCE_LIMIT, stream.chunk()).await {
-            Err(_) => return End::retry(Cause::Network, "no data for 20 s"),
-            Ok(Err(error)) => return error.into(),
-            Ok(Ok(None)) => return End::retry(Cause::Network, "the server closed the stream"),
-            Ok(Ok(Some(chunk))) => chunk,
-        };
-        lines.bytes().extend_from_slice(&chunk);
-        while let Some(line) = lines.next() {
-            if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
-                // A keep-alive.
-                continue;
-            }
-            let item = match line.and_then(|line| decode::decode(&line)) {
-                Ok(Message::Tweet(tweet)) => {
-                    *waits = Waits::new();
-                    Ok(tweet)
-                }
-                Ok(Message::Problem(problem)) => return End::in_stream(&problem),
-                Err(reason) => Err(Error::InvalidMessage {
-                    source_name: NAME.into(),
-                    reason,
-                }),
-            };
-            if !outlet.send(item).await {
-                return End::Unread;
-            }
-        }
-    }
 }
