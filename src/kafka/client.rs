@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use std::time::{Duration, Instant};
 
-/// The cluster id of an embedded broker, which is configured without one.
+/// The cluster id of the embedded broker, which has this one unless another is configured.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);

@@ -21,8 +21,8 @@ pub(super) const DEFAULT_PORT: u16 = 9092;
 /// How long a listener waits for a broker that the Streamer starts.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// The time limits for the first answer, and for the second attempt, which finds out why there was none.
-/// With the limits of the connections before and after, they stay below 5 seconds.
+/// The time limits for the first answer, and for the second attempt, which finds out why there was no
+/// answer. Together with the limits of the other connections, they stay below 5 seconds.
 const FIRST_ANSWER: Duration = Duration::from_millis(1_500);
 const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
 /// How often the second attempt checks what librdkafka has learned.
@@ -212,7 +212,7 @@ fn probe(client: &Client) -> Result<Brokers> {
     Ok(std::mem::take(&mut *locked(&probe.context().brokers)))
 }
 
-/// The brokers of a cluster, as one of them names them.
+/// The brokers of a cluster, as one of them reports them.
 #[derive(Default)]
 struct Brokers {
     advertised: Vec<Address>,
@@ -240,7 +240,7 @@ impl ClientContext for Probe {
             let port = port.parse().unwrap_or(-1);
             brokers.advertised.extend(Address::new(host, port));
         }
-        // When librdkafka begins again at the given address, it forgets what it had learned.
+        // When librdkafka connects to the given address again, it forgets what it had learned.
         if !brokers.advertised.is_empty() {
             *locked(&self.brokers) = brokers;
         }

@@ -108,7 +108,7 @@ impl LagMeter {
 
 impl Meter {
     fn record(&mut self, position: i64, end: Option<i64>, written: Option<i64>) {
-        // The statistics are older than the position, which may be beyond them.
+        // The end comes from statistics, which may be older than the position.
         let end = end.unwrap_or(self.end).max(position);
         let growth = |now: i64, before: i64| u64::try_from(now.saturating_sub(before)).unwrap_or(0);
         self.read.add(growth(position, self.position));

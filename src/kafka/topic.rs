@@ -51,8 +51,8 @@ impl Topic {
         self.partitions
     }
 
-    /// Returns how the topic differs from the configuration that `create_topic` was given, a
-    /// sentence for each difference. It is empty for a topic that was created or opened.
+    /// Returns the differences between an existing topic and the configuration that `create_topic` was
+    /// given, one sentence for each. The list is empty for a topic that was created or opened.
     pub fn differences(&self) -> &[String] {
         &self.differences
     }
@@ -186,7 +186,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     })
 }
 
-/// Returns the newest run in a topic that the topic can have.
+/// Returns the newest of the runs that the topic can have.
 fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
     let runs = newest_runs(client, topic, partitions)?.into_iter();
     let possible = runs.filter(|(run, _)| can_have(partitions, run));

@@ -3,8 +3,8 @@
 //! The tweets make the figure and the filter worth watching:
 //!
 //! - Each topic has a mood that changes like a slow wave, which gives the figure a shape.
-//! - Follower counts have a long tail, as real ones have: half of the authors have less than a
-//!   hundred followers, and one author in a thousand has more than a million.
+//! - Follower counts have a long tail, as in reality: half of the authors have less than a hundred
+//!   followers, and one author in a thousand has more than a million.
 //! - A dozen authors write one tweet in five, so the same author appears again.
 //! - Some texts have words and tones that VADER gets wrong: trading slang and sarcasm.
 //! - Arrivals are a Poisson process.

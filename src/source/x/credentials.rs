@@ -1,4 +1,4 @@
-//! The credentials of an app: its bearer token, or the key and secret from which one is fetched.
+//! The credentials of an app: its bearer token, or the key and secret with which a token is fetched.
 //!
 //! No secret is printed. The type that holds a secret reveals it only for the header of a request.
 

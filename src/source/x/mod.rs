@@ -67,7 +67,8 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not a URL, or is an unencrypted remote URL.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if `X_API_BASE_URL` is not a URL, or is
+    /// an unencrypted remote URL.
     pub fn new(credentials: Credentials) -> Result<X> {
         let base = http::from_env(API_VARIABLE);
         X::at(base.as_deref().unwrap_or(API), credentials)

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// A problem, or a list of them. Each text is from the server.
+/// A problem, or a list of problems. The server has written each text.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub(super) struct Problem {
@@ -17,8 +17,8 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// Returns the problem in a line or a response, if there is one: the object itself, or the first
-    /// one of its list.
+    /// Returns the problem in a line or a response, if there is one: the object, or the first one of its
+    /// list.
     pub(super) fn parse(json: &[u8]) -> Option<Problem> {
         let mut problem: Problem = serde_json::from_slice(json).ok()?;
         if problem.title.is_none() && !problem.errors.is_empty() {

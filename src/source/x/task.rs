@@ -154,6 +154,7 @@ impl Task {
             self.rules_are_set = true;
         }
         let url = self.url(&format!("/2/tweets/search/stream?{PARAMETERS}"));
+        // `bearer_auth` marks the header as sensitive, so no log contains it.
         let request = self.client.get(url).bearer_auth(token.reveal());
         let response = timeout(SILENCE_LIMIT, request.send())
             .await
@@ -196,7 +197,6 @@ impl Task {
     /// are deleted. If X rejects a rule, an earlier stream therefore continues with its rules.
     async fn set_rules(&self, token: &Secret) -> Result<(), End> {
         let url = self.url("/2/tweets/search/stream/rules");
-        // `bearer_auth` marks the header as sensitive, so no log contains it.
         let request = self.client.get(&url).bearer_auth(token.reveal());
         let body = request_body("list the rules", request).await?;
         let listed: Listed = serde_json::from_slice(&body)
