@@ -1,11 +1,11 @@
-# The commands of the project. They create files only in .venv (Python tools, the broker) and target
+# The commands of the project. Set-up and builds write to .venv (Python tools, the broker) and target
 # (the Rust kernel, compiled crates, the notebooks of the demo).
 .DEFAULT_GOAL := help
 .PHONY: help help-dev setup demo lab lesson kernel kernel-remove test check bench bench-quick robustness fuzz mutants deny record lock kafka-start kafka-stop kafka-status stop clean
-# The cargo of a kernel; the kernel itself has no code of ours.
+# The cargo of a kernel. The kernel itself contains almost no code of this project.
 CELLS := --manifest-path kernel/cargo/Cargo.toml --target-dir target/tools
 COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header --no-annotate
-# What unit tests can notice, and what needs a broker.
+# The files whose changes unit tests can detect, and the files that also need tests with a broker.
 MUTATE_UNITS ?= $(addprefix src/,deduplicator.rs time.rs listener/merge.rs listener/counting.rs listener/watched.rs listener/obstacles.rs wire/run.rs trajectory/words.rs trajectory/segment.rs trajectory/history.rs)
 MUTATE_PIPELINE ?= $(addprefix src/,listener/consumer.rs listener/reader.rs scorer/transaction.rs scorer/worker.rs streamer/task.rs streamer/delivery.rs)
 MUTANTS := LIVE_SENTIMENT_TANSU=$(CURDIR)/.venv/bin/tansu cargo mutants --timeout 300 --build-timeout 600
@@ -21,7 +21,7 @@ help: ## show this list
 help-dev: ## show the commands for maintainers
 	$(call LIST,\#\#\#)
 
-setup: ## install everything for the notebooks; takes 4 to 10 minutes the first time, then a second
+setup: ## install everything for the notebooks; takes 4 to 10 minutes the first time, and less than a second after that
 	@kernel/setup
 
 demo: setup ## run both notebooks with the live figure; TIME_SPAN=60 SOURCE=demo|replay:FILE|bluesky|x RATE=20 KAFKA=embedded|apache|host:port
@@ -38,7 +38,7 @@ lesson: setup ## open JupyterLab with the lesson; SOURCE=demo|replay:FILE KAFKA=
 kernel: setup ## add the kernel to your own Jupyter and VS Code
 	@kernel/install
 
-kernel-remove: ## remove it again
+kernel-remove: ## remove the kernel from your own Jupyter and VS Code
 	@kernel/install remove
 
 test: ## run all tests, as CI does; installs Chromium, Java and Maven if they are missing
@@ -66,31 +66,31 @@ bench: ### compare with the alternatives and write docs/benchmarks.md; takes 15 
 	@kernel/setup browser
 	@benches/run
 
-bench-quick: ### compare throughput and scoring only; takes 2 minutes
+bench-quick: ### compare only throughput and scoring; takes 2 minutes
 	@kernel/setup
 	@benches/run quick
 
-robustness: ### measure what the project endures, and write docs/robustness.md; takes 15 minutes
+robustness: ### run the robustness tests, and write docs/robustness.md; takes 15 minutes
 	@kernel/setup tests
 	cargo build --release --examples
 	cargo bench --bench robustness -- all
 
-fuzz: ### look for inputs that fail, for SECONDS=60
+fuzz: ### run the fuzz targets to find inputs that fail; SECONDS=60
 	fuzz/run $(SECONDS)
 
-mutants: ### change the code in many small ways, and list the changes that no test notices; takes many hours; needs cargo-mutants (cargo install cargo-mutants --locked)
+mutants: ### change the code in many small ways, and list the changes that no test detects; takes many hours; needs cargo-mutants (cargo install cargo-mutants --locked)
 	$(if $(MUTATE_UNITS),$(MUTANTS) $(addprefix -f ,$(MUTATE_UNITS)) -- --all-features --lib)
 	$(if $(MUTATE_PIPELINE),$(MUTANTS) $(addprefix -f ,$(MUTATE_PIPELINE)) -- --all-features --lib --test pipeline --test faults --test scorer --test others)
 
-deny: ### check licences, duplicates and sources of all crates; needs cargo-deny (cargo install cargo-deny --locked)
+deny: ### check the licences, duplicates and sources of all crates; needs cargo-deny (cargo install cargo-deny --locked)
 	cargo deny --offline check licenses bans sources
 
-record: setup ### run all notebooks and save their outputs, and the pictures of the page
+record: setup ### run all notebooks, and save their outputs and the pictures of the page
 	@kernel/setup record
 	@cargo build --quiet --release --example scorer
 	@.venv/bin/python notebooks/tools/record.py
 
-lock: ### update both requirements.txt from their requirements.in
+lock: ### update the two locked lists of Python packages from their requirements.in
 	$(COMPILE) kernel/requirements.in -o requirements-dev.txt
 	$(COMPILE) benches/peers/requirements.in -o benches/peers/requirements.txt
 
@@ -106,5 +106,5 @@ kafka-status: ## show whether the broker is running, and its last error
 stop: ## stop an embedded broker that was left running
 	@pkill -f "^$(CURDIR)/.venv/bin/tansu broker " && echo "the broker has stopped" || echo "no broker of this folder is running"
 
-clean: stop kafka-stop ## remove everything that set-up and builds have created
+clean: stop kafka-stop ## stop the brokers, and remove everything that set-up and builds have created
 	rm -rf .venv target

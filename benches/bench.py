@@ -1,9 +1,9 @@
-"""`make bench`: measures this project and its alternatives, prints the tables and writes
-docs/benchmarks.md. `make bench-quick`: measures throughput on one broker and scoring, with two runs each,
-and writes nothing.
+"""`make bench` measures this project and its alternatives, prints the tables, and writes docs/benchmarks.md.
+`make bench-quick` measures only throughput on one broker and scoring, with two runs each, and writes no
+file.
 
-Each number is the median of five runs, which alternate with those of the alternatives, with the minimum
-and the maximum in parentheses, unless the table says otherwise."""
+Unless a table says otherwise, each number is the median of five runs. The minimum and the maximum are in
+parentheses. The runs alternate with those of the alternatives."""
 
 import datetime
 import importlib.metadata
@@ -44,10 +44,10 @@ def machine():
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`benches/`). Each number is the median of {turns} runs, which alternate with
-those of the alternatives, with the minimum and the maximum in parentheses; a table with fewer runs says
-so. Ratios come first, because absolute numbers depend on the machine and its load. The alternatives are
-in `benches/peers/`, written as in their documentation.
+`make bench` (`benches/`) writes this page. Unless a table says otherwise, each number is the median of
+{turns} runs. The minimum and the maximum are in parentheses. The runs alternate with those of the
+alternatives. The ratio is the first column, because absolute numbers depend on the machine and its load.
+The alternatives are in `benches/peers/`, written as their documentation recommends.
 
 {machine}
 """
@@ -83,8 +83,8 @@ def main(quick):
 
 
 def notebooks(others):
-    """Measures the notebooks only, and replaces their part of docs/benchmarks.md. The notebooks of other
-    checkouts are measured in turn with these."""
+    """Measures only the notebooks, and replaces their part of docs/benchmarks.md. If other checkouts are
+    given, the measurements alternate between the checkouts."""
     file = ROOT / "docs" / "benchmarks.md"
     before, _, after = file.read_text().partition("## Notebooks\n")
     _, heading, rest = after.partition("\n## ")

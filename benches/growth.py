@@ -1,4 +1,4 @@
-"""Time and memory of a listener as the number of tweets grows."""
+"""Measures the time and the memory of a listener as the number of tweets grows."""
 
 import time
 
@@ -8,7 +8,7 @@ MARKS = (100_000, 1_000_000, 10_000_000)
 
 
 def tables(kind):
-    # The embedded broker keeps everything in memory and searches it from the start, which is too slow for ten million.
+    # The embedded broker keeps all messages in memory and searches them from the start. This is too slow for ten million.
     marks = MARKS if kind is Apache else MARKS[:2]
     rows = []
     with kind() as broker:

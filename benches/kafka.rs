@@ -1,13 +1,14 @@
 //! Measurements on Apache Kafka: `cargo bench --bench kafka -- NAME`, after `cargo build --release
 //! --examples`. It starts Apache Kafka, or uses the running one. `docs/kafka.md` has the results.
 //!
-//! - `throughput [TWEETS]`: tweets sent and counted per second, five times;
-//! - `latency [RATE] [SECONDS]`: from the creation of a tweet to the listener;
-//! - `scorers [TWEETS]`: 1, 2 and 4 scorers on 8 partitions;
-//! - `takeover`: one of three scorers is killed; how long until the others have its work;
-//! - `partitions [TWEETS]`: the largest memory of a listener, a scorer and a listener of scores that read
-//!   all tweets of a topic with 1, 8 and 64 partitions;
-//! - `memory [TWEETS]`: streamer, scorer and both kinds of listener, during the run and at its end.
+//! - `throughput [TWEETS]`: tweets sent and counted per second, in five runs;
+//! - `latency [RATE] [SECONDS]`: the time from the creation of a tweet to the listener;
+//! - `scorers [TWEETS]`: the throughput of 1, 2 and 4 scorers on 8 partitions;
+//! - `takeover`: the time until the other scorers have caught up after one of three is killed;
+//! - `partitions [TWEETS]`: the peak memory of a listener, a scorer and a listener of scores that read all
+//!   tweets of a topic with 1, 8 and 64 partitions;
+//! - `memory [TWEETS]`: the memory of streamer, scorer and both kinds of listener, during the run and at its
+//!   end.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -39,9 +40,9 @@ fn main() {
     }
 }
 
-/// Creates a topic of its own for a measurement.
+/// Creates a new topic for a measurement.
 fn new_topic(kafka: &Kafka, partitions: i32) -> Topic {
-    let name = format!("bench-{}", jiff::Timestamp::now().as_nanosecond());
+    let name = format!("bench-{}", Timestamp::now().as_nanosecond());
     let config = TopicConfig {
         partitions,
         ..TopicConfig::default()
@@ -101,7 +102,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
     let (sender, latencies) = mpsc::channel();
     let listening = Listener::new(kafka, topic.name())
         .metric(move |tweet, _| {
-            let age = jiff::Timestamp::now().duration_since(tweet.created_at);
+            let age = Timestamp::now().duration_since(tweet.created_at);
             sender.send(age.as_secs_f64() * 1e3).unwrap();
             0.0
         })
@@ -128,7 +129,7 @@ fn latency(kafka: &Kafka, rate: u64, seconds: u64) {
     );
 }
 
-/// An example program, which ends with this one.
+/// An example program, which ends with this process.
 struct Program(Child);
 
 impl Program {
@@ -164,7 +165,7 @@ impl Program {
         (ticks(11) + ticks(12)) / 100.0
     }
 
-    /// Returns the largest resident memory so far, in MB.
+    /// Returns the peak resident memory so far, in MB.
     fn most_megabytes(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -200,7 +201,7 @@ fn scorers(kafka: &Kafka, tweets: u64) {
             })
             .collect();
         let listening = Listener::scored(kafka, &to).count(tweets).start().unwrap();
-        // Joining the group does not count as scoring.
+        // The time to join the group does not count.
         while listening.status().total.counted == 0 {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -247,7 +248,7 @@ fn takeover(kafka: &Kafka) {
     for run in 1..=3 {
         let killed = Instant::now();
         drop(programs.pop());
-        // Until then a third of the tweets is not scored.
+        // Wait until the lag has grown: until the takeover, a third of the tweets is not scored.
         while behind() < 1_000 {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -279,7 +280,7 @@ fn partitions(kafka: &Kafka, tweets: u64) {
         let topic = new_topic(kafka, partitions);
         let to = format!("{}-scores", topic.name());
         fill(&topic, tweets);
-        // One after another: together they would wait for the processor, and not read as fast.
+        // Run one program after another. In parallel, they would share the processor and read more slowly.
         let scores = Listener::scored(kafka, &to).start().unwrap();
         let all = ["--figure-port", "0", "--count", &count];
         let of_tweets = [&["--topic", topic.name()], &all[..]].concat();
@@ -293,7 +294,7 @@ fn partitions(kafka: &Kafka, tweets: u64) {
         for (what, name, arguments) in programs {
             let mut program = Program::start(name, kafka, arguments);
             let mut most = 0;
-            // A listener ends by its count. A scorer is done when all scores are counted.
+            // A listener ends when it reaches its count. A scorer is done when all scores are counted.
             while program.0.try_wait().unwrap().is_none()
                 && (name == "listener" || scores.status().total.counted < tweets)
             {
@@ -349,7 +350,7 @@ fn memory(kafka: &Kafka, tweets: u64) {
     let mut sizes = Vec::new();
     loop {
         match streamer.megabytes() {
-            // It has not started yet, or has ended.
+            // The streamer has not started yet, or has ended.
             0 if !sizes.is_empty() => break,
             0 => {}
             size => sizes.push(size),

@@ -1,5 +1,5 @@
-"""The latency from the creation of a tweet to its drawing in a real Chromium: our page, and a Dash page
-like the original's. Plotly reports each drawing, and the next frame counts the drawn tweets."""
+"""Measures the latency from the creation of a tweet to its drawing in a real Chromium, for our page and for a
+Dash page like the original's. Plotly reports each drawing. The next frame counts the drawn tweets."""
 
 import bisect
 import datetime
@@ -13,7 +13,7 @@ from machine import EXAMPLES, HOME, PEERS, Program, figure_address, free_port, l
 
 RATES = (20, 200, 2_000)
 SECONDS = 4
-# The number of drawn tweets: the page's own count, or the points of Dash's line.
+# The number of drawn tweets: the count that our page shows, or the number of points of Dash's line.
 OURS = "() => Number(document.getElementById('counted').textContent.replaceAll(',', ''))"
 DASH = "() => (document.querySelector('.js-plotly-plot')?.data?.[0]?.y?.length ?? 0)"
 WATCH = """(count) => {

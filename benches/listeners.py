@@ -1,4 +1,5 @@
-"""What a second listener costs: one and two listeners of the same topic in one process, with one figure."""
+"""Measures the cost of a second listener: one and two listeners of the same topic in one process, with one
+figure."""
 
 from machine import EXAMPLES, HOME, Program, median, say, spread, table, thousands, topic
 from throughput import file_of, make_files

@@ -1,8 +1,8 @@
-"""What the benchmarks share: programs that are measured from outside, brokers that end with this process,
-and the format of tables.
+"""The common parts of the benchmarks: programs that are measured from outside, brokers that end with this
+process, and the format of tables.
 
-The rate of a program is measured between two sizes: (tweets − 1) / (time for all − time for one). So
-neither its start nor Python's imports count, and each program is measured in the same way."""
+The rate of a program is (tweets − 1) / (time for all − time for one). So neither its start nor Python's
+imports count, and the method is the same for each program."""
 
 import ctypes
 import json
@@ -24,7 +24,7 @@ PEERS = ROOT / "benches" / "peers"
 
 
 def end_with_parent():
-    """Runs in a child before its program: Linux kills the child when this process ends."""
+    """Runs in the child process before its program starts. Tells Linux to kill the child when this process ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -34,7 +34,7 @@ class Measured:
 
 
 class Program:
-    """A child process. `end` waits for it and returns the measurements. Leaving the block ends it."""
+    """A child process. `end` waits for its end and returns the measurements. Leaving the `with` block kills it."""
 
     def __init__(self, *command, limit=300, stderr=False):
         self.began = time.perf_counter()
@@ -62,8 +62,8 @@ class Program:
             self.over = True
 
     def memory(self, which="VmHWM"):
-        """Returns the peak memory, or with `VmRSS` the current memory, in MB. (`wait4` would include this
-        process's own memory before the program started.)"""
+        """Returns the peak memory, or with `VmRSS` the current memory, in MB. (`wait4` would include the
+        memory of this process from before the program started.)"""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(which)), 0)
 
@@ -161,7 +161,7 @@ def topic(broker):
 
 
 def figure_address(listener):
-    """Returns the address of a listener's figure. A thread reads the rest of its output."""
+    """Returns the address of a listener's figure. A thread reads the rest of the listener's output."""
     for line in listener.process.stderr:
         if "the live figure is at " in line:
             threading.Thread(target=listener.process.stderr.read, daemon=True).start()
@@ -169,7 +169,8 @@ def figure_address(listener):
 
 
 def reached(address, counted):
-    """Returns what a new page receives, as its size in bytes and decoded; none before `counted` tweets."""
+    """Returns the first update of a new page: its size in bytes, and its listener. Returns None if the listener has
+    not counted `counted` tweets yet."""
     with urllib.request.urlopen(address + "events", timeout=60) as events:
         event = next(line for line in events if line.startswith(b"data:"))
     update = json.loads(event[5:])
@@ -187,7 +188,7 @@ def table(head, rows):
 
 
 def thousands(number):
-    """Formats a number with three significant digits, more than a noisy machine can reproduce."""
+    """Formats a number with three significant digits. A noisy machine cannot reproduce more."""
     if number <= 0:
         return "0"
     digits = 3 - len(str(int(number)))

@@ -1,10 +1,10 @@
-"""How long a user waits: from the start of a kernel, for a cell, from Run All of both notebooks to the first
-tweet of the live figure, with a bare client and with JupyterLab in a real browser, after an interrupt, and
-for `make setup`.
+"""Measures how long a user waits: for the start of a kernel, for a cell, from Run All of both notebooks to the
+first tweet in the live figure (with a bare client, and with JupyterLab in a real browser), after an
+interrupt, and for `make setup`.
 
-An unmodified evcxr takes minutes, so it is measured once per machine (`benches/run evcxr`), and the result
-is kept with its date. `benches/run notebook DIRECTORY` measures another checkout, which is set up, in turn
-with this one."""
+A measurement of an unmodified evcxr takes minutes. So it runs once per machine (`benches/run evcxr`), and
+the result is stored with its date. `benches/run notebook DIRECTORY` also measures another checkout that is
+set up. The measurements alternate between the two checkouts."""
 
 import datetime
 import json
@@ -29,7 +29,7 @@ PLAIN = HOME / "evcxr.json"
 
 
 def plain():
-    """evcxr without our settings and our cargo, and with an empty directory to compile in."""
+    """An evcxr kernel without our settings and our cargo, which compiles in an empty directory."""
     shutil.rmtree(HOME / "evcxr", ignore_errors=True)
     folders = {name: HOME / "evcxr" / name for name in ("EVCXR_TMPDIR", "EVCXR_CONFIG_DIR", "JUPYTER_PATH")}
     for folder in folders.values():
@@ -45,7 +45,7 @@ def of(root):
 
 
 def cells(root, name, last):
-    """Returns the code cells of a notebook up to the one that contains a text."""
+    """Returns the code cells of a notebook up to the cell that contains `last`."""
     notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     (end,) = (number for number, source in enumerate(sources) if last in source)
@@ -86,7 +86,7 @@ class Kernel:
         return time.monotonic() - began
 
     def first_tweet(self):
-        """Waits for the figure of this kernel to have a tweet. Returns the time."""
+        """Waits until the figure of this kernel has a tweet. Returns the time."""
         address = until(lambda: re.search(r"http://127\.0\.0\.1:\d+/", self.output), "the address of the figure", limit=600)[0]
         until(lambda: reached(address, 1), "the first tweet", limit=600, pause=0.02)
         return time.monotonic()
@@ -119,8 +119,8 @@ def both(root):
 
 
 def one_by_one(root):
-    """Returns the seconds until a kernel is ready, of a committed cell, of a changed one, and from an
-    interrupt to the end of a wait, all as medians."""
+    """Returns four times in seconds: the start of a kernel, the median of a committed cell, the median of a
+    changed cell, and the median from an interrupt to the end of a wait."""
     need_port_9092()
     committed, changed, interrupts = [], [], []
     with Kernel(of(root)) as streamer:
@@ -158,7 +158,7 @@ def in_a_browser(root):
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             context = browser.new_context(viewport={"width": 1400, "height": 1000})
-            # The notebooks belong to the repository: the outputs of this run must not be saved.
+            # The notebooks are files of the repository, so JupyterLab must not save the outputs of this run.
             unsaved = lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_()
             context.route(re.compile(r"/api/contents/.*\.ipynb"), unsaved)
             pages = []
@@ -199,12 +199,13 @@ def in_a_browser_or_again(root):
 
 
 def need_port_9092():
-    """The notebooks start their broker there. That of an earlier run ends with its kernel."""
+    """Waits until the port is free, because the notebooks start their broker there. The broker of an earlier
+    run ends with its kernel."""
     until(lambda: not listens(9092), "port 9092 to be free; hint: `make stop`")
 
 
 def waits(roots, turns):
-    """Measures checkouts in turn."""
+    """Measures several checkouts. The runs alternate between them."""
     found = {root: [] for root in roots}
     for turn in range(turns):
         for root in roots:

@@ -1,7 +1,8 @@
 """A soak test of the live page: 200 tweets per second, two listeners, and an open page in a real Chromium.
-Each minute it prints what the page and the listener need, and how long an answer of the panel takes.
+Once per minute, it prints the memory of the page and of the listener, and the response time
+of the panel.
 
-`benches/run soak 3600`: the duration in seconds."""
+The argument is the duration in seconds: `benches/run soak 3600`."""
 
 import shutil
 import time
@@ -12,7 +13,7 @@ from machine import EXAMPLES, Embedded, Program, figure_address, median, say, ta
 
 RATE = 200
 INTERVAL = 60
-# Everything was used once by then.
+# The number of intervals before the first comparison. By then, all caches and buffers are in use.
 WARM_UP = 5
 ASK = """async () => {
   const begin = performance.now();

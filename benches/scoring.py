@@ -1,4 +1,4 @@
-"""The time of a score, and its agreement with people, compared with other implementations."""
+"""Compares the time of a score, and its agreement with the ratings of people, with other implementations."""
 
 import json
 import statistics

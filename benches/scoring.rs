@@ -1,5 +1,5 @@
-//! The time to score a tweet, compared with the crate whose lexicon we use: `cargo bench --bench scoring`.
-//! It also counts allocations, and measures texts of a mebibyte.
+//! Measures the time to score a tweet, compared with the crate whose lexicon we use: `cargo bench --bench
+//! scoring`. Also counts allocations, and measures texts of one mebibyte.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use live_sentiment::prelude::*;

@@ -1,7 +1,8 @@
-//! A soak test of a live source: 200 posts per second, and a broken connection every 30 s. It prints how
+//! A soak test of a live source, with 200 posts per second and a broken connection every 30 s. It prints how
 //! many posts were created, read, sent, counted and lost, and the memory at the start and at the end.
 //!
-//! `cargo bench --bench soak -- x 600` or `-- bluesky 600`: the source and the duration in seconds.
+//! The arguments are the source and the duration in seconds: `cargo bench --bench soak -- x 600` or
+//! `-- bluesky 600`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -21,9 +22,9 @@ use x_api::Plan;
 
 const POSTS_PER_SECOND: u64 = 200;
 const CUT_INTERVAL: Duration = Duration::from_secs(30);
-/// The time for posts that are in flight when the last post was created, in seconds.
+/// The time to wait for posts that are still in flight when the last post is created, in seconds.
 const DRAIN: u64 = 20;
-/// When memory is measured first: everything was used once by then.
+/// The time of the first measurement of memory. By then, all caches and buffers are in use.
 const WARM_UP: Duration = Duration::from_secs(15);
 
 fn main() {
@@ -129,7 +130,8 @@ fn text(number: u64) -> String {
     )
 }
 
-/// Unlike X, this server keeps posts for the next connection, so that a lost post is lost by us.
+/// A server of X's API. Unlike X, it keeps posts for the next connection. So only this project can lose a
+/// post.
 struct XServer {
     api: x_api::Shared,
     live: tokio::sync::mpsc::Sender<axum::body::Bytes>,

@@ -1,5 +1,5 @@
-"""Tweets per second of streamer, listener and both, with CPU time and memory: the same tweets, one
-partition, the same broker and the same sum for this project and for the alternatives."""
+"""Measures the tweets per second of streamer, listener and both, with CPU time and memory. This project and the
+alternatives use the same tweets, one partition and the same broker, and must reach the same sum."""
 
 import functools
 import json
@@ -12,7 +12,8 @@ BASE = 20_000
 
 
 class Ours:
-    """A run has as many tweets as take a second or more. Streaming alone is faster than listening."""
+    """This project. The numbers of tweets are so large that a run takes at least a second. Streaming alone is
+    faster than listening, so it gets more tweets."""
 
     name, size, stream_size = "live_sentiment", 300_000, 600_000
 
@@ -45,11 +46,11 @@ PLAIN = Peer("confluent-kafka + vaderSentiment", "plain", 20_000, 150_000)
 QUIX = Peer("Quix Streams + vaderSentiment", "quix", 12_000, 80_000)
 WAX = Peer("Bytewax + vaderSentiment", "wax", 12_000, 50_000)
 ALL = [Ours, ORIGINAL, PLAIN, QUIX, WAX]
-# On the embedded broker, the frameworks take longer to join their group than to work.
+# The frameworks are left out on the embedded broker, because joining a group takes longer there than the work.
 PROGRAMS = {Apache: ALL, Embedded: [Ours, ORIGINAL, PLAIN]}
-ABOUT = """The same tweets from the same file go as JSON through a topic of one partition, and have the same sum,
-which is checked. The rate of a program is measured between one tweet and all of them, so that its start
-does not count. Memory is the peak of the streamer and of the listener.
+ABOUT = """Each program sends the same tweets from the same file as JSON through a topic of one partition. The
+benchmark checks that each program reaches the expected sum. The rate is (tweets − 1) / (time for all − time
+for one), so the start of a program does not count. Memory is the peak of the streamer and of the listener.
 
 """
 
@@ -60,7 +61,7 @@ def file_of(count):
 
 @functools.cache
 def demo_tweets():
-    """Returns the 20,000 tweets of which all files consist."""
+    """Returns the 20,000 tweets that all files contain."""
     base = HOME / "base.jsonl"
     base.unlink(missing_ok=True)
     with Embedded() as broker:
@@ -71,7 +72,7 @@ def demo_tweets():
 
 
 def make_files(sizes):
-    """Writes the files: the same tweets, repeated with other ids for larger sizes."""
+    """Writes the files. A larger file repeats the same tweets with other ids."""
     tweets = demo_tweets()
     for size in sizes:
         with open(file_of(size), "w") as file:
@@ -80,7 +81,7 @@ def make_files(sizes):
 
 
 def sums(tweets):
-    """Returns the expected sums, computed without a broker: the sum after each of the tweets."""
+    """Returns the expected sum after each tweet, computed without a broker."""
     from textblob import TextBlob
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
@@ -129,7 +130,7 @@ def both(program, broker, count, result, sums):
         streamed, listened = streamer.end(), listener.end()
     check(program, count, listened, sums)
     result.add("both", count, max(streamed.seconds, listened.seconds), [streamed, listened])
-    # The listener reads the same topic once more, alone.
+    # The listener reads the same topic again, without a streamer.
     with Program(*program.listen(broker, name, count)) as listener:
         listened = listener.end()
     check(program, count, listened, sums)
@@ -145,11 +146,11 @@ def check(program, count, measured, sums):
 def on(kind, programs, turns, sums):
     results = {program: Result() for program in programs}
     with kind() as broker:
-        # A Java broker is slow at first. This run warms it up.
+        # This run warms up the Java broker, which is slow at first.
         both(Ours, broker, Ours.size, Result(), sums)
         for turn in range(turns):
             for program in programs:
-                # Three measurements of the start are enough.
+                # For the start, three measurements are enough.
                 ones = [1] if turn < 3 else []
                 for count in (*ones, program.stream_size):
                     stream(program, broker, count, results[program])

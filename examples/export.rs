@@ -1,5 +1,5 @@
-//! Writes scored tweets to a CSV file: `cargo run --release --example export -- --help`. Other programs
-//! read such a file, for example pandas, DuckDB and Polars, which also convert it to Parquet.
+//! Writes scored tweets to a CSV file: `cargo run --release --example export -- --help`. Programs such as
+//! pandas, DuckDB and Polars can read the file, and convert it to Parquet.
 
 mod common;
 
@@ -32,14 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
     let kafka = common::connect(arguments.bootstrap.as_deref())?;
-    let mut listener = Listener::new(&kafka, &arguments.topic);
-    if let Some(count) = arguments.count {
-        listener = listener.count(count);
-    }
-    if let Some(seconds) = arguments.time_span {
-        listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
-    }
-    let mut tweets = listener.tweets()?;
+    let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
+    let mut tweets = Listener::new(&kafka, &arguments.topic)
+        .count(arguments.count)
+        .time_span(time_span.transpose()?)
+        .tweets()?;
     let mut file = csv::Writer::from_path(&arguments.to)?;
     file.write_record(["time", "author", "followers", "compound", "metric", "text"])?;
     for scored in &mut tweets {
@@ -54,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             &scored.metric.to_string(),
             &tweet.text,
         ])?;
-        // Ctrl-C ends the program at any time, and each line counts.
+        // Ctrl-C can end the program at any time. Flush each line, so that the file is complete.
         file.flush()?;
     }
     let summary = tweets.listening().status();

@@ -3,11 +3,11 @@
 use live_sentiment::prelude::*;
 
 fn main() -> Result<()> {
-    // An embedded broker on a free port. It ends with this program.
+    // Start an embedded broker on a free port. It ends with this program.
     let kafka = Kafka::embedded(0)?;
     let topic = kafka.create_topic("tweets", TopicConfig::default())?;
 
-    // The streamer reads generated tweets, and writes those that match to the topic.
+    // The streamer reads generated tweets, and writes the matching ones to the topic.
     let streaming = Streamer::new(&topic)
         .track(["bitcoin", "ethereum"])
         .languages(["en"])

@@ -70,31 +70,27 @@ fn main() -> Result<(), Box<dyn Error>> {
             weighted(tweet, sentiment)
         }),
     };
-    let mut listener = listener.from(match arguments.from {
-        From::Earliest => StartFrom::Earliest,
-        From::Latest => StartFrom::Latest,
-    });
-    if let Some(count) = arguments.count {
-        listener = listener.count(count);
-    }
-    if let Some(seconds) = arguments.time_span {
-        listener = listener.time_span(Duration::try_from_secs_f64(seconds)?);
-    }
-    let listening = listener.start()?;
+    let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
+    let listening = listener
+        .from(match arguments.from {
+            From::Earliest => StartFrom::Earliest,
+            From::Latest => StartFrom::Latest,
+        })
+        .count(arguments.count)
+        .time_span(time_span.transpose()?)
+        .start()?;
     figure.show("audience", &listening)?;
     let mut second = None;
     if arguments.compare {
-        let mut listener =
-            Listener::new(&kafka, &arguments.topic).metric(|_, sentiment| sentiment.compound);
-        if let Some(count) = arguments.count {
-            listener = listener.count(count);
-        }
+        let listener = Listener::new(&kafka, &arguments.topic)
+            .metric(|_, sentiment| sentiment.compound)
+            .count(arguments.count);
         let second = second.insert(listener.start()?);
         figure.show("compound", second)?;
     }
     listening.print_tweets(arguments.print)?;
     common::show_progress(|limit| listening.wait_for(limit), || listening.status());
-    // Dropping a listener stops it. One with a count first reaches it.
+    // Dropping a listener stops it. If the second listener has a count, let it reach the count first.
     if let (Some(second), Some(_)) = (&second, arguments.count) {
         while !second.wait_for(Duration::from_secs(1)) {}
     }

@@ -1,5 +1,5 @@
-//! A source of your own: it polls an address that returns a JSON list of posts, such as
-//! `[{"id": "1", "user": "ada", "text": "I love it"}]`. `docs/sources.md` explains it step by step.
+//! An example of your own source. It polls an address that returns a JSON list of posts, such as
+//! `[{"id": "1", "user": "ada", "text": "I love it"}]`. `docs/sources.md` explains the code.
 //!
 //! `cargo run --release --example own_source -- --url http://127.0.0.1:8000/posts.json`
 
@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep_until};
 /// The maximum of `--pause`.
 const MAX_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The posts of an address.
+/// A source that polls an address.
 struct Poll {
     client: reqwest::Client,
     url: String,
     pause: Duration,
     next_poll: Instant,
-    /// Posts that were received, and not yet taken.
+    /// Posts that were received, but not yet returned by `next`.
     waiting: VecDeque<Tweet>,
 }
 
@@ -39,13 +39,13 @@ impl Source for Poll {
         format!("poll of {}", self.url)
     }
 
-    // The streamer may drop this future while it waits. That loses nothing: the posts are in `waiting`
-    // as soon as they are received, and the next call polls again.
+    // The streamer may drop this future while it waits. This loses no post: received posts are already in
+    // `waiting`, and the next call polls again.
     async fn next(&mut self) -> Option<Result<Tweet>> {
         while self.waiting.is_empty() {
             sleep_until(self.next_poll).await;
             match self.fetch().await {
-                // The streamer removes the posts that it has already seen, by their ids.
+                // A poll may return the same posts again. The streamer drops them, by their ids.
                 Ok(posts) => self.waiting.extend(posts),
                 Err(error) => tracing::warn!(%error, url = self.url, "failed to poll"),
             }
@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if pause > MAX_PAUSE {
         return Err("--pause is at most 86400 seconds".into());
     }
-    // reqwest is compiled without a TLS provider of its own.
+    // reqwest is compiled without a TLS provider, so the program must install one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kafka = common::connect(arguments.bootstrap.as_deref())?;
     let topic = kafka.create_topic("tweets", TopicConfig::default())?;

@@ -1,5 +1,5 @@
 //! Scores each line of standard input: `echo '"I love it"' | cargo run --release --example score`.
-//! A line is a text as a JSON string, so that a text may contain line breaks. The output is JSON too.
+//! Each line is one text as a JSON string, so a text may contain line breaks. The output is JSON too.
 
 use clap::{Parser, ValueEnum};
 use live_sentiment::prelude::*;

@@ -1,5 +1,5 @@
-//! Scores one topic into another: `cargo run --release --example scorer -- --help`. Start as many
-//! scorers as there are cores, on this machine and on others; they share the work.
+//! Scores the tweets of one topic into another topic: `cargo run --release --example scorer -- --help`.
+//! Start one scorer per core, on one machine or on several. The scorers share the work.
 
 mod common;
 

@@ -1,9 +1,9 @@
-"""Installs the Python tools and compiles the Rust kernel and the library, all at once, and says how far
-it is. `kernel/setup` calls it.
+"""Installs the Python tools and compiles the Rust kernel and the library in parallel, and prints the
+progress. `kernel/setup` calls this program.
 
-Every step continues where an interrupted one has stopped: cargo and pip keep what is finished. If
-nothing has changed since the last time, it does nothing. It needs only Python's standard library,
-because it runs before anything is installed.
+If a step was interrupted, the next run continues it, because cargo and pip keep finished results. If
+nothing has changed since the last run, this program does nothing. It uses only Python's standard
+library, because it runs before anything is installed.
 """
 
 import hashlib
@@ -21,21 +21,24 @@ from start import CHANGING, HOME, ROOT, STD, TOOLS, UNCHANGING, WARM, environmen
 STAMP = HOME / "warm.stamp"
 VENV = ROOT / ".venv"
 STREAMER, LISTENER, LESSON = (ROOT / "notebooks" / f"{name}.ipynb" for name in ("Streamer", "Listener", "Lesson"))
-# The cells that set-up compiles. The first cell of the Lesson compiles its exercises. It comes first,
-# because the next notebook makes the kernels' directory as each kernel must find it.
+# The cells that set-up compiles. Of the Lesson, it compiles only the first cell, which compiles the
+# exercises. The Lesson comes first: the notebooks after it leave the kernels' directory in the state in
+# which each kernel must find it.
 CELLS = [(LESSON, slice(1)), (STREAMER, slice(None)), (LISTENER, slice(None))]
-# The time between two lines of progress, in seconds.
+# The interval of the progress lines, in seconds.
 INTERVAL = 10
-# The number of attempts of a step, and the pause between two in seconds: a registry may fail once.
+# The number of attempts of a step, and the pause between two attempts in seconds. Downloads from a
+# registry can fail temporarily.
 TRIES, PAUSE = 3, 5
-# The compile times of the largest crates in seconds, as measured once. All others take about 0.7 s.
+# The measured compile times of the largest crates in seconds, for estimating the remaining time.
 HEAVY = {
     "ra_ap_hir_ty": 59, "ra_ap_hir_def": 30, "ra_ap_intern": 11, "ra_ap_hir": 10, "ra_ap_hir_expand": 8, "ra_ap_syntax": 7,
     "ra_ap_ide_assists": 7, "ra_ap_ide": 4, "ra_ap_ide_db": 3, "salsa": 3, "ra_ap_base_db": 3, "ra_ap_ide_completion": 3,
     "rdkafka-sys": 38, "live_sentiment": 19, "tokio": 7, "jiff": 5, "plotly": 4, "rustls": 3, "ring": 2, "rdkafka": 3,
 }  # fmt: skip
+# The compile time of any other crate, in seconds.
 OTHER = 0.7
-# The time that the cells of the notebooks take after that, in seconds.
+# The time for compiling the cells of the notebooks at the end, in seconds.
 CELLS_TIME = 30
 
 # The kernel's own settings.
@@ -43,8 +46,8 @@ CONFIG = f"""# Made by `make setup`.
 [evcxr]
 # Cells compile faster without optimisation. The library is optimised, see CARGO_CONFIG.
 opt_level = "0"
-# rust-analyzer reads the standard library for the first variable of a kernel. It does so at the start
-# of the kernel, and not in the first cell of the user.
+# rust-analyzer reads the standard library when a kernel defines its first variable. The prelude defines
+# one, so that this happens at the start of the kernel and not in the first cell of the user.
 prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new(); live_sentiment::interrupt::handle_interrupts();"
 
 [dependencies]
@@ -88,7 +91,7 @@ live_sentiment = {{ path = "{ROOT}" }}
 
 
 class Failed(Exception):
-    """A step has failed. The text says why and what to do."""
+    """A step has failed. The message says why, and what to do."""
 
 
 def say(text):
@@ -96,7 +99,7 @@ def say(text):
 
 
 def fingerprint():
-    """Returns a hash that changes with everything that set-up makes."""
+    """Returns a hash of everything that the result of set-up depends on."""
     digest = hashlib.sha256(subprocess.check_output([toolchain()[1], "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG + MANIFEST).encode())
     ours = [*(ROOT / "kernel" / name for name in ("prepare.py", "rustc", "start.py", "warm.py")), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
@@ -115,7 +118,7 @@ def cells(notebook):
 
 
 class Step:
-    """A program that runs beside the others."""
+    """A step of set-up, which runs in its own thread."""
 
     def __init__(self, name, action):
         self.name, self.action = name, action
@@ -143,8 +146,8 @@ class Step:
             self.process.terminate()
 
     def call(self, command, read=None, **options):
-        """Runs a program, and tries again if it fails for a reason that may pass. `read` gets each line
-        of its output."""
+        """Runs a program, and runs it again if it fails for a reason that may be temporary. `read` gets
+        each line of its output."""
         for turn in range(TRIES):
             with open(self.log, "w") as log:
                 self.process = subprocess.Popen(command, stdout=subprocess.PIPE if read else log, stderr=log, text=True, **options)
@@ -167,7 +170,7 @@ class Step:
         raise Failed(f"{self.name}: {command[0]} has failed\n{ending}{hint}")
 
 
-# For a text in the output of a program: whether another attempt may succeed, and a hint.
+# Maps a text in the output of a program to whether another attempt may succeed, and to a hint.
 NETWORK = (True, "the network or the registry does not answer; run this again, it continues where it stopped")
 REASONS = {
     "no space left on device": (False, "the disk is full: set-up needs 4 GB; free some space and run this again"),
@@ -185,10 +188,10 @@ REASONS = {
 
 
 class Cargo(Step):
-    """A call of cargo, with the crates that it has compiled."""
+    """A step that runs cargo, and counts the crates that cargo has compiled."""
 
     def __init__(self, name, folder, command, variables):
-        # The names and versions of the crates that are compiled, and of all.
+        # The names and versions of the compiled crates, and of all crates.
         self.done, self.total = set(), set()
         self.folder = folder
         self.variables = variables
@@ -213,7 +216,7 @@ class Cargo(Step):
         self.call(command, read=read, cwd=self.folder, env=self.variables)
 
     def seconds(self):
-        """Returns the time of the crates that are compiled, and of all, both relative."""
+        """Returns the estimated compile times of the compiled crates and of all crates."""
         seconds = lambda crates: sum(HEAVY.get(name, OTHER) for name, _ in crates)
         return seconds(self.done), seconds(self.total | self.done)
 
@@ -242,11 +245,11 @@ def compile_kernel(variables):
 
 
 def compile_library(variables):
-    """Compiles the library in the directory of which every kernel gets a copy, as evcxr would."""
+    """Compiles the library, as evcxr does, in the directory that each kernel gets a copy of."""
     (WARM / "src").mkdir(parents=True, exist_ok=True)
     (WARM / "Cargo.toml").write_text(MANIFEST)
     (WARM / "src" / "lib.rs").write_text("")
-    # Cargo resolves the versions again, to those of our lock file.
+    # The lock file fixes the versions that cargo selects.
     shutil.copy2(ROOT / "Cargo.lock", WARM / "Cargo.lock")
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)
@@ -272,9 +275,9 @@ def share_with_programs():
 
 
 def copy_standard_library(rustc):
-    """Copies the sources from which rust-analyzer infers types of the standard library: the four crates
-    that a cell can name. The rest, mostly the instructions of each processor, is three quarters of the
-    sources, and would take five seconds at each start of a kernel."""
+    """Copies the sources of the standard library from which rust-analyzer infers types: the four crates
+    that a cell can name. The rest is three quarters of the sources, mostly processor intrinsics. Reading
+    it would take five seconds at each start of a kernel."""
     sysroot = Path(subprocess.check_output([rustc, "--print", "sysroot"], text=True).strip())
     library = sysroot / "lib" / "rustlib" / "src" / "rust" / "library"
     shutil.rmtree(STD, ignore_errors=True)
@@ -283,7 +286,7 @@ def copy_standard_library(rustc):
 
 
 def progress(steps, began):
-    """Returns a line that says how far the steps are, and the time left by experience."""
+    """Returns a line with the progress of the steps, and the estimated time left."""
     cargo = [step for step in steps if isinstance(step, Cargo)]
     parts = []
     for step in steps:
@@ -296,7 +299,7 @@ def progress(steps, began):
     done, total = (sum(values) for values in zip(*(step.seconds() for step in cargo)))
     elapsed = time.monotonic() - began
     left = ""
-    # The first crates are the small ones: what they tell about the rest is little.
+    # The first crates are small, so an estimate from them would be wrong.
     if done > 20 and all(step.total for step in cargo):
         left = f"; about {(total - done) * elapsed / done + CELLS_TIME:.0f} s left"
     return f"{elapsed:.0f} s: " + ", ".join(parts) + left
@@ -307,7 +310,7 @@ def run(steps):
     printed = began
     try:
         while True:
-            # In this order: a step that has ended by now has set its error before.
+            # Read `ended` before `error`: a step sets its error first, so no error can be missed.
             ended = all(step.ended for step in steps)
             if failed := next((step for step in steps if step.error), None):
                 raise Failed(failed.error)
@@ -333,7 +336,7 @@ def main():
     variables = environment(WARM)
     variables["CARGO_HOME"] = variables["LIVE_SENTIMENT_CARGO_HOME"]
     variables["PATH"] = variables["LIVE_SENTIMENT_PATH"]
-    # A crate may ask rustup for another compiler.
+    # Without this, rustup may select another compiler for a crate.
     variables["RUSTC"] = variables["LIVE_SENTIMENT_RUSTC"]
     # A kernel ignores it too (kernel/cargo/src/kernel.rs).
     variables.pop("RUSTFLAGS", None)

@@ -1,13 +1,13 @@
 """Starts the Rust kernel of one notebook, in its own working directory.
 
-evcxr compiles each cell in a working directory, which two kernels must not share. In an empty directory
-it would first compile every dependency, which takes minutes. So `make setup` prepares one directory, and
-each kernel gets a copy of it: links to the files that no kernel changes (the compiled dependencies), and
-copies of the rest.
+evcxr compiles each cell in a working directory. Two kernels must not share a directory. In an empty
+directory, evcxr would first compile every dependency, which takes minutes. So `make setup` prepares one
+directory, and each kernel gets a copy of it. Files that no kernel changes (the compiled dependencies) are
+links, and the others are copies.
 
-A kernel may be killed at any time, so it cannot clean up reliably. The program that starts the kernel may
-be killed too. So a second process, the keeper, waits in its own session until one of them ends. The keeper
-then stops every remaining process of the kernel, and removes the copy.
+The kernel, or the program that starts it, may be killed at any time, so neither can clean up reliably. A
+second process, the keeper, waits in its own session until one of them ends. It then kills every remaining
+process of the kernel, and removes the copy.
 """
 
 import json
@@ -24,18 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
-# psutil replaces /proc and pidfd, but is slower. Other systems use it, and tests that ask for it.
+# Systems other than Linux use psutil instead of /proc and pidfd. psutil is slower. Tests can select it too.
 LINUX = sys.platform == "linux" and "LIVE_SENTIMENT_PORTABLE" not in os.environ
 TOOLS = ROOT / "target" / "tools" / "release"
 PROGRAM = TOOLS / "rust-kernel"
 CARGO = TOOLS / "cargo"
-# The files in these folders of cargo are shared, except those that a kernel compiles or changes.
+# Kernels share the files in these folders of cargo, except files whose names start as in CHANGING, which
+# a kernel compiles or changes.
 UNCHANGING = ("deps", "build", ".fingerprint")
 CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 
 def cargo_home():
-    """Returns the user's CARGO_HOME, and ours: the same with our `cargo` in it."""
+    """Returns the user's CARGO_HOME, and our CARGO_HOME, which links to the user's files and contains our `cargo`."""
     real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     ours = HOME / "cargo-home"
     (ours / "bin").mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ def cargo_home():
 
 
 def toolchain():
-    """Returns the real cargo and rustc. rustup's proxies would look them up again at each call."""
+    """Returns the real cargo and rustc. rustup's proxies would look them up at each call."""
     try:
         cargo = subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
         rustc = str(Path(cargo).with_name("rustc"))
@@ -59,7 +60,7 @@ def toolchain():
 
 
 def link(path, target):
-    """Like `ln -sfn`, and safe when two kernels start at once."""
+    """Creates or replaces a symbolic link, even when two kernels start at once."""
     if not path.is_symlink() or Path(os.readlink(path)) != target:
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         fresh.symlink_to(target)
@@ -96,8 +97,9 @@ def environment(tmpdir):
 
 
 def base_url():
-    """Returns the base URL of the Jupyter server that has started this kernel, if the server is not only
-    for browsers on this machine. The figure is then shown behind it, see src/figure/address.rs."""
+    """Returns the base URL of the Jupyter server that has started this kernel, if other
+    machines can reach the server or if it has a prefix. The figure then uses this URL, see
+    src/figure/address.rs."""
     from jupyter_core.paths import jupyter_runtime_dir
 
     try:
@@ -106,13 +108,14 @@ def base_url():
         local = server["hostname"] in ("localhost", "127.0.0.1", "::1") and server["base_url"] == "/"
         return "" if local else server["base_url"]
     except (OSError, KeyError, ValueError):
-        # Another program has started it: VS Code, or the tests.
+        # Another program has started the kernel: VS Code, or the tests.
         return ""
 
 
 def copy(source, target):
-    """Copies a directory, with links to what no kernel changes. Creating one of the thousands of files
-    takes a millisecond on some disks; a link to it, or to a whole folder, takes a fiftieth of that."""
+    """Copies a directory, with links to the files that no kernel changes. There are thousands of files, and
+    creating one takes a millisecond on some disks. Creating a link to a file or a folder takes a fiftieth
+    of that."""
     target.mkdir()
     for entry in os.scandir(source):
         new = target / entry.name
@@ -141,7 +144,7 @@ def start(connection_file):
         sys.exit("The Rust kernel is not set up.\nhint: run `make setup` in the repository")
     remove_leftovers()
     own = HOME / f"kernel-{os.getpid()}"
-    # Before the copy: this process may be killed while it copies.
+    # Start the keeper before the copy, because this process may be killed while it copies.
     subprocess.Popen(
         [sys.executable, __file__, "--keep", str(own), str(os.getpid()), os.environ.get("JPY_PARENT_PID", "")],
         start_new_session=True,
@@ -150,19 +153,19 @@ def start(connection_file):
         stderr=subprocess.DEVNULL,
     )
     copy(WARM, own)
-    # evcxr would end the process of the cells. It inherits this, and the handler of our library ends a
-    # wait instead, see src/task/interrupt.rs.
+    # By default, evcxr ends the process of the cells at an interrupt. With SIGINT ignored, it does not, and
+    # the handler of our library ends a wait instead, see src/task/interrupt.rs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url()}
     os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], variables)
 
 
 def keep(own, kernel, parent):
-    """Waits for the end of the kernel, or of the program that started it. Then it stops every process
-    of the kernel, and removes its directory."""
+    """Waits until the kernel, or the program that started it, has ended. Then kills every process of the
+    kernel, and removes its directory."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wait_for_the_end_of_one([int(process) for process in (kernel, parent) if process])
-    # The kernel is the parent of this process while it lives. It may still be copying.
+    # While the kernel runs, it is the parent of this process. It may still be copying.
     while os.getppid() == int(kernel):
         os.kill(int(kernel), signal.SIGKILL)
         time.sleep(0.05)
@@ -196,7 +199,7 @@ def wait_for_the_end_of_one(processes):
     import psutil
 
     try:
-        # The process number alone could belong to another process later.
+        # psutil also compares the start time, because another process can get the same id later.
         watched = [psutil.Process(process) for process in processes]
         while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
             time.sleep(0.2)
@@ -205,7 +208,7 @@ def wait_for_the_end_of_one(processes):
 
 
 def processes_with(variable, value):
-    """Returns the other processes that have a variable with this value in their environment."""
+    """Returns all other processes whose environment contains this variable with this value."""
     if LINUX:
         mark = f"{variable}={value}".encode()
 

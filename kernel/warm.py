@@ -1,5 +1,5 @@
-"""Runs the cells of the notebooks in the directory that every kernel gets a copy of. Our cargo stores the
-results, see kernel/cargo. The cells are compiled, and not executed.
+"""Compiles the cells of the notebooks in the directory that each kernel gets a copy of. The cells are not
+executed. Our cargo stores the results, see kernel/cargo.
 """
 
 import subprocess
@@ -32,7 +32,7 @@ def run(cells):
         manager.shutdown_kernel()
 
 
-# The first kernel leaves the lock file as the next ones find it.
+# The first kernel changes the lock file to the state in which all later kernels find it.
 run([])
 for notebook, part in CELLS:
     print(f"setup: compiling the cells of {notebook.name}", flush=True)

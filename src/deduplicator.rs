@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::mem::swap;
 
 /// The minimum number of ids that are remembered. The oldest are forgotten first.
-pub const REMEMBERED_IDS: usize = 900_000;
+const REMEMBERED_IDS: usize = 900_000;
 
 /// The ids of recent tweets, each as a 64-bit hash with a random key. Two different ids share a
 /// hash about once in 10^13 tweets. A tweet without an id is always new.
@@ -69,10 +69,7 @@ mod tests {
     use super::*;
 
     fn insert(ids: &mut Deduplicator, id: &str) -> bool {
-        ids.insert(&Tweet {
-            id: id.into(),
-            ..Tweet::decode(br#"{"text":""}"#).unwrap()
-        })
+        ids.insert(&Tweet::new("ada", "").id(id))
     }
 
     #[test]

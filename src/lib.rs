@@ -47,7 +47,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs, clippy::unwrap_used)]
+#![warn(missing_docs, missing_debug_implementations, clippy::unwrap_used)]
 
 mod backoff;
 mod deduplicator;
@@ -70,11 +70,14 @@ mod trajectory;
 pub mod tweet;
 mod wire;
 
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use filter::Filter;
+pub use jiff::Timestamp;
 pub use listener::Listener;
 pub use notebook::show_log;
 pub use sentiment::Scored;
+// The prelude of the kernel calls it.
+#[doc(hidden)]
 pub use task::interrupt;
 pub use tweet::Tweet;
 
@@ -88,6 +91,6 @@ pub mod prelude {
     pub use crate::show_log;
     pub use crate::source::{Bluesky, Credentials, Demo, Replay, Source, X};
     pub use crate::streamer::Streamer;
-    pub use crate::{Error, Result, Scored, Tweet};
+    pub use crate::{Error, ErrorKind, Result, Scored, Timestamp, Tweet};
     pub use std::time::Duration;
 }

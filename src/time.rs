@@ -12,14 +12,14 @@ const MAX_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// Returns the time limit of a stream or a listener. A time span of more than 100 years is no limit.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a time span of zero.
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a time span of zero.
 pub(crate) fn time_limit(time_span: Option<Duration>) -> Result<Option<Duration>> {
     if time_span.is_some_and(|span| span.is_zero()) {
-        return Err(Error::InvalidArgument {
-            argument: "time span 0".into(),
-            reason: "it ends before it starts",
-            hint: "give a time span such as `Duration::from_secs(300)`, or none to run until stopped",
-        });
+        return Err(Error::invalid_argument(
+            "time span 0",
+            "it ends before it starts",
+            "give a time span such as `Duration::from_secs(300)`, or none to run until stopped",
+        ));
     }
     Ok(time_span.filter(|span| *span <= MAX_LIMIT))
 }
@@ -92,6 +92,15 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_progress_line_comes_each_second_and_after_ten_seconds_every_ten() {
+        let after = |seconds| {
+            let start = Instant::now().checked_sub(Duration::from_secs(seconds));
+            progress_interval(start.expect("the machine has run for a minute")).as_secs()
+        };
+        assert_eq!([0, 9, 11, 50].map(after), [1, 1, 10, 10]);
+    }
 
     #[test]
     fn the_rate_is_the_mean_of_the_last_five_seconds() {

@@ -73,6 +73,7 @@ pub struct Tweet {
 /// The reason why a message is not counted as a tweet. In JSON it is a word such as `"not_json"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Skip {
     /// The message is larger than [`MAX_MESSAGE_BYTES`].
     TooLarge,
@@ -117,7 +118,67 @@ impl fmt::Display for Skip {
     }
 }
 
+impl Skip {
+    /// Returns the reason for an error of the JSON decoder.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Skip {
+        match error.classify() {
+            serde_json::error::Category::Data => Skip::WrongType,
+            _ => Skip::NotJson,
+        }
+    }
+}
+
 impl Tweet {
+    /// Creates a tweet with an author and a text. Everything else is empty or unknown.
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::{Timestamp, Tweet};
+    ///
+    /// let tweet = Tweet::new("ada", "I love #bitcoin")
+    ///     .id("1")
+    ///     .created_at(Timestamp::now())
+    ///     .followers(1_815)
+    ///     .lang("en");
+    /// assert_eq!(tweet.followers, Some(1_815));
+    /// ```
+    pub fn new(user: impl Into<String>, text: impl Into<String>) -> Tweet {
+        Tweet {
+            id: String::new(),
+            created_at: unknown_time(),
+            user: user.into(),
+            followers: None,
+            text: text.into(),
+            lang: String::new(),
+            topics: Vec::new(),
+            source: String::new(),
+        }
+    }
+
+    /// Sets the id. The streamer and the listener drop a tweet whose id has come before.
+    pub fn id(mut self, id: impl Into<String>) -> Tweet {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets when the author sent the tweet.
+    pub fn created_at(mut self, time: Timestamp) -> Tweet {
+        self.created_at = time;
+        self
+    }
+
+    /// Sets the number of the author's followers. `None` means unknown.
+    pub fn followers(mut self, followers: impl Into<Option<u64>>) -> Tweet {
+        self.followers = followers.into();
+        self
+    }
+
+    /// Sets the BCP 47 language tag.
+    pub fn lang(mut self, lang: impl Into<String>) -> Tweet {
+        self.lang = lang.into();
+        self
+    }
+
     /// Decodes a message of a topic, or a line of a replay file.
     ///
     /// Unknown fields are ignored, so the messages of the original notebooks (`user`, `followers`,
@@ -144,17 +205,16 @@ impl Tweet {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
-        let decoded = serde_json::from_str(json).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data if has_no_text(json) => Skip::NoText,
-            serde_json::error::Category::Data => Skip::WrongType,
-            _ => Skip::NotJson,
+        let decoded = serde_json::from_str(json).map_err(|error| match Skip::of_json(&error) {
+            Skip::WrongType if has_no_text(json) => Skip::NoText,
+            reason => reason,
         });
         decoded.map(|Object(tweet)| tweet)
     }
 
     /// Encodes the tweet as a message into `buffer`. The buffer is cleared first and keeps its
     /// capacity.
-    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
+    pub(crate) fn encode_into(&self, buffer: &mut Vec<u8>) {
         buffer.clear();
         // Writing to a `Vec` cannot fail, and every field has a JSON form.
         serde_json::to_writer(buffer, self).expect("a tweet is always JSON");

@@ -1,5 +1,5 @@
-//! Addresses, names and settings that cannot work: each mistake has words of its own, within 5 seconds.
-//! The servers are real.
+//! Invalid addresses, names and settings: each mistake has its own error message, within 5 seconds. The
+//! servers are real.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// One broker that advertises something else at each of its ports.
+/// A broker that advertises a different address at each of its ports.
 struct Advertising {
     apache: Apache,
     unknown_host: u16,
@@ -63,13 +63,13 @@ fn advertising() -> Option<&'static Advertising> {
 /// Returns the error of a connection that must fail.
 fn refused(address: &str) -> String {
     let start = Instant::now();
-    let error = Kafka::at(address).err().expect(address).to_string();
+    let error = Kafka::at(address).expect_err(address).to_string();
     // Twice the documented limit, for slow machines.
     assert!(start.elapsed() < Duration::from_secs(10), "{error}");
     error
 }
 
-/// Returns what a program says that must fail.
+/// Runs a program that must fail. Returns its output.
 fn complaint(name: &str, arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let mut command = example(name);
     command.args(arguments).envs(settings.iter().copied());
@@ -178,7 +178,7 @@ fn an_advertised_address_that_cannot_be_reached_is_named() {
             reason,
             "hint: set `advertised.listeners`",
         ];
-        // More than once: librdkafka may ask before or after it gives the first connection up.
+        // Accept more than once: librdkafka may connect again before or after it closes the first connection.
         for _ in 0..3 {
             assert_words(&refused(&address), &words);
         }
@@ -229,8 +229,7 @@ fn an_impossible_name_of_a_topic_is_refused_by_all_and_kafkas_reason_is_told() {
     kafka.create_topic("a.b", TopicConfig::default()).unwrap();
     let error = kafka
         .create_topic("a_b", TopicConfig::default())
-        .err()
-        .unwrap()
+        .unwrap_err()
         .to_string();
     assert_words(&error, &["collides with that of topic \"a.b"]);
 }
@@ -256,7 +255,7 @@ fn a_setting_that_the_counts_depend_on_ends_each_program() {
     }
 }
 
-/// Passes connections on to the broker, and records the `client.id` of each.
+/// Forwards connections to the broker, and records the `client.id` of each.
 async fn relay(
     listener: tokio::net::TcpListener,
     broker: String,
@@ -265,7 +264,7 @@ async fn relay(
     while let Ok((mut client, _)) = listener.accept().await {
         let (broker, ids) = (broker.clone(), ids.clone());
         tokio::spawn(async move {
-            // The head of the first request: length, number, version and correlation, then the id.
+            // The head of the first request: length, API key, version and correlation id, then the client id.
             let mut head = [0; 14];
             client.read_exact(&mut head).await?;
             let mut id = vec![0; u16::from_be_bytes([head[12], head[13]]).into()];

@@ -1,5 +1,5 @@
-//! Faults around Apache Kafka: nothing may be lost or counted twice. Brokers, programs and signals are
-//! real, and the sum is compared with that of an undisturbed run.
+//! Faults of Apache Kafka: no tweet may be lost or counted twice. Brokers, programs and signals are real.
+//! Each test compares the sum with the sum of an undisturbed run.
 
 mod common;
 
@@ -36,7 +36,7 @@ fn both_sides_survive_a_killed_broker() {
     let Some(apache) = Apache::start(&[]) else {
         return;
     };
-    // Longer than the broker is down, so that the stream does not end meanwhile.
+    // The stream is longer than the broker is down, so it cannot end in the meantime.
     let story = Story::of(12_000, Duration::from_secs(24));
     let kafka = apache.kafka();
     let topic = create_topic(&kafka);
@@ -63,7 +63,8 @@ fn both_sides_survive_a_broker_that_hangs_for_thirty_seconds() {
     let Some(apache) = Apache::start(&[]) else {
         return;
     };
-    // Longer than the broker hangs, also if a busy machine needs many seconds to count the first tweets.
+    // The stream is longer than the broker hangs, even if a busy machine needs many seconds to count the
+    // first tweets.
     let story = Story::of(12_000, Duration::from_secs(60));
     let kafka = apache.kafka();
     let topic = create_topic(&kafka);
@@ -111,7 +112,7 @@ fn both_sides_survive_the_loss_of_two_of_three_brokers() {
     until("the tweets of the next leader", || {
         listening.status().total.counted > counted + 3_000
     });
-    // One of three is left, which accepts nothing alone.
+    // One of three brokers is left. It accepts no writes, because two replicas must be in sync.
     let second = (leader + 1) % 3;
     apache.signal(second, "-KILL");
     until("tweets that wait", || {
@@ -122,7 +123,7 @@ fn both_sides_survive_the_loss_of_two_of_three_brokers() {
     story.until_counted(&listening);
 }
 
-/// A proxy to the broker that closes its connections again and again while `cutting`. It counts them.
+/// A proxy to the broker. While `cutting`, it repeatedly closes its connections, and counts them.
 async fn cutter(port: u16, broker: u16, cutting: Arc<AtomicBool>, cuts: Arc<AtomicU64>) {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     while let Ok((mut client, _)) = listener.accept().await {
@@ -199,7 +200,7 @@ fn a_topic_that_is_deleted_and_created_again_is_counted_from_zero() {
         "the missing topic to be reported",
         || matches!(&listening.status().state, State::Waiting(reason) if reason.contains("\"tweets\"")),
     );
-    // By another program, so that the streamer continues.
+    // Another program does this, so that the streamer continues.
     let again = NewTopic::new("tweets", 1, TopicReplication::Fixed(1));
     network
         .block_on(admin(&kafka).create_topics([&again], &options))
@@ -321,8 +322,8 @@ fn a_full_disk_of_the_broker_is_reported() {
     if !common::apache::is_there() {
         return;
     }
-    // The broker that the program starts has its data on a disk of 12 MB, which no other process sees
-    // and which ends with it.
+    // The broker that the program starts has its data on a disk of 12 MB. Only the broker sees this disk,
+    // and the disk is removed when the broker ends.
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/target/kafka/data");
     std::fs::create_dir_all(data).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -349,7 +350,7 @@ fn a_full_disk_of_the_broker_is_reported() {
             "--json",
         ])
         .current_dir(folder.path())
-        .env_remove(live_sentiment::kafka::BOOTSTRAP_VARIABLE)
+        .env_remove("KAFKA_BOOTSTRAP_SERVERS")
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&ended.stderr);
@@ -404,7 +405,7 @@ fn messages_that_retention_removed_before_they_were_read_are_counted() {
             .unwrap();
         consumer.fetch_watermarks("tweets", 0, LIMIT).unwrap().0
     };
-    // Everything but the last segment.
+    // Wait until the broker has removed everything but the last segment.
     until("the removal of most", || first() > (TWEETS as i64) * 9 / 10);
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
@@ -434,7 +435,7 @@ struct Proxy {
     /// Each change closes all connections.
     generation: Arc<AtomicU64>,
     holding: Arc<AtomicBool>,
-    /// How many fetch requests were held back.
+    /// The number of fetch requests that were held back.
     held: Arc<AtomicU64>,
     /// Whether new connections are closed at once.
     refusing: Arc<AtomicBool>,
@@ -548,7 +549,8 @@ fn a_slow_first_answer_after_a_reconnect_does_not_restart_the_count() {
     until("the first fetch after the reconnect", || {
         proxy.held.load(Ordering::Relaxed) > held
     });
-    // The last message may take its time: only another message proves that the log is another one.
+    // A delay of the last counted message must not restart the count: only a different message at its
+    // offset proves that the topic is another log.
     let answered = Instant::now() + Duration::from_secs(8);
     while Instant::now() < answered {
         assert_eq!(listening.status().total.counted, 3);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Runtime;
 
-/// Starts a server on a runtime of its own, apart from the streamer's.
+/// Starts a server on its own runtime, separate from the streamer's.
 fn server(jetstream: Jetstream) -> (Runtime, Shared, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -143,7 +143,7 @@ fn a_fast_stream_keeps_the_limit_of_profile_calls() {
     });
     let (_kafka, topic) = broker_with_topic();
     let start = Instant::now();
-    // Without a track every post passes and needs the profile of its author.
+    // Without a track, every post passes and needs the profile of its author.
     let streaming = Streamer::new(&topic).start(bluesky(&base)).unwrap();
     until("all posts", || streaming.status().counts.sent == POSTS);
     let status = streaming.stop();
@@ -264,7 +264,7 @@ fn every_frame_is_counted_as_a_post_as_invalid_or_as_another_event() {
         raw("{}"),
         commit(r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":5}"#),
         commit(r#""operation":"create","collection":"app.bsky.feed.post""#),
-        // A post that mentions bitcoin only in a link.
+        // This post mentions bitcoin only in a link.
         commit(
             r#""operation":"create","collection":"app.bsky.feed.post","record":{"text":"see exam…","langs":["de","en"],
             "createdAt":"2999-01-01T00:00:00Z","facets":[{"index":{"byteStart":0,"byteEnd":3},"features":
@@ -314,8 +314,8 @@ fn errors_silence_and_rejections_lead_to_a_reconnect() {
         source.begin(filter()).await.unwrap();
         let watch = source.connection().unwrap();
         chosen(&mut source, 3).await;
-        // After the error frame, the next connection starts before the newest post. The streamer
-        // removes the posts that come again.
+        // After the error frame, the next connection starts before the newest post. The streamer drops
+        // the posts that come again.
         chosen(&mut source, 1).await;
         let reason = watch.now().last_reason.unwrap();
         assert!(reason.contains("ConsumerTooSlow"), "{reason}");
@@ -335,8 +335,8 @@ fn errors_silence_and_rejections_lead_to_a_reconnect() {
             .windows(2)
             .map(|pair| (pair[1].0 - pair[0].0).as_secs_f64())
             .collect();
-        // Each rejection doubles the wait, apart from jitter. Then there is silence for 30 s before the
-        // next wait.
+        // Each rejection doubles the wait, except for jitter. After that, the server is silent for 30 s
+        // before the next wait.
         for pair in waits[..3].windows(2) {
             assert!((1.8..=2.3).contains(&(pair[1] / pair[0])), "{waits:?}");
         }
@@ -375,7 +375,7 @@ fn connections_that_soon_break_are_reconnected_after_growing_pauses() {
             assert!((least..1.1 * least + 0.1).contains(wait), "{waits:?}");
         }
 
-        // A connection that has lasted is reconnected soon.
+        // After a long connection, the source reconnects soon.
         jetstream.lock().unwrap().cut_after = None;
         connected(13).await;
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -435,8 +435,7 @@ fn an_invalid_address_is_rejected() {
     ] {
         let error = Streamer::new(&topic)
             .start(Bluesky::at(address))
-            .err()
-            .unwrap()
+            .unwrap_err()
             .to_string();
         assert!(
             error.contains("BLUESKY_JETSTREAM_URL") && !error.contains("secret"),

@@ -1,4 +1,4 @@
-"""What the Python tests share: programs that end with their test, and brokers."""
+"""The common parts of the Python tests: brokers, and programs that end with their test."""
 
 import json
 import os
@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "target" / "release" / "examples"
 KERNELS = ROOT / "target" / "kernel"
 DEFAULT = "127.0.0.1:9092"
-# Longer than anything takes on a slow machine. Only a failing test waits this long.
+# The time limit of a wait. It is longer than any operation takes on a slow machine, so only a failing test
+# waits this long.
 LIMIT = 120
 
 
@@ -31,7 +32,7 @@ def until(what, done):
 
 @pytest.fixture
 def start():
-    """Starts a program that ends with the test, together with the programs that it starts."""
+    """Starts a program. When the test ends, the program and the programs that it has started end too."""
     running = []
 
     def start(*command, **options):
@@ -68,7 +69,7 @@ def broker(start, free_port):
 
 @pytest.fixture
 def apache():
-    """Skips the test if Apache Kafka cannot run here. `make test` then says so at its end."""
+    """Skips the test if Apache Kafka cannot run on this machine. `make test` then reports this at its end."""
     prepared = subprocess.run([ROOT / "kafka" / "prepare"], capture_output=True, text=True)
     if prepared.returncode != 0:
         assert "CI" not in os.environ, "CI must run all tests: " + prepared.stdout
@@ -78,7 +79,7 @@ def apache():
 
 
 def text_of(content):
-    """Returns what a message of a kernel prints or displays, as text."""
+    """Returns the printed or displayed text in a message of a kernel."""
     return content.get("text") or content.get("evalue") or content.get("data", {}).get("text/plain") or ""
 
 
@@ -92,11 +93,11 @@ class Kernel:
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=300)
-        # Its directory has the process id of the start script, which becomes the kernel.
+        # The name of its directory contains the process id of the start script, which becomes the kernel.
         (self.directory,) = set(KERNELS.glob("kernel-*")) - earlier
 
     def run(self, cell):
-        """Runs a cell. Returns the status of the reply, and everything that it printed or displayed."""
+        """Runs a cell. Returns the status of the reply, and everything that the cell printed or displayed."""
         output = []
 
         def hook(message):
@@ -108,15 +109,15 @@ class Kernel:
 
     def run_to_the_last_line(self, cell):
         """Runs a cell. Returns everything that it printed or displayed, and what it wrote to standard error,
-        such as an error that has left it through `?`. evcxr may pass lines on after the end of a cell, but in
-        their order, so the line of a second cell is the last."""
+        such as an error that has left it through `?`. evcxr may forward lines after the end of a cell, but keeps
+        their order. So the line of a second cell comes last."""
         mark = "the last line"
         requests = [self.client.execute(cell), self.client.execute(f'println!("{mark}");')]
         output, errors = [], []
         while f"{mark}\n" not in output:
             content = self.client.get_iopub_msg(timeout=300)["content"]
             (errors if content.get("name") == "stderr" or "evalue" in content else output).append(text_of(content))
-        # The next cell must not take these replies for its own.
+        # Otherwise the next cell would receive these replies as its own.
         while self.client.get_shell_msg(timeout=300)["parent_header"]["msg_id"] != requests[1]:
             pass
         return "".join(output).replace(f"{mark}\n", ""), "".join(errors)
@@ -195,7 +196,7 @@ def browser():
 
 @pytest.fixture
 def page(browser):
-    """A page. An error or a warning of it fails the test."""
+    """A page of the browser. An error or a warning on the page fails the test."""
     page = browser.new_page()
     messages = []
     page.on("pageerror", lambda error: messages.append(str(error)))

@@ -1,4 +1,4 @@
-//! The exit status of the programs, which a script must be able to trust, and what they say beside it.
+//! The exit status of the programs, on which a script must be able to rely, and their error messages.
 
 mod common;
 
@@ -8,8 +8,7 @@ use common::*;
 use live_sentiment::prelude::*;
 use std::process::Output;
 
-/// Runs a program to its end. Returns its status and what it writes to standard error, which is no
-/// terminal.
+/// Runs a program to its end. Returns its exit status and its standard error, which is not a terminal.
 fn run(name: &str, kafka: &Kafka, arguments: &[&str]) -> (Option<i32>, String) {
     let mut program = example(name);
     program

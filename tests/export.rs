@@ -41,8 +41,7 @@ fn scored_tweets_are_written_to_a_csv_file() {
     let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 301);
     for row in &rows {
-        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-        tweet.followers = row[2].parse().ok();
+        let tweet = Tweet::new(&row[1], &row[5]).followers(row[2].parse().ok());
         let sentiment = Analyzer::new().score(&row[5]);
         assert_eq!(row[3], sentiment.compound.to_string());
         assert_eq!(row[4], weighted(&tweet, &sentiment).to_string());

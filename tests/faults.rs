@@ -1,4 +1,4 @@
-//! Faults, and what must hold after them. The processes and the signals are real.
+//! Faults of brokers and programs, and the state after them. The processes and the signals are real.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     let begin = Instant::now();
-    let error = Kafka::at(&address).err().expect("not Kafka").to_string();
+    let error = Kafka::at(&address).expect_err("not Kafka").to_string();
     assert!(
         error.contains(&address) && error.contains("it did not answer"),
         "{error}"
@@ -30,7 +30,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
     assert!(begin.elapsed() < Duration::from_secs(5));
 
     drop(free);
-    let error = Kafka::at(&address).err().expect("no listener").to_string();
+    let error = Kafka::at(&address).expect_err("no listener").to_string();
     for word in [&address, "Kafka::start()", "KAFKA_BOOTSTRAP_SERVERS"] {
         assert!(error.contains(word), "{error}");
     }
@@ -40,10 +40,7 @@ fn a_missing_broker_is_reported_within_five_seconds() {
 fn a_taken_port_is_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let error = Kafka::embedded(port)
-        .err()
-        .expect("a taken port")
-        .to_string();
+    let error = Kafka::embedded(port).expect_err("a taken port").to_string();
     assert!(
         error.contains(&port.to_string()) && error.contains("make stop"),
         "{error}"
@@ -63,7 +60,7 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
         let streaming = Streamer::new(&create_topic(kafka)).start(demo).unwrap();
         streaming.wait().counts.sent
     };
-    // The listener has a handle of its own, as in the other notebook. This handle owns the broker.
+    // The listener has its own handle, as in the other notebook. This handle owns the broker.
     let remote = Kafka::at(kafka.address()).unwrap();
     let listening = Listener::new(&remote, "tweets").start().unwrap();
     until_counted(&listening, run(&kafka, 2_000));
@@ -77,13 +74,13 @@ fn a_listener_survives_a_broker_restart_and_counts_the_next_run() {
 
     drop(kafka);
     until_lost();
-    // A longer log: its first messages are before the offset that the listener had reached.
+    // Now the log is longer: its first messages are before the offset that the listener had reached.
     let kafka = Kafka::embedded(port).unwrap();
     let sent = run(&kafka, 5_000);
     until("the second run, from its first tweet", || {
         listening.status().total.counted == sent
     });
-    // A shorter log: the offset that the listener had reached does not exist.
+    // Now the log is shorter: the offset that the listener had reached does not exist.
     drop(kafka);
     until_lost();
     let kafka = Kafka::embedded(port).unwrap();
@@ -124,7 +121,7 @@ fn a_broker_that_hangs_holds_the_source_back() {
     until("a full queue", || {
         streaming.status().counts.in_flight() >= 99_900
     });
-    // Without backpressure the source would end long before this.
+    // Without backpressure, the source would have ended long ago.
     assert!(!streaming.wait_for(Duration::from_secs(2)));
     let held = streaming.status();
     assert!(
@@ -197,7 +194,7 @@ fn a_broker_of_ones_own_is_killed_and_started_again() {
     until("the lost connection to be noticed", || {
         listening.status().unreachable_since.is_some()
     });
-    // Killing it again does nothing.
+    // Killing it again has no effect.
     kafka.kill().unwrap();
     kafka.restart().unwrap();
     let sent = run(300);
@@ -278,7 +275,7 @@ fn a_panic_of_the_listener_reaches_its_owner() {
     let (kafka, topic) = broker_with_topic();
     let demo = Demo::default().as_fast_as_possible().count(2_000);
     Streamer::new(&topic).start(demo).unwrap().wait();
-    // In the reading thread itself, and in a thread that scores a part of a large batch.
+    // The metric panics in the reading thread, or in a thread that scores a part of a large batch.
     for panicking in [0, 1_900] {
         let listening = Listener::new(&kafka, "tweets")
             .metric(move |tweet, _| {
@@ -316,7 +313,7 @@ fn a_second_stream_into_the_same_run_is_counted_too() {
     assert_eq!(listening.status().uncounted.duplicate, 0);
 }
 
-/// Sets the clock of a program an hour ahead: `clock_gettime` of the library that it is loaded with.
+/// A preloaded library whose `clock_gettime` sets the clock of a program an hour ahead.
 const CLOCK_AHEAD: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -381,7 +378,7 @@ fn a_joined_run_is_counted_with_its_first_streamer() {
     };
     stream(&topic);
     stream(&create_topic(&kafka));
-    // Another handle, as in another program.
+    // This is another handle, as in another program.
     let other = Kafka::at(kafka.address()).unwrap();
     stream(&other.open_topic("tweets").unwrap());
     let listening = Listener::new(&kafka, "tweets").start().unwrap();
@@ -444,7 +441,7 @@ fn a_listener_stops_at_once_while_the_broker_hangs() {
         connected.status().state == State::Connected
     });
     signal(&process, "-STOP");
-    // Long enough for the listener to ask the broker about each of the partitions.
+    // This is long enough for the listener to ask the broker about each partition.
     std::thread::sleep(Duration::from_millis(1_500));
     let connecting = Listener::new(&kafka, "tweets").start().unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -474,7 +471,7 @@ fn blocking_calls_work_inside_a_tokio_runtime() {
         let demo = Demo::default().as_fast_as_possible().count(100);
         let streaming = Streamer::new(&topic).start(demo).unwrap();
         assert_eq!(streaming.wait().counts.sent, 100);
-        // The documented way, which does not block the thread of the runtime.
+        // This is the documented way, which does not block the thread of the runtime.
         let summary = tokio::task::spawn_blocking(move || listening.wait()).await;
         assert_eq!(summary.unwrap().total.counted, 100);
     });

@@ -1,4 +1,5 @@
-//! The server of the live figure: who may connect, what is sent, and that no page slows the listener.
+//! The server of the live figure: which requests it accepts, what it sends, and that no page slows the
+//! listener.
 
 mod common;
 
@@ -55,7 +56,7 @@ fn first(events: &mut impl BufRead) -> serde_json::Value {
     update(events)["listeners"][0].clone()
 }
 
-/// Asks the figure as the page does. Returns the status and the answer.
+/// Sends a request of the page to the figure. Returns the status and the answer.
 fn ask(figure: &LiveFigure, question: &str) -> (u16, serde_json::Value) {
     let response = response(figure, question, "ADDRESS");
     let status = response.split(' ').nth(1).unwrap().parse().unwrap();
@@ -198,7 +199,7 @@ fn a_page_that_does_not_read_slows_nothing() {
     drop(stuck);
 }
 
-/// What an idle connection has sent.
+/// What an idle connection has sent before it became idle.
 #[derive(Clone, Copy, Debug)]
 enum Idle {
     Nothing,
@@ -214,7 +215,7 @@ const IDLE: [Idle; 4] = [
     Idle::OneRequest,
 ];
 
-/// Opens a connection that then stays idle.
+/// Opens a connection and leaves it idle.
 fn idle(figure: &LiveFigure, kind: Idle) -> TcpStream {
     let mut stream = connect(figure);
     let host = address(figure);
@@ -243,7 +244,7 @@ fn ask_again(stream: &mut TcpStream, host: &str) {
     stream.read_exact(&mut vec![0; length]).unwrap();
 }
 
-/// Reads the head of a response, and not more.
+/// Reads only the head of a response.
 fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -254,7 +255,7 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Waits for the end of a connection, and ignores what is received before.
+/// Waits for the end of a connection, and ignores the data before it.
 fn until_closed(stream: &mut TcpStream) {
     if let Err(error) = stream.read_to_end(&mut Vec::new()) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -315,7 +316,7 @@ fn idle_and_slow_connections_end() {
     let mut connections = IDLE.map(|kind| idle(&figure, kind));
     let mut slow = idle(&figure, Idle::HalfOfAHead);
     slow.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    // Each byte comes a second after the one before, and the head never ends.
+    // Send one byte per second. The head never ends.
     until("the slow connection to be closed", || {
         let closed = slow.write_all(b"x").is_err();
         closed || matches!(slow.read(&mut [0; 64]), Ok(0))
@@ -329,7 +330,7 @@ fn open_pages_stay_while_idle_connections_give_way() {
     let sent = stream(&kafka, 100);
     let figure = LiveFigure::serve_on(0).unwrap();
     let mut pages = Vec::new();
-    // One page after another is opened, until the server refuses one.
+    // Open pages until the server refuses one.
     let refused = loop {
         let mut page = request(&figure, "/events", "ADDRESS");
         let head = head(&mut page);
@@ -346,13 +347,13 @@ fn open_pages_stay_while_idle_connections_give_way() {
         let page = response(&figure, "/", "ADDRESS");
         assert!(page.starts_with("HTTP/1.1 200"), "{kind:?}: {page}");
     }
-    // Every page is open, and receives what happens now.
+    // Every page is open, and receives new tweets.
     let _listening = show(&figure, "audience", Listener::new(&kafka, "tweets"));
     let mut pages: Vec<_> = pages.into_iter().map(BufReader::new).collect();
     for page in &mut pages {
         while first(page)["counted"] != sent {}
     }
-    // A page that is closed makes room for another one.
+    // After one page is closed, another one can be opened.
     drop(pages.pop());
     until("a place for another page", || {
         let mut page = request(&figure, "/events", "ADDRESS");
@@ -368,7 +369,7 @@ fn a_connection_that_does_not_read_ends() {
         "GET /plotly.js HTTP/1.1\r\nHost: {}\r\n\r\n",
         address(&figure)
     );
-    // The responses are larger than what the operating system buffers.
+    // The responses are larger than the buffers of the operating system.
     stuck.write_all(request.repeat(16).as_bytes()).unwrap();
     // The operating system refuses a byte for a closed socket.
     until("the connection to be closed", || {
@@ -413,7 +414,7 @@ fn a_listener_takes_the_place_of_another_one_of_its_name() {
         let update = first(&mut events);
         update["counted"] != 100 || update["generation"] == generation
     } {}
-    // A question about the listener that is no longer shown.
+    // This is a question about a listener that is no longer shown.
     let stale = format!("/stretch?generation={generation}&from=0&to=9");
     assert_eq!(ask(&figure, &stale).0, 410);
 }
@@ -493,7 +494,7 @@ fn a_stretch_names_its_change_its_tweets_and_its_words() {
     assert_eq!(words.len(), 10);
     assert!(words.iter().all(|word| word["total"] != 0.0));
 
-    // The tweet of the last point, and why it has its score.
+    // Ask for the tweet of the last point, and for the explanation of its score.
     let line = &update["lines"][0];
     let (at, sum) = (
         line["x"].as_array().unwrap().last().unwrap(),
@@ -548,7 +549,7 @@ fn bad_questions_get_an_error() {
             format!("/stretch?generation={generation}&from=x&to=99999999999999999999"),
             400,
         ),
-        // Before the first tweet.
+        // This is before the first tweet.
         (format!("/stretch?generation={generation}&from=0&to=9"), 404),
         (
             format!(
@@ -572,10 +573,10 @@ fn bad_questions_get_an_error() {
         let text = "x".repeat(length);
         format!("/explain?generation={generation}&text={text}")
     };
-    // An address may have 65,534 bytes.
+    // An address may have at most 65,534 bytes.
     let refused = response(&figure, &question(70_000), "ADDRESS");
     assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");
-    // The server closes the connection while more is being sent, so nobody may hear its answer.
+    // The server closes the connection while the client is still sending, so its answer may be lost.
     let mut stream = connect(&figure);
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     let _ = write!(stream, "GET {} HTTP/1.1\r\n", question(1 << 20));

@@ -1,9 +1,8 @@
-//! The smallest example program, which is the whole pipeline.
+//! The smallest example program, which contains the whole pipeline.
 
 mod common;
 
 use common::*;
-use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
 
@@ -26,9 +25,9 @@ async fn expected() -> (u64, f64) {
 #[test]
 fn hello_prints_the_sum_of_what_it_has_streamed() {
     let (count, sum) = tokio::runtime::Runtime::new().unwrap().block_on(expected());
-    // The program starts a broker of its own, whatever the environment says.
+    // The program starts its own broker, even if the environment names another one.
     let hello = example("hello")
-        .env(BOOTSTRAP_VARIABLE, "127.0.0.1:1")
+        .env("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
         .output()
         .unwrap();
     let output = String::from_utf8_lossy(&hello.stdout);

@@ -6,10 +6,10 @@ mod common;
 use common::*;
 use live_sentiment::prelude::*;
 
-/// Set in the process that runs inside of the namespace.
+/// The environment variable that is set in the process inside the namespace.
 const INSIDE: &str = "LIVE_SENTIMENT_TEST_OFFLINE";
 
-/// Returns whether this is the process inside of the namespace. If not, it runs the test `name` there.
+/// Returns whether this process is inside the namespace. If it is not, runs the test `name` in a namespace.
 fn is_inside(name: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;

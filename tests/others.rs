@@ -1,5 +1,5 @@
-//! A Kafka that others use: what other programs write to a topic, and what other people change in the
-//! cluster. A second client, which has no code of ours, counts what a listener must count.
+//! A Kafka cluster that others use too: other programs write to the topic, and other users change the
+//! cluster. A second client, without code of this crate, computes what a listener must count.
 
 #[macro_use]
 mod common;
@@ -26,7 +26,7 @@ fn tweet(number: u64) -> Vec<u8> {
         .into_bytes()
 }
 
-/// Writes tweets with the numbers to a partition.
+/// Writes tweets with these numbers to a partition.
 fn write_tweets(kafka: &Kafka, topic: &str, partition: i32, numbers: std::ops::Range<u64>) {
     let producer = producer(kafka, &[]);
     for number in numbers {
@@ -63,7 +63,7 @@ fn a_forged_run_hides_no_tweet(kafka: &Kafka, topic: &str) {
     let running = Listener::new(kafka, topic).start().unwrap();
     until_counted(&running, 200);
     let producer = producer(kafka, &[]);
-    // The largest identifier, one above what the topic can have, and one of another length.
+    // The largest identifier, another identifier above the possible ones, and one of another length.
     let forged: [&[u8]; 3] = [&[0xff; 8], &1_000_000_u64.to_be_bytes(), b"abc"];
     for (number, run) in (0..).zip(forged) {
         let headers = OwnedHeaders::new().insert(Header {
@@ -75,11 +75,11 @@ fn a_forged_run_hides_no_tweet(kafka: &Kafka, topic: &str) {
         producer.send(record.headers(headers)).unwrap();
     }
     producer.flush(LIMIT).unwrap();
-    // They belong to no run, so they count in the current one.
+    // These tweets belong to no run, so they count in the current one.
     until_counted(&running, 203);
     assert_eq!(running.status().uncounted.earlier_runs, 0);
 
-    // A streamer that joins the newest run joins a real one.
+    // A streamer that joins the newest run joins a real run.
     let joined = kafka.open_topic(topic).unwrap();
     let demo = Demo::default().seed(2).as_fast_as_possible().count(50);
     Streamer::new(&joined).start(demo).unwrap().wait();
@@ -145,7 +145,7 @@ fn a_partition_that_is_added_is_read_from_its_start() {
     }
     assert_eq!(tweets.by_ref().count(), 160);
 
-    // A streamer that runs uses the next partition too.
+    // A running streamer also uses the next new partition.
     let demo = Demo::default().rate(1_000.0).unwrap();
     let streaming = Streamer::new(&target).start(demo).unwrap();
     until("some tweets", || streaming.status().counts.sent > 10);
@@ -174,7 +174,8 @@ fn a_batch_that_cannot_be_read_is_named_with_its_offset() {
         producer.send(record).unwrap();
     }
     producer.flush(LIMIT).unwrap();
-    // A disk that has lost a part of the second batch. Its header says where it is and what it has.
+    // Damage the end of the second batch, as if the disk had lost a part of it. The header of the batch, with
+    // its offset and its length, stays intact.
     let segment = format!("data-1/{topic}-0/00000000000000000000.log");
     let segment = apache.folder.path().join(segment);
     let mut log = std::fs::read(&segment).unwrap();
@@ -254,12 +255,12 @@ fn transactions_of_other_programs_are_not_missed_tweets() {
     producer.commit_transaction(LIMIT).unwrap();
     until_counted(&listening, 130);
 
-    // The transaction stays open: readers wait at its first message, with 40 messages behind it.
+    // The transaction stays open. Readers wait at its first message, and 40 messages follow it.
     write(300..340);
     until("the open transaction to be named", || {
         let status = listening.status();
         matches!(&status.state, State::Blocked(reason) if reason.contains("transaction"))
-            // The marker of the transaction before it counts too.
+            // The marker of the previous transaction counts too.
             && (40..=41).contains(&status.lag[0].lag)
     });
     producer.commit_transaction(LIMIT).unwrap();
@@ -322,7 +323,7 @@ fn a_deleted_topic_is_named() {
     std::fs::remove_file(status.dead_letter_file.unwrap()).unwrap();
     let counts = status.counts;
     assert_eq!(counts.in_flight(), 0, "{counts:?}");
-    // The file and the topics have every tweet that was streamed, whatever the broker said of it.
+    // The file and the topics contain every streamed tweet, even if the broker reported an error for it.
     let streamed = counts.sent + counts.failed;
     let lines = std::fs::read_to_string(&saved).unwrap().lines().count();
     assert_eq!(lines as u64, streamed);
@@ -346,7 +347,7 @@ fn denied_writes_hold_the_stream_back() {
         error.contains("write to topic \"denied\"") && error.contains("authorization")
     });
     let held = streaming.status().counts;
-    // Without backpressure the source would end before this.
+    // Without backpressure, the source would have ended before this.
     assert!(!streaming.wait_for(Duration::from_secs(8)), "{held:?}");
     allow(&kafka, topic);
     assert!(streaming.wait_for(LIMIT));
@@ -355,7 +356,7 @@ fn denied_writes_hold_the_stream_back() {
     until_counted(&listening, 3_000);
     assert_eq!(messages(&kafka, topic).len(), 3_000);
 
-    // A listener that may not read says so, and reads on when it may.
+    // A listener without read permission reports this, and continues when it has the permission.
     deny(&kafka, topic, Operation::Read);
     let denied = Listener::new(&kafka, topic).start().unwrap();
     until(
@@ -429,7 +430,7 @@ fn a_quota_holds_the_stream_back() {
         let error = streaming.status().last_error;
         error.is_some_and(|error| error.contains("throttles"))
     });
-    // At its end the stream waits for the broker, which confirms what it has throttled.
+    // At its end, the stream waits until the broker has confirmed the throttled tweets.
     until("the end of the source", || {
         streaming.status().ended.is_some()
     });
@@ -444,7 +445,7 @@ fn a_streamer_notices_a_newer_run_and_ends() {
     let Some(apache) = shared() else { return };
     let topic = "two-streamers";
     let start = |seed| {
-        // Handles of their own, as in two programs: a handle's streamers replace each other.
+        // Each streamer has its own handle, as in two programs: streamers of one handle replace each other.
         let address = format!("localhost:{}", port(&apache.address()));
         let kafka = match seed {
             1 => apache.kafka(),
@@ -480,7 +481,7 @@ fn a_streamer_notices_a_newer_run_and_ends() {
         status.counts.sent
     );
 
-    // Two streamers of one run leave each other alone.
+    // Two streamers of one run do not end each other.
     let join = |seed, address: &str| {
         let target = Kafka::at(address).unwrap().open_topic(topic).unwrap();
         let demo = Demo::default().seed(seed).rate(100.0).unwrap().count(700);

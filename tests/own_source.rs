@@ -1,4 +1,4 @@
-//! The example of a source of one's own, against a local server.
+//! The example program with its own source, against a local server.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn each_post_of_a_polled_address_is_streamed_once() {
     let polls = Arc::new(AtomicU64::new(0));
     let counter = polls.clone();
     let socket = runtime.block_on(async {
-        // Each answer has the posts so far. The second one is an error.
+        // Each answer contains all posts so far. The second answer is an error.
         let posts = move || async move {
             let poll = counter.fetch_add(1, Ordering::SeqCst);
             let post = |number: u64| {

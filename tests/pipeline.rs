@@ -1,5 +1,5 @@
-//! The whole pipeline through a real broker, the embedded one and Apache Kafka: each streamed tweet is
-//! counted once, with the right sum.
+//! The whole pipeline with real brokers, the embedded one and Apache Kafka: each streamed tweet is counted
+//! once, and the sum is correct.
 
 #[macro_use]
 mod common;
@@ -139,7 +139,7 @@ fn tweets_wait_for_a_slow_reader(kafka: &Kafka, topic: &str) {
     assert!(close(sum, tweets.listening().status().total.sum));
     assert!(tweets.next().is_none(), "the listener has ended");
 
-    // Three of eight mebibytes of text are not taken, so the listener waits.
+    // The queue holds eight mebibytes of text. When it is full, the listener waits.
     let large = format!(r#"{{"text":"{}","user":"u"}}"#, "x".repeat(1_000_000));
     let topic = format!("{topic}-large");
     kafka.create_topic(&topic, TopicConfig::default()).unwrap();
@@ -162,7 +162,7 @@ fn a_listener_of_a_run_counts_no_earlier_run(kafka: &Kafka, topic: &str) {
     };
     stream(300);
     let second = stream(100);
-    // The iterator shows each counted tweet: those of the first run would come first.
+    // The iterator returns each counted tweet. Tweets of the first run would come first.
     let mut tweets = Listener::of(&second).count(100).tweets().unwrap();
     let offsets: Vec<_> = tweets.by_ref().map(|scored| scored.offset).collect();
     assert_eq!(offsets, (300..400).collect::<Vec<_>>());
@@ -447,7 +447,7 @@ fn a_time_span_ends_a_stream_without_loss(kafka: &Kafka, topic: &str) {
         .time_span(Duration::from_millis(1500))
         .start(Demo::default().rate(500.0).unwrap())
         .unwrap();
-    // More than a clock can hold, which is no limit.
+    // A time span that is longer than a clock can represent means no limit.
     let listener = Listener::new(kafka, topic).time_span(Duration::MAX);
     let listening = listener.start().unwrap();
     let summary = listening.wait_until_quiet(Duration::from_secs(2));
@@ -516,10 +516,10 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
         .set("bootstrap.servers", kafka.address())
         .create()
         .unwrap();
-    let begin = jiff::Timestamp::now().as_millisecond() - TWEETS;
+    let begin = Timestamp::now().as_millisecond() - TWEETS;
     for number in 0..TWEETS {
         let tweet = format!("{{\"text\":\"{number}\"}}");
-        // One partition ends after a while, and another one starts late.
+        // One partition ends early, and another one starts late.
         let partition = match number {
             ..3_000 => number % 2,
             3_000..7_000 => number * number % 3,
@@ -529,7 +529,7 @@ fn partitions_are_merged_by_time(kafka: &Kafka, topic: &str) {
             .payload(&tweet)
             .partition(partition as i32)
             .timestamp(begin + number);
-        // A run starts here: the tweets before it are not counted.
+        // A run starts here. The tweets before it are not counted.
         if RUNS.contains(&number) {
             let mark = number.to_be_bytes();
             record = record.headers(OwnedHeaders::new().insert(Header {
@@ -577,9 +577,9 @@ fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &st
         .set("bootstrap.servers", kafka.address())
         .create()
         .unwrap();
-    let begin = jiff::Timestamp::now().as_millisecond();
+    let begin = Timestamp::now().as_millisecond();
     let stamp = begin - 60_000;
-    let time = |millis| jiff::Timestamp::from_millisecond(millis).unwrap();
+    let time = |millis| Timestamp::from_millisecond(millis).unwrap();
     let write = |created_at: String, stamp: i64| {
         let tweet = format!(r#"{{"text":"{created_at}","created_at":"{created_at}"}}"#);
         let record = BaseRecord::<(), _>::to(topic).payload(&tweet);
@@ -601,7 +601,7 @@ fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &st
     for created_at in wrong.iter().chain(&unknown).chain(&right) {
         write(created_at.clone(), stamp);
     }
-    // The stamp of the message is of the future too.
+    // The timestamp of the message is in the future too.
     let ahead = begin + 1_800_000;
     write(time(ahead).to_string(), ahead);
     producer.flush(LIMIT).unwrap();
@@ -611,12 +611,12 @@ fn times_that_cannot_be_true_are_corrected_and_counted(kafka: &Kafka, topic: &st
         .by_ref()
         .map(|scored| scored.tweet.created_at)
         .collect();
-    let end = jiff::Timestamp::now();
+    let end = Timestamp::now();
     let mut expected = vec![time(stamp); wrong.len() + unknown.len()];
     expected.extend(
         right
             .iter()
-            .map(|right| right.parse::<jiff::Timestamp>().unwrap()),
+            .map(|right| right.parse::<Timestamp>().unwrap()),
     );
     assert_eq!(counted[..10], expected);
     assert!(
@@ -654,7 +654,7 @@ fn a_tweet_of_the_future_is_not_the_newest_one(kafka: &Kafka, topic: &str) {
 
 fn a_tweet_that_grows_beyond_the_limit_is_a_dead_letter(kafka: &Kafka, topic: &str) {
     let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
-    // A mebibyte without an id and a source, which the replay adds.
+    // A tweet of one mebibyte without an id and a source. The replay adds both.
     let text = "x".repeat(MAX_MESSAGE_BYTES - r#"{"text":""}"#.len());
     let file = file(&format!(
         "{{\"text\":\"{text}\"}}\n{{\"text\":\"small\"}}\n"

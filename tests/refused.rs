@@ -1,5 +1,5 @@
-//! Scores that Kafka refuses: the scorer skips and counts them, and scores everything else once. The
-//! scores are counted by a consumer without code of this crate.
+//! Scores that Kafka refuses: the scorer skips and counts them, and scores every other tweet once. A
+//! consumer without code of this crate counts the scores.
 
 mod common;
 
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// Kafka's default limit of a record batch, in bytes.
 const DEFAULT_LIMIT: &str = "1048588";
 
-/// A topic of tweets, and a topic of scores with settings of its own.
+/// A topic of tweets, and a topic of scores with special settings.
 struct Topics {
     kafka: Kafka,
     from: String,
@@ -107,7 +107,7 @@ fn noise(count: usize, seed: usize) -> String {
     letters.collect()
 }
 
-/// A tweet of exactly so many bytes of JSON.
+/// A tweet with exactly this many bytes of JSON.
 fn tweet(id: impl ToString, bytes: usize) -> Tweet {
     let id = id.to_string();
     let json = |text: &str| {
@@ -150,7 +150,7 @@ fn sizes_around_the_limit_are_scored_or_skipped() {
         tweets.push(tweet(size, *size));
         tweets.push(tweet(format!("beside {size}"), 300));
     }
-    // A score has no headers of its tweet but the run, so their size does not matter.
+    // A score has only one header of its tweet, the run. So the size of the other headers has no effect.
     let mut headed = tweet("headed", MAX_MESSAGE_BYTES - 1_000);
     let value = Some(&[b'h'; 300_000]);
     headed.headers = Some(OwnedHeaders::new().insert(Header { key: "h", value }));
@@ -171,7 +171,7 @@ fn sizes_around_the_limit_are_scored_or_skipped() {
     assert!(accepted.iter().max() < refused.iter().min(), "{accepted:?}");
     assert!(accepted.len() > 1 && refused.len() > 2, "{accepted:?}");
     let status = scoring.stop();
-    // One is larger than a tweet may be.
+    // One tweet is larger than the maximum.
     let reasons = BTreeMap::from([
         (Skip::TooLarge, 1),
         (Skip::ScoreTooLarge, refused.len() as u64 - 1),

@@ -1,4 +1,4 @@
-//! Scoring in several processes: each tweet is scored exactly once, whichever process fails.
+//! Scoring in several processes: each tweet is scored exactly once, even if a process fails.
 
 mod common;
 
@@ -65,7 +65,7 @@ fn a_scorer_counts_invalid_messages_and_continues_where_another_ended() {
     until("the next", || second.status().scored == 1);
     let listening = Listener::scored(&kafka, "scores").start().unwrap();
     until_counted(&listening, 2);
-    // Tweets without a score are skipped for that reason.
+    // Tweets without a score are skipped.
     let wrong = Listener::scored(&kafka, "tweets").start().unwrap();
     until("the reasons", || {
         wrong.status().uncounted.skipped.get(&Skip::NoScore) == Some(&2)
@@ -74,8 +74,8 @@ fn a_scorer_counts_invalid_messages_and_continues_where_another_ended() {
 
 #[test]
 fn a_scorer_survives_a_broker_restart() {
-    // With this interval, the broker aborts the old transaction before its partitions have leaders,
-    // and leaves it open there: the scorer must end it.
+    // With this interval, the broker aborts the old transaction before its partitions have leaders, and
+    // leaves it open in the partitions. The scorer must end it.
     let early_abort = (
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         "1000",
@@ -90,7 +90,7 @@ fn a_scorer_survives_a_broker_restart() {
     let story = Story::of(12_000, Duration::from_secs(1));
     let back = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Slow enough that there is always something to score until the broker is back.
+        // Slow enough that some tweets are still unscored when the broker is back.
         scope.spawn(|| feed(&kafka, &story, &back));
         until("some scores", || listening.status().total.counted > 500);
         apache.signal(0, "-KILL");
@@ -135,7 +135,7 @@ fn a_transaction_is_bounded_by_its_bytes() {
     write_many(&kafka, "tweets", message.as_bytes(), TWEETS);
     let scoring = Scorer::new(&kafka, "tweets", "scores").start().unwrap();
     until("all scores", || scoring.status().scored == TWEETS);
-    // 60 messages of 0.99 MB, and 16 MiB in a transaction at most.
+    // 60 messages of 0.99 MB. A transaction has at most 16 MiB.
     let status = scoring.stop();
     assert!(status.transactions >= 4, "{status:?}");
 }
@@ -217,7 +217,7 @@ fn a_topic_of_scores_that_is_created_again_gets_the_next_scores() {
     let deleted = network.block_on(admin.delete_topics(&[to], &AdminOptions::new()));
     deleted.unwrap().remove(0).unwrap();
     until("the end of the topic", || kafka.partitions(to).is_err());
-    // With fewer partitions than the scorer knows.
+    // The new topic has fewer partitions than the scorer knows.
     kafka.create_topic(to, TopicConfig::default()).unwrap();
     write_to(&kafka, from, 0, 10..20);
     write_to(&kafka, from, 1, 20..30);
@@ -225,8 +225,8 @@ fn a_topic_of_scores_that_is_created_again_gets_the_next_scores() {
     assert_eq!(ids(&kafka, to), ((10..30).collect(), true));
 }
 
-/// Denies changes of the topic `scores` and allows everything else there. librdkafka's Rust interface
-/// has no request for that: it is `CreateAcls`, version 1.
+/// Denies changes of the topic `scores`, and allows all other operations on it. The request is `CreateAcls`,
+/// version 1. librdkafka's Rust interface does not have it.
 fn deny_changes_of_scores(kafka: &Kafka) {
     use std::io::{Read, Write};
     let (all, alter, deny, allow) = (2, 7, 2, 3);
@@ -251,7 +251,7 @@ fn deny_changes_of_scores(kafka: &Kafka) {
         .write_all(&(request.len() as i32).to_be_bytes())
         .unwrap();
     broker.write_all(&request).unwrap();
-    // Size, correlation id, throttle time, count, and for each no error and no message.
+    // The response: size, correlation id, throttle time, count, and for each result no error and no message.
     let mut answer = [0; 24];
     broker.read_exact(&mut answer).unwrap();
     assert_eq!(answer[16..], [0; 8], "{answer:?}");
@@ -287,9 +287,6 @@ fn a_topic_of_scores_that_cannot_grow_gets_the_scores_by_key() {
 #[test]
 fn invalid_arguments_are_rejected() {
     let kafka = broker();
-    let error = Scorer::new(&kafka, "tweets", "tweets")
-        .start()
-        .err()
-        .unwrap();
+    let error = Scorer::new(&kafka, "tweets", "tweets").start().unwrap_err();
     assert!(error.to_string().contains("two topics"), "{error}");
 }

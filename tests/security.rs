@@ -1,6 +1,6 @@
 //! A broker that requires encryption and a password, with the feature `tls`.
 //!
-//! The programs get their settings from the environment. No output of theirs may contain a password.
+//! The programs read their settings from the environment. Their output must not contain a password.
 #![cfg(feature = "tls")]
 
 mod common;
@@ -39,7 +39,7 @@ fn certificates(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
 
 struct Secured {
     apache: Apache,
-    /// Ports without encryption: one without a password, and one with.
+    /// Two ports without encryption. Only the second one requires a password.
     open: u16,
     password: u16,
     authority: PathBuf,
@@ -105,7 +105,7 @@ impl Secured {
         })
     }
 
-    /// Streams ten tweets with these settings. Returns whether that succeeds, and the output.
+    /// Streams ten tweets with these settings. Returns whether the program succeeded, and its output.
     fn stream(&self, settings: &[(&str, &str)]) -> (bool, String) {
         self.stream_to(&self.apache.address(), settings)
     }
@@ -181,7 +181,7 @@ fn the_right_password_is_accepted_and_each_error_names_its_setting() {
         "{output}"
     );
 
-    // The same settings in a file that other users can read.
+    // Now the same settings are in a file that other users can read.
     let file = secured.apache.folder.path().join("client.properties");
     let lines = format!(
         "security.protocol=sasl_ssl\nsasl.mechanism=PLAIN\nsasl.username=ada\n\

@@ -1,4 +1,4 @@
-"""Cells that were compiled before are not compiled again, and never give a wrong result."""
+"""The store of compiled cells: a known cell is not compiled again, and never has a wrong result."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def compilations(kernel):
 
 
 def is_compiled(kernel, cell, expected):
-    """Runs a cell. Returns whether the compiler was called for it."""
+    """Runs a cell. Returns whether the compiler was called."""
     before = compilations(kernel)
     status, output = kernel.run(cell)
     assert status == "ok" and expected in output, output
@@ -27,7 +27,7 @@ def is_compiled(kernel, cell, expected):
 
 
 def committed(name, last):
-    """Returns the code cells of a notebook, up to the one that contains a text."""
+    """Returns the code cells of a notebook, up to the cell that contains `last`."""
     notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     (end,) = (number for number, cell in enumerate(cells) if last in cell)
@@ -42,7 +42,7 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
     def changed(number):
         return f"evcxr differs from point {number} of kernel/cargo/README.md:\n{source}"
 
-    # The texts differ from those of all other kernels, so the cells are compiled here.
+    # No other kernel has run cells with these texts, so this kernel compiles them.
     text = str(uuid.uuid4())
     assert kernel.run(f'let one = "{text}"; let mut two = "{text}".len();')[0] == "ok"
     status, output = kernel.run(f'two += 1; let three = two; println!("{text}{{one}}{{two}}");')
@@ -101,7 +101,7 @@ def test_an_error_is_reported_from_the_store_too(start_kernel):
         status, output = kernel.run("let wrong: u8 = two + one;")
         assert status == "error" and "mismatched types" in output
         answers.append(output)
-        # A moved variable is lost, and the others are not.
+        # Only the moved variable is lost.
         assert kernel.run("drop(two); println!(\"{one}\");") == ("ok", "1\n")
         status, output = kernel.run("two.len()")
         assert status == "error" and "cannot find value `two`" in output
@@ -126,7 +126,7 @@ def test_types_of_cells_keep_their_identity(start_kernel):
         assert kernel.run("#[derive(Debug)] struct Point { x: i32 }")[0] == "ok"
         assert kernel.run("let point = Point { x: 5 };")[0] == "ok"
         assert kernel.run("point.x + 1") == ("ok", "6")
-    # From here on, cargo compiles: another crate is needed.
+    # This cell needs another crate, so from here on cargo compiles the cells.
     status, output = kernel.run(':dep itoa = "1"')
     assert status == "ok", output
     status, output = kernel.run("println!(\"{}\", itoa::Buffer::new().format(point.x));")

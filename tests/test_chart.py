@@ -1,4 +1,4 @@
-"""What a reader can ask the figure, in a real browser: selections, explanations, several listeners, lag, views,
+"""The functions of the figure, in a real browser: selections, explanations, several listeners, lag, views,
 downloads, and hostile data."""
 
 import csv
@@ -26,7 +26,7 @@ HOSTILE = {
 
 
 def replay(start, broker, tmp_path, tweets):
-    """Streams tweets of (seconds after noon, topic, user, followers, text), and returns how many were sent."""
+    """Streams tweets, given as (seconds after noon, topic, user, followers, text). Returns how many were sent."""
     file = tmp_path / "tweets.jsonl"
     lines = [
         {
@@ -53,12 +53,12 @@ def open_page(page, address, counted):
 
 
 def in_view(page):
-    """Returns the times at both edges of the chart."""
+    """Returns the times at the left and the right edge of the chart."""
     return page.evaluate("document.getElementById('plot').layout.xaxis.range")
 
 
 def local(page, at):
-    """Returns a time as the chart has it: shifted by the zone of the browser."""
+    """Returns a time as the chart stores it, shifted by the time zone of the browser."""
     return at - 60_000 * page.evaluate("(at) => new Date(at).getTimezoneOffset()", at)
 
 
@@ -73,7 +73,7 @@ def panel(page):
 
 
 def drag(page, start, end):
-    """Drags from one share of the figure's width to another."""
+    """Drags over the figure. `start` and `end` are shares of its width."""
     page.locator("#figure").scroll_into_view_if_needed()
     box = page.locator("#figure").bounding_box()
     middle = box["y"] + box["height"] / 2
@@ -90,7 +90,7 @@ def select_all(page):
 
 
 def story(start, broker, tmp_path):
-    """Sixty calm tweets, one each second, then three that move the sum."""
+    """Sixty neutral tweets, one per second, and then three tweets that move the sum."""
     calm = [(second, "bitcoin", f"calm{second}", 0, "nothing to say") for second in range(60)]
     loud = [
         (60, "bitcoin", "whale", 1_000_000, "this is GREAT!!!"),
@@ -115,10 +115,10 @@ def test_a_stretch_selected_by_keyboard_or_pointer_says_why_the_sum_moved(page, 
     rows = dict(row.split("\t", 1) for row in page.locator("#panel table").inner_text().splitlines()[1:])
     assert number(rows["ethereum"].split("\t")[0]) < 0 < number(rows["bitcoin"].split("\t")[0])
     page.keyboard.press("Escape")
-    # The panel closes at once, the band with the next frame.
+    # The panel closes immediately. The band of the selection disappears with the next frame.
     until("no selection", page.locator("#band").is_hidden)
     assert page.locator("#panel").is_hidden()
-    # The first half is calm.
+    # The first half contains only neutral tweets.
     drag(page, 0.12, 0.4)
     assert "All tweets here are neutral" in panel(page)
     assert page.locator("#band").is_visible()
@@ -138,13 +138,13 @@ def test_a_click_on_a_point_shows_its_tweet_and_why_it_has_its_score(page, start
     explanation = page.locator("#panel .explanation")
     until("the explanation", explanation.is_visible)
     assert "love +3.20" in explanation.inner_text() and "compound is +0.6369" in explanation.inner_text()
-    # The same in the table, and the table waits meanwhile.
+    # The table shows the same explanation, and does not change while it is open.
     page.locator("#latest tr", has_text="GREAT").locator("button").click()
     details = page.locator("#latest .details:visible")
     until("the explanation", lambda: "exclamation marks +0.88" in details.inner_text())
     assert "capitals" in details.inner_text() and page.locator("#latest mark.adds").inner_text() == "GREAT"
     assert page.locator("#frozen").is_visible()
-    # A click with the pointer, beside the last point.
+    # Click beside the last point.
     page.keyboard.press("Escape")
     page.locator("#figure").click(position={"x": 500, "y": 20})
     assert "@" in panel(page)
@@ -176,7 +176,7 @@ def test_two_listeners_have_their_own_lines_axes_and_numbers(page, browser, star
     until("three lines", lambda: len(drawn_points(page)) == 3)
     select_all(page)
     until("the panel", lambda: shown(page, "panel-title") == "Why did compound move?")
-    # The address has the choice.
+    # The address contains the choice.
     other = browser.new_page()
     other.goto(page.url)
     until("the same lines", lambda: len(drawn_points(other)) == 3)
@@ -218,7 +218,7 @@ def test_the_pipeline_shows_which_part_has_stopped(page, start, free_port):
     broker.send_signal(signal.SIGKILL)
     until("the lost broker", lambda: states() == "unknown unknown broken waiting works")
     assert "away since" in shown(page, "at-topic") and "broker away since" in shown(page, "lag-title")
-    # The embedded broker has forgotten the topic, so the listener waits for a new stream.
+    # The restarted embedded broker has lost the topic, so the listener waits for a new stream.
     start(*tansu)
     until("the broker", lambda: listens(url.removeprefix("tcp://")))
     start(EXAMPLES / "streamer", "--bootstrap", url.removeprefix("tcp://"), "--rate", 20, "--time-span", 600)
@@ -241,7 +241,7 @@ def test_the_mood_the_time_in_view_and_a_pause(page, start, broker):
     page.keyboard.press("1")
     until("a minute", lambda: "follow=1" in page.url)
     until("the last minute in view", lambda: span(page) == 60_000)
-    # A pause holds what is in view. The data goes on.
+    # A pause keeps the view. The listener continues to count.
     page.keyboard.press("p")
     until("the pause", lambda: shown(page, "pause") == "Back to live")
     until("the frozen axis", lambda: page.evaluate("document.getElementById('plot').layout.xaxis.title.text") == "local time (paused)")
@@ -330,7 +330,7 @@ def test_hostile_texts_stay_text_in_every_place(browser, page, start, broker, tm
 
 
 def test_skipped_messages_open_to_an_example(page, start, broker, tmp_path):
-    # A listener of scores skips tweets without one.
+    # A listener of scores skips tweets that have no score.
     _, address = listen(start, broker, "--scored")
     page.goto(address)
     replay(start, broker, tmp_path, [(0, "bitcoin", "u", 5, HOSTILE["markup"])])

@@ -1,4 +1,4 @@
-"""The scripts of the folder kafka/."""
+"""The scripts in the folder kafka/."""
 
 import subprocess
 

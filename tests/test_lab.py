@@ -1,4 +1,4 @@
-"""Both notebooks in JupyterLab, in a real browser: the live figure, and the links."""
+"""Both notebooks in JupyterLab, in a real browser: the live figure and the links."""
 
 import http.client
 import itertools
@@ -17,26 +17,26 @@ TOKEN = "for-this-test-alone"
 
 @pytest.fixture
 def no_leftovers():
-    """JupyterLab is killed at the end of a test. Its kernels and their broker must end with it."""
+    """JupyterLab is killed at the end of a test. Its kernels and their broker must then end too."""
     until("the kernels of earlier tests to be gone", no_kernel_is_left)
     yield
     until("JupyterLab's kernels to end with it", no_kernel_is_left)
 
 
-# A name that leads to this machine, in the browser alone.
+# A name that only the browser resolves to this machine.
 NAME = "notebooks.example"
 
 
 @pytest.fixture
 def jupyter(no_leftovers, start, free_port):
-    """Starts JupyterLab, below a base URL. Returns a function that opens a page in a real browser."""
+    """Starts JupyterLab under a base URL. Returns a function that opens a page in a real browser."""
     port = free_port()
     with sync_playwright() as playwright:
         rules = f"--host-resolver-rules=MAP {NAME} 127.0.0.1"
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", rules])
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         context.set_default_timeout(LIMIT * 1000)
-        # The notebooks belong to the repository: the outputs of this run must not be saved.
+        # The notebooks are files of the repository, so JupyterLab must not save the outputs of this run.
         context.route(
             re.compile(r"/api/contents/.*\.ipynb"),
             lambda route: route.abort() if route.request.method in ("PUT", "PATCH") else route.continue_(),
@@ -114,7 +114,7 @@ def figure_moves(page):
 
 
 def test_the_figure_moves_behind_a_remote_server(jupyter):
-    """The server has a base URL, and the browser knows it by a name that does not mean this machine."""
+    """The server has a base URL, and the browser reaches it by a name that is not a loopback name."""
     open_page = jupyter("/user/ada/", "--ServerApp.allow_remote_access=True")
     run_all(notebook(open_page, "Streamer", host=NAME))
     page = run_all(notebook(open_page, "Listener", host=NAME))
@@ -127,13 +127,13 @@ def test_the_figure_moves_behind_a_remote_server(jupyter):
         connection.request("GET", path, headers={"Host": host})
         return connection.getresponse().status
 
-    # A stranger's page, whose name leads to this machine, does not know the secret.
+    # Another website whose name resolves to this machine does not know the secret path.
     for path in ("/", "/page.js", "/figure.json", "/events"):
         assert status(path, f"{NAME}:{port}") == 421
         assert status(f"/{'0' * 32}{path}", f"{NAME}:{port}") == 404
     assert status(f"/{secret}/figure.json", f"{NAME}:{port}") == 200
     assert status("/figure.json", f"127.0.0.1:{port}") == 200
-    # Without the login of the server, nobody gets there.
+    # Without the login of the server, the page is not reachable.
     login = http.client.HTTPConnection(*page.url.split("/")[2].replace(NAME, "127.0.0.1").split(":"), timeout=LIMIT)
     login.request("GET", source, headers={"Host": NAME})
     assert login.getresponse().status in (302, 403)
@@ -161,7 +161,7 @@ def test_make_lesson_opens_the_lesson_with_tweets_of_ones_own(jupyter, tmp_path)
     page = jupyter(goal="lesson", SOURCE=f"replay:{path}", KAFKA="embedded")("lab/workspaces/lesson")
     page.locator(".jp-Notebook h1", has_text="Lesson").first.wait_for()
     page.get_by_text("Rust | Idle").wait_for()
-    # To the third code cell, which stops a stream.
+    # Go to the third code cell, which stops a stream.
     page.locator(".jp-CodeCell", has_text="streaming.stop()").first.locator(".cm-content").click()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("li[data-command='notebook:run-all-above']").click()
@@ -198,14 +198,14 @@ def test_the_stop_button_ends_a_wait_and_the_stream_goes_on(lab):
     runs = itertools.count()
 
     def sent():
-        """Writes another text into the last cell, which reads the variables. Runs it, and returns its number."""
+        """Writes a new text into the last cell, which reads the variables. Runs the cell, and returns its number."""
         run = next(runs)
         page.keyboard.press("Escape")
         page.keyboard.press("Enter")
         page.keyboard.press("Control+a")
         page.keyboard.insert_text(f'println!("run {run}: {{}}", streaming.status().counts.sent);')
         page.keyboard.press("Control+Enter")
-        # One execution at a time: JupyterLab removes the output of a cell that is run again.
+        # Run one execution at a time, because JupyterLab removes the output of a cell that runs again.
         return int(until("the output of the cell", lambda: re.search(rf"run {run}: (\d+)\n", text()))[1])
 
     before = sent()

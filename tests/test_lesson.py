@@ -1,4 +1,4 @@
-"""The whole Lesson in a real kernel: what each step claims, each exercise, and the answers of docs/lesson.md."""
+"""The whole Lesson in a real kernel: the statements of each step, the exercises, and the answers in docs/lesson.md."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def steps():
 
 
 def answers():
-    """Returns the answer of the sheet to each exercise."""
+    """Returns the answers of the teacher's sheet, one for each exercise."""
     return re.findall(r"```rust\n(lesson::check_.*?)```", SHEET, re.S)
 
 
@@ -53,8 +53,8 @@ class Lesson:
         return output
 
     def step(self, index):
-        """Runs a step. Returns the output of each cell but the exercise, which must first give a hint, and
-        then a tick for the answer of the sheet."""
+        """Runs a step. The exercise must first give a hint, and then a tick for the answer of the sheet.
+        Returns the outputs of the other cells."""
         outputs = []
         for cell in self.steps[index]:
             output = self.run("".join(cell["source"]))
@@ -71,8 +71,8 @@ class Lesson:
         return int(number(r"counted=(\d+)", self.run(f'println!("counted={{}}", {name}.status().total.counted);')))
 
     def sum(self, name):
-        """Returns the sum with the digits that the cards show. The partitions may have been merged in another
-        order, which changes the last digits of a floating-point number."""
+        """Returns the sum, rounded as on the cards. Two listeners may merge the partitions in different
+        orders, which changes the last digits of a floating-point sum."""
         return number(rf"sum=({NUMBER})", self.run(f'println!("sum={{:.2}}", {name}.status().total.sum);'))
 
 
@@ -131,7 +131,7 @@ def test_the_lesson_on_apache_kafka(apache, start_kernel):
     _, shared, taken, sums = lesson.step(8)
     partitions = [int(count) for count in re.findall(r"(\d) partition", shared + taken)]
     assert {1, 2} & set(partitions), shared + taken
-    # On a slow machine, the group notices the killed scorer after the cell that watches for it has ended.
+    # On a slow machine, the cell that watches for the takeover may end before the group notices the killed scorer.
     own = 'println!("has {} partitions", mine.as_ref().map_or(0, |mine| mine.status().partitions));'
     until("the first scorer to have all partitions", lambda: "has 3 partitions" in lesson.run(own))
     one, both = re.findall(r"^(?:one listener|the scorers): +(counted .*?), tweets of earlier", sums, re.M)

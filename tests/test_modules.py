@@ -45,7 +45,7 @@ def absolute(here, path):
 
 
 def imports():
-    """Returns for each module its imports, and what it exports again. Tests do not count."""
+    """Returns the imports and the re-exports of each module. Imports of unit tests do not count."""
     private, public = {}, {}
     for here, file in FILES.items():
         code = re.sub(r"//.*", "", file.read_text()).split("#[cfg(test)]\nmod tests")[0]
@@ -53,7 +53,7 @@ def imports():
         for export, path in re.findall(r"^\s*(pub(?:\([a-z]+\))? )?use ([^;]+);", code, re.M):
             paths = [absolute(here, one) for one in expand(path)]
             (public if export else private)[here] += [one for one in paths if one is not None]
-        # A path that is used without an import.
+        # Paths that are used without an import.
         inline = re.sub(r"^\s*(pub(\([a-z]+\))? )?use [^;]+;", "", code, flags=re.M)
         private[here] += [tuple(path.split("::")) for path in re.findall(r"\bcrate::([\w:]+\w)", inline)]
     return private, public
@@ -63,7 +63,7 @@ PRIVATE, PUBLIC = imports()
 
 
 def home(path):
-    """Returns the module that defines this item. An item that is exported again counts at its home."""
+    """Returns the module that defines this item. A re-exported item belongs to the module that defines it."""
     owner = max((path[:length] for length in range(len(path) + 1) if path[:length] in FILES), key=len)
     name = path[len(owner):len(owner) + 1]
     again = [export for export in PUBLIC[owner] if name and export[-1:] == name and export != path]
@@ -85,7 +85,7 @@ def test_a_module_imports_only_modules_above_it_in_the_table():
 
 
 def test_no_two_files_import_each_other():
-    # A file may use the items of the module that it is a part of.
+    # A file may use the items of its parent modules.
     graph = {here: {home(path) for path in PRIVATE[here]} - {here[:length] for length in range(len(here) + 1)} for here in FILES}
     try:
         TopologicalSorter(graph).prepare()

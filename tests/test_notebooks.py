@@ -1,4 +1,4 @@
-"""Both notebooks at once, each in a real Rust kernel, and what a kernel leaves behind."""
+"""Both notebooks at once, each in a real Rust kernel, and the state after a kernel has ended."""
 
 import json
 import os
@@ -122,8 +122,8 @@ def test_a_kernel_uses_the_versions_of_the_lock_file(kernel):
 
 
 def interrupted(kernel, cell, after, interrupts=1):
-    """Runs a cell, and interrupts it once it has printed a text that contains `after`. Returns the
-    status of its reply, and everything that it printed."""
+    """Runs a cell, and interrupts it when it has printed a text that contains `after`. Returns the
+    status of the reply, and everything that the cell printed."""
     manager, client = kernel.manager, kernel.client
     output = []
 
@@ -132,7 +132,7 @@ def interrupted(kernel, cell, after, interrupts=1):
         output.append(content.get("text") or content.get("evalue") or "")
         nonlocal interrupts, after
         if interrupts and after in "".join(output):
-            # The next interrupt follows the answer to this one.
+            # Send the next interrupt only after the answer to this one.
             interrupts, after = interrupts - 1, "A second interrupt"
             manager.interrupt_kernel()
 
@@ -173,7 +173,7 @@ def test_an_interrupt_ends_each_wait_and_nothing_else(kernel):
     assert status == "ok", "the waits have returned the numbers so far: " + output
 
     for _ in range(3):
-        # While no cell runs, an interrupt does nothing.
+        # While no cell is running, an interrupt has no effect.
         manager.interrupt_kernel()
     before = sent(run)
     until("the stream to go on", lambda: sent(run) > before)
@@ -184,7 +184,7 @@ def test_an_interrupt_ends_each_wait_and_nothing_else(kernel):
 def test_an_interrupt_ends_a_wait_for_a_broker(kernel):
     run = kernel.run
     _, output = interrupted(kernel, "show_log(); let kafka = Kafka::connect()?;", "waiting for Kafka")
-    # evcxr passes standard error on in a thread of its own: the last line may follow the end of the cell.
+    # evcxr forwards standard error in a separate thread, so the last line may arrive after the end of the cell.
     while "hint: run the cell again" not in output:
         output += kernel.client.get_iopub_msg(timeout=LIMIT)["content"].get("text", "")
     assert "interrupted: failed to connect to Kafka" in output and "hint: run the cell again" in output, output
@@ -200,7 +200,7 @@ def test_two_interrupts_end_a_cell_that_does_not_wait_and_the_kernel_works_again
         assert status == "error", output
         assert "it continues" in output and "All variables are lost" in output, output
         until("the broker to end with the cell's process", lambda: not listens(DEFAULT))
-    # The process that follows handles interrupts too.
+    # The next process of the cells handles interrupts too.
     start_kafka(run)
     assert run(START_STREAM)[0] == "ok"
     status, output = interrupted(kernel, "streaming.wait();", "1 s: sent")
@@ -225,7 +225,7 @@ def test_the_committed_notebooks_contain_a_real_run_without_errors():
 
 def test_the_kernel_is_installed_for_another_jupyter_and_removed_again(tmp_path):
     data = tmp_path / "data"
-    # The kernel of a plain evcxr has this name.
+    # This is the name of an unmodified evcxr kernel.
     plain = data / "kernels" / "rust" / "kernel.json"
     plain.parent.mkdir(parents=True)
     plain.write_text('{"argv": ["evcxr_jupyter"], "display_name": "Rust", "language": "rust"}')
@@ -240,7 +240,7 @@ def test_the_kernel_is_installed_for_another_jupyter_and_removed_again(tmp_path)
     spec = json.loads((data / "kernels" / "live_sentiment" / "kernel.json").read_text())
     manager = KernelManager()
     manager._kernel_spec = KernelSpec(**spec)
-    # Anywhere, not only in the folder of the notebooks.
+    # The kernel works in any folder, not only in that of the notebooks.
     manager.start_kernel(cwd=str(tmp_path))
     client = manager.client()
     client.start_channels()

@@ -1,4 +1,4 @@
-"""The repository for those who adopt it: the packaged crate, the files beside the code, and their links."""
+"""The repository itself: the packaged crate, the files besides the code, and the links of the pages."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """Unpacks the crate as a registry would deliver it."""
+    """Packages the crate as for a registry, and unpacks it."""
     code, output = run("cargo", "package", "--offline", "--allow-dirty", "--no-verify", cwd=ROOT)
     assert code == 0 and "warning" not in output, output
     folder = tmp_path_factory.mktemp("crate")
@@ -62,7 +62,7 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_each_crate_has_an_allowed_licence_that_is_listed_and_comes_from_the_registry():
-    """`cargo deny` checks the same and more; this needs no other program."""
+    """`cargo deny` checks this and more, but this test needs no additional program."""
     command = ["cargo", "metadata", "--format-version=1", "--offline", "--locked", "--all-features", "--filter-platform=x86_64-unknown-linux-gnu"]
     code, output = run(*command, cwd=ROOT)
     packages = json.loads(output[output.index('{"packages"') :].splitlines()[0])["packages"]
@@ -95,7 +95,7 @@ def test_the_workflow_and_the_containers_call_what_exists():
 
 
 def test_the_script_of_the_containers_installs_the_kernel(tmp_path):
-    """Binder's script, which the development container runs too. Their images are not built here."""
+    """Tests Binder's script, which calls the script of the development container. No image is built."""
     code, output = run(ROOT / "binder/postBuild", env={**os.environ, "JUPYTER_DATA_DIR": str(tmp_path)})
     assert code == 0, output
     spec = json.loads((tmp_path / "kernels/live_sentiment/kernel.json").read_text())

@@ -1,5 +1,5 @@
-"""No secret may appear where a person or a program could read it: the output of a notebook, a log, an
-error, a panic, the topic, the page. The server of these tests repeats every secret that it receives."""
+"""No secret may appear in any output: the output of a notebook, a log, an error, a panic, the topic, or the
+page. The server of these tests repeats every secret that it receives."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ BASIC = base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
 
 
 class EchoServer(BaseHTTPRequestHandler):
-    """Implements as much of X's API as a stream needs, and repeats every secret wherever it can."""
+    """Implements the part of X's API that a stream needs, and repeats every secret in its responses."""
 
     protocol_version = "HTTP/1.1"
     statuses = []
@@ -79,7 +79,7 @@ def server():
 
 
 def assert_no_secret(text):
-    # A part of a secret is a secret too: a message may be shortened in its middle.
+    # A part of a secret is also a secret, because a message may be shortened in its middle.
     for secret in (TOKEN, KEY, SECRET, FETCHED, BASIC):
         for begin in range(0, len(secret) - 10):
             assert secret[begin : begin + 11] not in text, text
@@ -104,7 +104,7 @@ def test_program_log_topic_and_page_contain_no_secret(start, broker, server, tmp
     page = figure_address(listener) + "events"
     events = urllib.request.urlopen(page, timeout=60)
     update = ""
-    # Until the page has shown the connection error, which contains text from the server.
+    # Wait until the page has shown the connection error, which contains text from the server.
     while "ended the stream" not in update:
         update = events.readline().decode()
         assert_no_secret(update)

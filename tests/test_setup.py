@@ -1,4 +1,4 @@
-"""Set-up: a step that fails is tried again, and says why it failed."""
+"""Set-up: a failing step is tried again, and reports why it failed."""
 
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_a_step_that_fails_again_and_again_says_what_to_do(tmp_path, monkeypatch
 
 def test_a_full_disk_is_named_and_not_tried_again(tmp_path, monkeypatch):
     tried = tmp_path / "tried"
-    # The device is always full.
+    # This device is always full.
     script = f"echo once >>{tried}; LC_ALL=C dd if=/dev/zero of=/dev/full bs=1 count=1"
     with pytest.raises(prepare.Failed, match="hint: the disk is full"):
         run(lambda step: step.call(["sh", "-c", script]), monkeypatch)

@@ -1,5 +1,5 @@
-"""Our scores compared with those of the reference implementation, vaderSentiment 3.3.2: on real tweets
-that people rated, and on generated texts that use every rule."""
+"""Compares our scores with those of the reference implementation, vaderSentiment 3.3.2: for real tweets that
+people have rated, and for generated texts that use every rule."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ def ours(texts):
 
 
 def share_of_equal_scores(texts):
-    """Returns the share of texts with equal scores, and prints the others."""
+    """Returns the share of texts with equal scores. Prints the texts with different scores."""
     analyzer = reference.SentimentIntensityAnalyzer()
     theirs = [analyzer.polarity_scores(text) for text in texts]
     mine = ours(texts)

@@ -30,7 +30,7 @@ fn chunk(text: impl Into<String>) -> Bytes {
     Bytes::from(text.into())
 }
 
-/// Starts a server on a runtime of its own, apart from the streamer's.
+/// Starts a server on its own runtime, separate from the streamer's.
 fn server(plans: impl IntoIterator<Item = Plan>) -> (Runtime, Shared, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -43,7 +43,7 @@ fn server(plans: impl IntoIterator<Item = Plan>) -> (Runtime, Shared, String) {
     (runtime, api, base)
 }
 
-/// Runs on one thread, with a clock that advances at once to the end of each wait.
+/// Runs the work on one thread, with a clock that jumps to the end of each wait.
 fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -64,7 +64,12 @@ fn waits(plans: Vec<Plan>) -> Vec<f64> {
             .extend(plans.into_iter().chain([refused]));
         let mut source = x(&serve(api.clone()).await);
         if source.begin(filter()).await.is_ok() {
-            while !matches!(source.next().await, None | Some(Err(Error::Source { .. }))) {}
+            let is_last = |error: Error| error.kind() == ErrorKind::Source;
+            while source
+                .next()
+                .await
+                .is_some_and(|item| !item.is_err_and(is_last))
+            {}
         }
         let connections = &api.lock().unwrap().connections;
         connections
@@ -128,7 +133,7 @@ fn a_closed_stream_is_reconnected_soon_and_an_empty_one_later() {
         Plan::Stream(Vec::new(), End::Clean),
         tweets(6..8, End::Clean),
     ]);
-    // A tweet resets the wait. A stream without one increases it.
+    // A tweet resets the wait. A connection without a tweet increases it.
     assert_waits(&waits, &[0.25, 0.25, 0.25, 0.5, 0.75, 0.25]);
 }
 
@@ -166,7 +171,7 @@ fn every_tweet_arrives_once_although_the_stream_breaks_again_and_again() {
     const TWEETS: u64 = 4_000;
     let mut plans = Vec::new();
     for begin in (0..TWEETS).step_by(200) {
-        // A reconnect repeats some tweets. The stream breaks in the middle of one.
+        // A reconnect repeats some tweets. The stream breaks in the middle of a tweet.
         let mut lines: Vec<Bytes> = (begin.saturating_sub(3)..begin + 200)
             .map(|id| chunk(line(id, "I love bitcoin", "bitcoin")))
             .collect();
@@ -256,7 +261,7 @@ fn a_compressed_stream_is_read_as_it_comes() {
             .unwrap();
         packed.flush().unwrap();
     }
-    // The stream does not end, so the flushed part must arrive without an end.
+    // The stream does not end, so the flushed part must arrive before the end.
     let chunks = vec![Bytes::from(packed.get_ref().clone())];
     let (_runtime, api, base) = server([Plan::Stream(chunks, End::Silence)]);
     api.lock().unwrap().encoding = Some("gzip");
@@ -348,8 +353,7 @@ fn rejections_have_a_hint_and_not_the_secret() {
         let error = Streamer::new(&topic)
             .track(["bitcoin"])
             .start(x(base))
-            .err()
-            .unwrap();
+            .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(5));
         let shown = format!("{error}\n{error:?}");
         assert!(!shown.contains(TOKEN), "{shown}");
@@ -362,7 +366,7 @@ fn rejections_have_a_hint_and_not_the_secret() {
         (403, "plan includes the filtered stream"),
         (404, "X_API_BASE_URL"),
     ] {
-        // A server that repeats the secret.
+        // This server repeats the secret.
         let body = json!({"title": "Refused", "detail": format!("you sent {TOKEN}")}).to_string();
         let error = error(&api, &base, Some(Plan::Answer(status, Vec::new(), body)));
         assert!(
@@ -410,7 +414,7 @@ fn the_token_is_fetched_with_the_key_and_the_secret() {
     let received = api.lock().unwrap().received.clone();
     assert_eq!(received[0].path, "/oauth2/token");
     assert_eq!(received[0].body, "grant_type=client_credentials");
-    // the-key:the-secret
+    // The base64 form of the-key:the-secret.
     assert_eq!(received[0].authorization, "Basic dGhlLWtleTp0aGUtc2VjcmV0");
     assert!(
         received[1..]
@@ -469,7 +473,7 @@ fn a_source_that_is_rejected_leaves_the_earlier_stream_running() {
     let (_runtime, api, base) = server([response(401)]);
     let first = Streamer::new(&topic).start(Demo::default()).unwrap();
     let start = || Streamer::new(&topic).track(["bitcoin"]).start(x(&base));
-    let error = start().err().unwrap().to_string();
+    let error = start().unwrap_err().to_string();
     assert!(error.contains("401"), "{error}");
     let sent = first.status().counts.sent;
     until("the first stream to continue", || {

@@ -1,5 +1,5 @@
-"""A live page like the original's: Dash redraws all points each second. A thread listens as the notebook
-does.
+"""A live page like the original's: Dash redraws all points every second. A thread reads the topic, as the
+notebook does.
 
     python dash_page.py BOOTSTRAP TOPIC PORT
 """

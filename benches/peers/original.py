@@ -1,4 +1,4 @@
-"""The original notebooks as a program: kafka-python, TextBlob and numpy, one tweet at a time. The file
+"""The original notebooks as a program: kafka-python, TextBlob and numpy, one tweet at a time. A file
 replaces Tweepy's stream.
 
     python original.py stream|listen BOOTSTRAP TOPIC COUNT [FILE]

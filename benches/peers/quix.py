@@ -17,7 +17,7 @@ def application(bootstrap, folder):
     return Application(
         broker_address=bootstrap, consumer_group="quix-" + folder.rsplit("/", 1)[-1], auto_offset_reset="earliest",
         auto_create_topics=False, state_dir=folder, loglevel="ERROR",
-        # A member joins at a heartbeat. With the default of three seconds, joining takes half a minute.
+        # A member joins the group at a heartbeat. With the default interval of three seconds, joining takes half a minute.
         consumer_extra_config={"heartbeat.interval.ms": 500},
     )
 

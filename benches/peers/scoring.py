@@ -1,5 +1,5 @@
-"""Scores each line of standard input, a text as a JSON string, with a Python library. Prints the scores
-and the microseconds per text.
+"""Scores each line of standard input with a Python library. A line is a text as a JSON string. Prints the
+scores and the microseconds per text.
 
     python scoring.py vader|textblob
 """

@@ -1,4 +1,4 @@
-//! A day of tweets, 200 per second of simulated time, as fast as the pipeline takes them.
+//! A day of tweets: 200 per second of simulated time, sent as fast as the pipeline accepts them.
 
 use crate::common::apache::Apache;
 use crate::load::{Load, Truth};
@@ -29,7 +29,7 @@ pub fn run(size: Size) -> Vec<Finding> {
         .track(["bitcoin", "happy", "moon", "disaster", "good"])
         .start(load)
         .unwrap();
-    // The ids of 1.8 million tweets are remembered at most; memory is constant after that.
+    // The pipeline remembers at most 1.8 million ids. After that, memory is constant.
     let mut at_hour = Vec::new();
     for part in 1..=8 {
         while listening.status().total.counted < count * part / 8 {
@@ -41,7 +41,7 @@ pub fn run(size: Size) -> Vec<Finding> {
     let status = listening.status();
     assert_eq!((sent.sent, status.total.counted), (count, count));
     let (sum, expected) = (status.total.sum, truth.sum());
-    // Both add the same numbers in the same order, but not with the same rounding.
+    // Both add the same numbers in the same order, but round differently.
     assert!(
         (sum - expected).abs() < 1e-9 * expected.abs(),
         "{sum} is not {expected}"

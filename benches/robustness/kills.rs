@@ -1,4 +1,4 @@
-//! Processes that are killed at random times under load: the broker, the streamer, the listener, a scorer.
+//! Processes that are killed at random times under load: the broker, the streamer, the listener, and a scorer.
 
 use crate::common::apache::Apache;
 use crate::common::{LIMIT, Program, Story, create_topic_with, until};
@@ -31,7 +31,7 @@ fn random_pause(mutator: &mut Mutator, least: u64, most: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-/// Starts a broker of its own with an empty topic.
+/// Starts a new broker with an empty topic.
 fn broker_with_topic(partitions: i32) -> (Apache, Kafka, Topic) {
     let apache = Apache::start(&[]).unwrap();
     let kafka = apache.kafka();
@@ -39,7 +39,7 @@ fn broker_with_topic(partitions: i32) -> (Apache, Kafka, Topic) {
     (apache, kafka, topic)
 }
 
-/// Starts a stream of `Load`. Returns what it must lead to.
+/// Starts a stream of `Load`. Also returns the expected count and sum.
 fn start_load(topic: &Topic) -> (Streaming, Arc<Truth>) {
     let truth = Arc::new(Truth::default());
     let load = Load::new(&truth).pause(PAUSE);
@@ -102,7 +102,7 @@ fn streamer(kills: usize) -> Finding {
     let (_apache, kafka, topic) = broker_with_topic(2);
     let listening = Listener::of(&topic).start().unwrap();
     let story = Story::of(60_000, Duration::from_secs(30));
-    // The file's own pace: each streamer is killed in the middle.
+    // At this pace, each streamer is killed in the middle of the file.
     let replay = ["--join", "--source", "replay", "--rate", "10", "--file"];
     let replay = [&replay[..], &[story.file.path().to_str().unwrap()]].concat();
     let start = || Program::start("streamer", &kafka, &replay);

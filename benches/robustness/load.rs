@@ -1,4 +1,4 @@
-//! A source that knows what must be counted: the number of its tweets, and their sum.
+//! A source that computes what a listener must count: the number of its tweets, and their sum.
 
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
@@ -21,7 +21,7 @@ const BEGIN: i64 = 1_767_225_600_000;
 /// The simulated time between two tweets, in milliseconds.
 const STEP: i64 = 5;
 
-/// What was streamed so far.
+/// The count and the sum of the tweets that were streamed so far.
 #[derive(Default)]
 pub struct Truth {
     pub stop: AtomicBool,
@@ -40,7 +40,7 @@ impl Truth {
     }
 }
 
-/// Tweets without end, until it is stopped or the count is reached.
+/// A source of tweets. It ends when it is stopped or when the count is reached.
 pub struct Load {
     truth: Arc<Truth>,
     /// The real time between two tweets; `None` for no pause.
@@ -89,15 +89,14 @@ impl Source for Load {
             return None;
         }
         let kind = number as usize % TEXTS.len();
+        let time = BEGIN + STEP * number as i64;
         let tweet = Tweet {
-            id: format!("load-{number}"),
-            created_at: jiff::Timestamp::from_millisecond(BEGIN + STEP * number as i64).unwrap(),
-            user: format!("author {}", number % 997),
-            followers: Some(number * 37 % 100_003),
-            text: TEXTS[kind].into(),
-            lang: "en".into(),
-            topics: Vec::new(),
             source: "load".into(),
+            ..Tweet::new(format!("author {}", number % 997), TEXTS[kind])
+                .id(format!("load-{number}"))
+                .created_at(Timestamp::from_millisecond(time).unwrap())
+                .followers(number * 37 % 100_003)
+                .lang("en")
         };
         let sum = self.truth.sum() + weighted(&tweet, &self.scores[kind]);
         self.truth.sum.store(sum.to_bits(), Ordering::SeqCst);

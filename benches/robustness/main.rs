@@ -1,9 +1,9 @@
-//! What the project endures: mutated messages, requests and texts, a day of tweets, and killed processes.
-//! Each part checks its claim and fails if it does not hold.
+//! Robustness tests: mutated messages, requests and texts, a day of tweets, killed processes, and a Kafka
+//! cluster that other programs use too. Each part checks its claim and fails if the claim does not hold.
 //!
-//! `cargo bench --bench robustness -- quick` is a part of `make test`; `make robustness` takes 15 minutes
-//! and writes docs/robustness.md. `-- messages` or another name runs one part, and `-- report` writes the
-//! file from the last run of each.
+//! `cargo bench --bench robustness -- quick` is a part of `make test`. `make robustness` takes 15 minutes and
+//! writes docs/robustness.md. `-- messages` or another name runs one part. `-- report` writes the file from
+//! the results of the last run of each part.
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
@@ -30,7 +30,7 @@ pub struct Finding {
     pub outcome: String,
 }
 
-/// The size of a run: that of the report, or a small one.
+/// The size of a run: full for the report, or small.
 #[derive(Clone, Copy)]
 pub struct Size {
     pub messages: usize,
@@ -69,9 +69,9 @@ const PARTS: [Part; 6] = [
 const REPORT: &str = "docs/robustness.md";
 const INTRODUCTION: &str = "# Robustness
 
-`make robustness` measures this page and fails if a claim does not hold. Each line is a run on a machine with \
-{cores} cores, in {date}. `make test` runs smaller ones of the first parts, and the fuzz targets for a minute: \
-see [Contributing](../CONTRIBUTING.md#fuzzing).
+`make robustness` measures this page and fails if a claim does not hold. Each row is a run on a machine with \
+{cores} cores, in {date}. `make test` contains smaller runs of the first parts, and runs the fuzz targets for a \
+minute: see [Contributing](../CONTRIBUTING.md#fuzzing).
 
 | what | outcome |
 | --- | --- |
@@ -81,9 +81,9 @@ const MEANING: &str = "
 extreme, and bytes are changed. One message in a hundred is intact, and each of these must arrive. *Accounted for* \
 means: the counts of counted, skipped and duplicate messages, and of a Jetstream's events that are not new posts, \
 add up to what was sent. *Exact count and sum* means: \
-those that the source has computed itself. The processes are real ones, killed with SIGKILL at random times while \
-500 tweets per second are streamed (the replay of the killed streamer: up to 20,000). Not covered: a scorer and the \
-only broker killed in the same second, see [Kafka](kafka.md#several-machines).
+the count and the sum are those that the source has computed. The processes are real. They are killed with SIGKILL \
+at random times, while 500 tweets per second are streamed (up to 20,000 in the replay of the killed streamer). Not \
+covered: a scorer and the only broker killed in the same second, see [Kafka](kafka.md#several-machines).
 ";
 
 fn main() {
@@ -123,7 +123,7 @@ fn run((name, run): &Part, size: Size) {
     std::fs::write(row_file(name), rows).unwrap();
 }
 
-/// Runs each part in a process of its own, so that its memory is its own.
+/// Runs each part in a separate process, so that the memory of each part can be measured.
 fn all() {
     for (name, _) in PARTS {
         let program = std::env::current_exe().unwrap();
@@ -136,7 +136,9 @@ fn all() {
 /// Writes the report from the last run of each part.
 fn report() {
     let cores = std::thread::available_parallelism().unwrap();
-    let date = jiff::Timestamp::now().strftime("%B %Y").to_string();
+    let date = live_sentiment::Timestamp::now()
+        .strftime("%B %Y")
+        .to_string();
     let mut report = INTRODUCTION
         .replace("{cores}", &cores.to_string())
         .replace("{date}", &date);

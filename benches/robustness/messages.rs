@@ -1,5 +1,5 @@
-//! Mutated messages: tweets and scores through a broker, and frames of X and of a Jetstream from servers.
-//! Among a hundred of them is one intact message, and each of these must arrive.
+//! Mutated messages: tweets and scores through a broker, and frames of X and of a Jetstream from servers. One
+//! message in a hundred is intact, and each intact message must arrive.
 
 use crate::common::{LIMIT, broker, until, write};
 use crate::jetstream::{self, Event, Jetstream, ProfilesAre, Speaks};

@@ -1,5 +1,5 @@
-//! Mutations that know the structure of what they mutate: a message stays nearly valid, and so gets
-//! further into a parser than random bytes do.
+//! Mutations that use the structure of a message. A mutated message stays nearly valid, so it gets further
+//! into a parser than random bytes.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 pub struct Mutator(SmallRng);
 
-/// Strings that parsers have stumbled over.
+/// Strings that have caused errors in parsers.
 const AWKWARD: [&str; 14] = [
     "",
     " ",
@@ -102,7 +102,7 @@ impl Mutator {
         }
     }
 
-    /// Changes up to four places of some bytes.
+    /// Changes the bytes at up to four places.
     pub fn bytes(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             if bytes.is_empty() {

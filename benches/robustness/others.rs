@@ -1,5 +1,5 @@
-//! A Kafka that others use: what other programs write, and what other people change, while tweets are
-//! streamed, scored and counted. A second client counts what must have been counted.
+//! A Kafka cluster that others use too: other programs write to the topics, and other users change the
+//! cluster, while tweets are streamed, scored and counted. A second client computes the expected count.
 
 use crate::common::admin::{add_partitions, create_compacted, delete_records, messages, producer};
 use crate::common::apache::Apache;
@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering;
 
 /// The real time between two tweets of the streamer.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How long a scorer is stopped. Its group and its transaction give it up after 10 s.
+/// How long a scorer is stopped. After 10 s, its group reassigns its partitions, and its transaction is
+/// aborted.
 const STOPPED: Duration = Duration::from_secs(120);
 const TOPIC: &str = "tweets";
 
@@ -37,7 +38,7 @@ struct Others {
 }
 
 impl Others {
-    /// Returns the next tweet, of `length` bytes of text. It is counted unless it is aborted.
+    /// Returns the next tweet, with `length` bytes of text. The tweet is counted unless it is aborted.
     fn tweet(&mut self, length: usize, is_counted: bool) -> String {
         let text = "I love it! ".repeat(length.div_ceil(11));
         self.count += u64::from(is_counted);
@@ -106,7 +107,8 @@ impl Others {
         producer.flush(LIMIT).unwrap();
     }
 
-    /// Compressed, the broker accepts them, and their scores.
+    /// Writes tweets of nearly the maximum size. The broker accepts the tweets and their scores, because they
+    /// are compressed.
     fn near_the_limit(&mut self, tweets: u64) {
         let settings = [
             ("compression.type", "lz4"),
@@ -186,7 +188,7 @@ fn other_programs() -> Finding {
     }
 }
 
-/// The finding that each tweet was counted or is known to be missing.
+/// Returns the finding that each tweet was counted or reported as missed.
 fn counted_or_missed(what: &str, written: u64, status: &ListenerStatus) -> Finding {
     let [written, counted, missed] = [written, status.total.counted, status.uncounted.missed]
         .map(|count| thousands(count as usize));
@@ -213,7 +215,7 @@ fn compaction() -> Finding {
     until("the compaction", || {
         (messages(&kafka, TOPIC).len() as u64) < WRITTEN / 2
     });
-    // The broker goes on while the listener reads, so both numbers may change; their sum may not.
+    // The broker continues to compact while the listener reads. So both numbers may change, but not their sum.
     let listening = Listener::new(&kafka, TOPIC).start().unwrap();
     until("the end of the topic", || {
         let status = listening.status();
@@ -230,7 +232,7 @@ fn deleted_records() -> Finding {
     kafka.create_topic(TOPIC, TopicConfig::default()).unwrap();
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
-    // The first tweet is scored when the gate opens, and the others after it.
+    // The metric waits until the gate opens, so no tweet is scored before that.
     let listening = Listener::new(&kafka, TOPIC)
         .metric(move |_, sentiment| {
             let _ = gate.lock().unwrap().recv();
@@ -256,7 +258,8 @@ fn deleted_records() -> Finding {
     )
 }
 
-/// The programs with the broker that they start. `None` where the system permits no namespace.
+/// Runs the programs without a network, with a broker that they start. Returns `None` if the system permits
+/// no namespace.
 fn without_network() -> Option<Finding> {
     const TWEETS: usize = 100_000;
     const RUN: &str = r#"

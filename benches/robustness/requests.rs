@@ -70,7 +70,7 @@ pub fn run(size: Size) -> Vec<Finding> {
     }]
 }
 
-/// Returns whether an intact request gets its answer.
+/// Returns whether an intact request gets the right answer.
 fn is_well(address: &str) -> bool {
     let request =
         format!("GET /figure.json HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -78,7 +78,7 @@ fn is_well(address: &str) -> bool {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    // The server may close a connection while all its places are taken.
+    // The server may close a connection when it has the maximum number of connections.
     let _ = stream.read_to_end(&mut response);
     response.starts_with(b"HTTP/1.1 200")
 }
@@ -116,7 +116,7 @@ fn request(address: &str, mutator: &mut Mutator) -> Vec<u8> {
     request
 }
 
-/// Sends a request. Returns whether there was a response; the first bytes are enough.
+/// Sends a request. Returns whether the first bytes of a response came.
 fn ask(address: &str, request: &[u8]) -> bool {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();

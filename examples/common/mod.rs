@@ -1,4 +1,4 @@
-//! What the example programs share: the log, the connection, and the progress line.
+//! The common parts of the example programs: the log, the connection, and the progress line.
 #![allow(dead_code, reason = "each program uses a part of it")]
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -7,11 +7,12 @@ use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// How often the progress line changes.
+/// The interval between two updates of the progress line.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Logs to standard error: the warnings of `live_sentiment`, or what `RUST_LOG` selects. librdkafka
-/// reports a broker that has ended as an error of its own; the program reports it in its status.
+/// Logs to standard error: the warnings of `live_sentiment`, or the records that `RUST_LOG` selects. The
+/// default leaves out librdkafka's messages about an unreachable broker, because the status of a program
+/// shows this state.
 pub fn log_to_stderr() {
     let ours = || EnvFilter::new("live_sentiment=warn");
     tracing_subscriber::fmt()
@@ -21,7 +22,8 @@ pub fn log_to_stderr() {
         .init();
 }
 
-/// Why a program has failed. `main` prints the `Debug` form of its error.
+/// The reason why a program has failed. `main` prints the `Debug` form of its error, so `Debug` shows the
+/// plain text.
 pub struct Failure(pub String);
 
 impl fmt::Debug for Failure {

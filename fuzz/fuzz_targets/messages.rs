@@ -1,4 +1,4 @@
-//! What the network sends: the first byte selects the parser, the rest is its input.
+//! Parsers of data from the network. The first byte selects the parser, and the rest is its input.
 
 #![no_main]
 

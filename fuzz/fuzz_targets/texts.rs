@@ -1,4 +1,4 @@
-//! Texts: the score is in range, and the parts of its explanation add up.
+//! Scores of texts: a score is in range, and the contributions of its explanation add up.
 
 #![no_main]
 

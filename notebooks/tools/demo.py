@@ -4,7 +4,7 @@ Environment variables replace the cells that are tagged `parameters`:
 
 TIME_SPAN  seconds
 SOURCE     `demo`, `replay:FILE`, `bluesky` or `x`
-RATE       tweets per second; for a replay, the speed, where 1 is the tweets' own pace; 0: no waiting
+RATE       tweets per second; for a replay, the speed, where 1 is the original pace; 0: no waiting
 KAFKA      `embedded` or `apache`, or host:port of a running broker
 
 The executed notebooks are written to target/demo.
@@ -29,7 +29,7 @@ LIVE = {"bluesky": "Bluesky::new()", "x": "X::from_env()?"}
 
 
 def whole_path(file, program):
-    """Returns the whole path of a replay's file: a kernel has a working directory of its own."""
+    """Returns the absolute path of a replay's file, because a kernel has another working directory."""
     path = Path(file).resolve()
     if not path.is_file():
         sys.exit(f"{program}: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
@@ -62,7 +62,8 @@ def source(text, rate):
 
 
 def engine(kafka):
-    """Returns the engine for the notebook to start. An address goes to the environment of both kernels."""
+    """Returns the engine that the notebook starts. If `kafka` is an address, puts it into the environment of
+    both kernels."""
     if kafka in ("embedded", "apache"):
         return f"Engine::{kafka.capitalize()}"
     if not re.fullmatch(r"[^\s,:]+:\d+(,[^\s,:]+:\d+)*", kafka):
@@ -76,8 +77,8 @@ class CellFailed(Exception):
 
 
 def add_late_errors(client, cell):
-    """Adds the rest of an error. evcxr passes standard error on in a thread of its own, so its last lines
-    may follow the end of the cell."""
+    """Adds the rest of an error to the outputs of the cell. evcxr forwards standard error in a separate
+    thread, so its last lines may arrive after the end of the cell."""
     receive = run_sync(client.kc.get_iopub_msg)
     try:
         while True:
@@ -99,7 +100,8 @@ class Run(threading.Thread):
 
     def __init__(self, name, parameters, timeout, others):
         super().__init__(name=name, daemon=True)
-        # Both kernels end together, because the embedded broker ends with the Streamer's kernel.
+        # Neither kernel may end before the other notebook has finished, because the embedded broker ends with
+        # the Streamer's kernel.
         self.barrier = others
         self.path = ROOT / "notebooks" / f"{name}.ipynb"
         self.notebook = nbformat.read(self.path, as_version=4)
@@ -140,7 +142,7 @@ class Run(threading.Thread):
             self.error = f"a cell failed:\n{error}"
         except CellFailed as error:
             self.error = str(error)
-        except Exception as error:  # any other error of a kernel ends the demo too
+        except Exception as error:  # any other error also ends the demo
             self.error = f"{type(error).__name__}: {error}"
         finally:
             folder = ROOT / "target" / "demo"

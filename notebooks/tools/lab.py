@@ -20,7 +20,7 @@ ADVICE = {
     "side-by-side": "run the cells of both notebooks (in each: Run > Run All Cells)",
     "lesson": "docs/lesson.md is the teacher's sheet",
 }
-# How long JupyterLab may take to start, in seconds.
+# The time limit for the start of JupyterLab, in seconds.
 START_LIMIT = 60
 
 
@@ -41,7 +41,7 @@ def workspace(name, notebooks):
 
 
 def announce(lab, name):
-    """Says what to do next, once JupyterLab listens."""
+    """Waits until JupyterLab listens, and then prints its address and what to do next."""
     file = Path(jupyter_runtime_dir()) / f"jpserver-{lab}.json"
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end and os.getppid() == int(lab):
@@ -61,11 +61,11 @@ def main(options):
         options = options[1:]
         kind, _, file = os.environ.get("SOURCE", "").partition(":")
         if kind == "replay":
-            # Importing it takes half a second, which no other start needs.
+            # This import takes half a second, and only a replay needs it.
             from demo import whole_path
 
             os.environ["SOURCE"] = f"replay:{whole_path(file, 'lab')}"
-    # The layout of the last time may have been changed beyond use.
+    # The user may have changed the layout, so write it again at each start.
     WORKSPACES.mkdir(parents=True, exist_ok=True)
     WorkspacesManager(str(WORKSPACES)).save(name, json.dumps(workspace(name, notebooks)))
     subprocess.Popen([sys.executable, __file__, "--announce", str(os.getpid()), name])
@@ -75,7 +75,7 @@ def main(options):
         f"--LabApp.workspaces_dir={WORKSPACES}",
         f"--LabApp.default_url=/lab/workspaces/{name}",
     ]
-    # What a reader needs is printed by `announce`.
+    # `announce` prints the address, so JupyterLab's own log only distracts.
     if not any(option.startswith("--log-level") for option in options):
         settings.append("--log-level=ERROR")
     # JupyterLab refuses to run as root, the user in most containers, without this flag.

@@ -1,8 +1,8 @@
 """`make record`: runs all notebooks and saves their outputs in notebooks/.
 
-Code hosts show no Plotly figure, so each figure is also saved as a picture, drawn by the same plotly.js
-in a real browser. The README's animation and the pictures of docs/figure.md are screenshots of the live
-page.
+Code hosts do not show Plotly figures. So each figure is also saved as a picture, which the same plotly.js
+draws in a real browser. The animation of the README and the pictures of docs/figure.md are screenshots of
+the live page.
 """
 
 import io
@@ -30,7 +30,7 @@ MAX_BYTES = 2_000_000
 
 
 class Recorded(Run):
-    """A run that knows when its figure is served, its address, and when it shows two listeners."""
+    """A run that stores the address of its figure, and signals when a listener runs and when two are shown."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -45,7 +45,7 @@ class Recorded(Run):
         if "print_tweets" in cell.source:
             self.listening.set()
         if 'figure.show("shouting"' in cell.source:
-            # The kernel waits for the picture, because the figure ends with it.
+            # Wait for the picture here, because the figure ends with the kernel.
             self.comparing.set()
             self.pictured.wait(60)
 
@@ -69,7 +69,7 @@ def wait_for(page, condition):
 
 
 def select(page, start, end, frame=lambda: None):
-    """Selects a stretch of the chart, from one share of its width to another."""
+    """Selects a stretch of the chart. `start` and `end` are shares of its width."""
     box = page.locator("#figure").bounding_box()
     y = box["y"] + 0.45 * box["height"]
     page.mouse.move(box["x"] + start * box["width"], y)
@@ -88,14 +88,14 @@ def explain(page):
 
 
 def take(page, name):
-    # Without the frame around the element that has the keyboard.
+    # Remove the focus, whose outline would be in the picture.
     page.evaluate("document.activeElement.blur()")
     page.screenshot(path=DOCS / name)
 
 
 def animation(page):
-    """Records a few seconds of the running page: the lines move, a stretch is selected, a tweet explained, and
-    the view changes to the mood. Returns the size of the file in bytes."""
+    """Records a few seconds of the running page: the lines move, a stretch is selected, a tweet is explained,
+    and the view changes to the mood. Returns the size of the file in bytes."""
     frames, times = [], []
 
     def frame():
@@ -129,7 +129,7 @@ def animation(page):
 
 
 def while_streaming(page):
-    """Takes the pictures of one listener, while the stream runs."""
+    """Takes the pictures with one listener, while the stream is running."""
     wait_for(page, "Number(document.getElementById('counted').textContent.replace(',', '')) > 150")
     size = animation(page)
     page.set_viewport_size({"width": 1200, "height": 900})
@@ -146,7 +146,7 @@ def while_streaming(page):
 
 
 def of_two_listeners(page):
-    """Takes the picture of two listeners."""
+    """Takes the picture with two listeners."""
     wait_for(page, "document.querySelectorAll('#legend > div').length === 2")
     page.wait_for_timeout(1500)
     take(page, "figure-listeners.png")

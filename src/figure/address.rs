@@ -37,7 +37,8 @@ impl Address {
     /// Returns the address of the page on `port`, whose random path is `secret`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if `LIVE_SENTIMENT_FIGURE_URL` is not a template of an address.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `LIVE_SENTIMENT_FIGURE_URL` is
+    /// not a template of an address.
     pub(super) fn from_environment(port: u16, secret: &str) -> Result<Address> {
         Address::new(|name| env::var(name).ok(), port, secret)
     }
@@ -80,11 +81,11 @@ fn check(template: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::InvalidArgument {
-        argument: format!("{TEMPLATE}={template:?}"),
+    Err(Error::invalid_argument(
+        format!("{TEMPLATE}={template:?}"),
         reason,
-        hint: "give an address such as /proxy/{port}/ or https://server.example/proxy/{port}/",
-    })
+        "give an address such as /proxy/{port}/ or https://server.example/proxy/{port}/",
+    ))
 }
 
 #[cfg(test)]

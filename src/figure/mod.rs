@@ -15,13 +15,15 @@ mod plot;
 mod server;
 mod update;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
 use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::fmt;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,11 +41,12 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_PAGE_LAG: usize = 32;
 
 /// The maximum number of listeners of a figure. It bounds the size of an update.
-pub const MAX_LISTENERS: usize = 4;
+const MAX_LISTENERS: usize = 4;
 /// The longest name of a shown listener, in characters.
 const MAX_NAME: usize = 32;
 
 /// A figure that is being served. Dropping it stops the server.
+#[must_use = "dropping it stops the server of the page"]
 pub struct LiveFigure {
     shared: Arc<Shared>,
     socket: SocketAddr,
@@ -52,6 +55,14 @@ pub struct LiveFigure {
     address: Address,
     /// The task that sends updates, and the server. Both end with the figure.
     _tasks: [Background; 2],
+}
+
+impl fmt::Debug for LiveFigure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveFigure")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A listener that the figure shows.
@@ -127,7 +138,7 @@ impl LiveFigure {
     /// `LIVE_SENTIMENT_FIGURE_URL` sets another one, such as `https://server.example/proxy/{port}/`.
     ///
     /// # Errors
-    /// [`Error::NoPort`] if twenty ports from 8050 on are taken, [`Error::InvalidArgument`] if
+    /// [`ErrorKind::NoPort`] if twenty ports from 8050 on are taken, [`ErrorKind::InvalidArgument`] if
     /// `LIVE_SENTIMENT_FIGURE_URL` is not an address with `{port}`.
     ///
     /// # Examples
@@ -151,11 +162,7 @@ impl LiveFigure {
     /// Those of [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let listener = bind(port)?;
-        let failed = |source| Error::NoPort {
-            first: port,
-            last: port,
-            source,
-        };
+        let failed = |error| no_port(port, port, &error);
         let socket = listener.local_addr().map_err(failed)?;
         let secret = random_secret();
         let address = Address::from_environment(socket.port(), &secret)?;
@@ -192,16 +199,14 @@ impl LiveFigure {
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
-    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
-    /// lines. After a listener has ended, the figure keeps its last state.
+    /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.
+    /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already
+    /// shown.
     pub fn show(&self, name: &str, listening: &Listening) -> Result<()> {
-        let invalid = |reason, hint| Error::InvalidArgument {
-            argument: format!("the listener {name:?} of the figure"),
-            reason,
-            hint,
+        let invalid = |reason, hint| {
+            Error::invalid_argument(format!("the listener {name:?} of the figure"), reason, hint)
         };
         if name.trim().is_empty() || name.chars().nth(MAX_NAME).is_some() {
             return Err(invalid(
@@ -278,16 +283,16 @@ fn bind(port: u16) -> Result<TcpListener> {
     loop {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, tried)) {
             Ok(listener) => return Ok(listener),
-            Err(source) if tried >= last => {
-                return Err(Error::NoPort {
-                    first: port,
-                    last,
-                    source,
-                });
-            }
+            Err(error) if tried >= last => return Err(no_port(port, last, &error)),
             Err(_) => tried += 1,
         }
     }
+}
+
+fn no_port(first: u16, last: u16, error: &io::Error) -> Error {
+    let action = format!("serve the live figure on ports {first} to {last} of 127.0.0.1");
+    Error::io(ErrorKind::NoPort, action, error)
+        .with_hint("choose another port: `LiveFigure::serve_on(port)?`")
 }
 
 /// Asks every question without a listener, for a fuzz target.

@@ -43,7 +43,7 @@ use crate::tweet::Tweet;
 /// use live_sentiment::{Filter, Tweet};
 ///
 /// let mut filter = Filter::new(["bitcoin", "doge moon"], ["en"])?;
-/// let mut tweet = Tweet::decode(br#"{"text":"To the MOON, #doge! $Bitcoin","lang":"en"}"#).unwrap();
+/// let mut tweet = Tweet::new("ada", "To the MOON, #doge! $Bitcoin").lang("en");
 /// assert!(filter.admit(&mut tweet));
 /// assert_eq!(tweet.topics, ["bitcoin", "doge moon"]);
 /// # Ok::<(), live_sentiment::Error>(())
@@ -57,10 +57,11 @@ pub struct Filter {
 impl Filter {
     /// Creates a filter that passes tweets which match one of `tracks` and are in one of
     /// `languages`. Without tracks, every tweet passes and keeps its topics. Without languages,
-    /// every language passes. A track that is given twice is one track.
+    /// every language passes. A repeated track counts once.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a track or a language that contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that
+    /// contains no word.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,
@@ -69,22 +70,19 @@ impl Filter {
         T: Into<String>,
         L: Into<String>,
     {
-        let mut filter = Filter {
-            tracks: Tracks::new(tracks)?,
-            ..Filter::default()
-        };
-        for language in languages {
-            let language = language.into().trim().to_lowercase();
-            if language.is_empty() {
-                return Err(Error::InvalidArgument {
-                    argument: "language \"\"".into(),
-                    reason: "the tag is empty",
-                    hint: "give a tag such as \"en\", or no language to pass all of them",
-                });
-            }
-            filter.languages.push(language);
+        let tracks = Tracks::new(tracks)?;
+        let languages: Vec<String> = languages
+            .into_iter()
+            .map(|tag| tag.into().trim().to_lowercase())
+            .collect();
+        if languages.iter().any(String::is_empty) {
+            return Err(Error::invalid_argument(
+                "language \"\"",
+                "the tag is empty",
+                "give a tag such as \"en\", or no language to pass all of them",
+            ));
         }
-        Ok(filter)
+        Ok(Filter { tracks, languages })
     }
 
     /// Returns the tracked phrases.
@@ -109,11 +107,11 @@ impl Filter {
             return true;
         }
         let topics = self.tracks.matching(&tweet.text);
-        let is_match = !topics.is_empty();
-        if is_match {
-            tweet.topics = topics;
+        if topics.is_empty() {
+            return false;
         }
-        is_match
+        tweet.topics = topics;
+        true
     }
 
     fn admits_language(&self, tag: &str) -> bool {
@@ -135,8 +133,7 @@ mod tests {
 
     fn topics(tracks: &[&str], text: &str) -> Vec<String> {
         let mut filter = Filter::new(tracks.iter().copied(), [] as [&str; 0]).unwrap();
-        let json = serde_json::json!({ "text": text }).to_string();
-        let mut tweet = Tweet::decode(json.as_bytes()).unwrap();
+        let mut tweet = Tweet::new("ada", text);
         let admitted = filter.admit(&mut tweet);
         assert_eq!(admitted, !tweet.topics.is_empty(), "{text}");
         tweet.topics
@@ -336,9 +333,7 @@ mod tests {
         #[test]
         fn any_track_and_any_text_are_handled(track in texts(), text in any::<String>()) {
             if let Ok(mut filter) = Filter::new([track], [] as [&str; 0]) {
-                let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-                tweet.text = text;
-                filter.admit(&mut tweet);
+                filter.admit(&mut Tweet::new("ada", text));
             }
         }
     }
@@ -346,10 +341,7 @@ mod tests {
     #[test]
     fn languages_match_by_primary_tag_and_unknown_passes() {
         let mut filter = Filter::new([] as [&str; 0], ["en"]).unwrap();
-        let mut passes = |lang: &str| {
-            let json = serde_json::json!({ "text": "hi", "lang": lang }).to_string();
-            filter.admit(&mut Tweet::decode(json.as_bytes()).unwrap())
-        };
+        let mut passes = |lang: &str| filter.admit(&mut Tweet::new("ada", "hi").lang(lang));
         assert!(passes("en") && passes("EN") && passes("en-GB") && passes(""));
         assert!(!passes("es") && !passes("eng"));
     }

@@ -3,12 +3,12 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::connect::DEFAULT_ADDRESS;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// The time limit of the first start, which downloads 44 MB and prepares later starts. Those take a few
-/// seconds.
+/// The time limit of the first start, which downloads 44 MB and prepares later starts. Later starts take
+/// a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long the broker may take to shut down, in seconds. Its messages are on disk in any case.
 const SHUTDOWN_SECONDS: u8 = 5;
@@ -18,13 +18,10 @@ pub(super) fn start() -> Result<Broker> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = root.join("kafka/run");
     if !script.is_file() {
-        return Err(Error::BrokerStart {
-            broker: Engine::Apache.to_string(),
-            reason: "its script kafka/run is in a checkout of the repository, not in the crate"
-                .into(),
-            hint: "use a checkout, or start Apache Kafka yourself and call `Kafka::connect()`"
-                .into(),
-        });
+        return Err(Engine::Apache.failed(
+            "its script kafka/run is in a checkout of the repository, not in the crate",
+            "use a checkout, or start Apache Kafka yourself and call `Kafka::connect()`",
+        ));
     }
     tracing::info!(
         address = DEFAULT_ADDRESS,

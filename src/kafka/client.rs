@@ -5,91 +5,86 @@ use super::address::{self, Address};
 use super::broker::{Broker, Engine};
 use super::settings::{Role, Settings};
 use super::topic_config::TopicConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::error::{KafkaError, KafkaResult};
-use std::collections::HashMap;
-use std::ops::Range;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use std::time::{Duration, Instant};
 
-/// The cluster id of an embedded broker, which is configured without one.
+/// The hint of a request that got no answer.
+pub(super) const IS_RUNNING: &str = "check that the broker is running";
+/// The cluster id of the embedded broker, which has this one unless another is configured.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
-/// The time limit for a request to a broker.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
 /// How long the brokers of a cluster may take to tell each other of a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
 
-/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. So a
-/// partition that was added is found within seconds, and not within five minutes.
+/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. With
+/// librdkafka's default, it would find an added partition only after five minutes.
 pub(crate) const METADATA_INTERVAL_MS: &str = "2000";
 
 /// A connection to a broker, and the broker's process if this process started it.
 pub(crate) struct Client {
     address: String,
-    settings: Settings,
-    admin: AdminClient<DefaultClientContext>,
+    pub(super) settings: Settings,
+    pub(super) admin: AdminClient<DefaultClientContext>,
     broker: Option<Broker>,
 }
 
-/// The metadata of a cluster.
 pub(crate) struct Cluster {
-    /// The number of brokers.
     pub(crate) brokers: usize,
-    /// The addresses that the brokers advertise.
-    pub(super) advertised: Vec<Address>,
     /// Whether the broker is the embedded one, whichever process started it.
     pub(crate) is_embedded: bool,
-    topics: HashMap<String, Shape>,
+    metadata: Metadata,
     address: String,
-}
-
-#[derive(Clone, Copy)]
-struct Shape {
-    partitions: usize,
-    replication: usize,
 }
 
 impl Cluster {
     /// Returns the partition count of a topic.
     pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
-        Ok(self.shape(topic)?.partitions)
+        Ok(self.topic(topic)?.partitions().len())
     }
 
     /// Returns the configuration that creates a topic with the partitions and replicas of this one.
     pub(crate) fn config_like(&self, topic: &str) -> Result<TopicConfig> {
-        let shape = self.shape(topic)?;
+        let partitions = self.topic(topic)?.partitions();
+        let replicas = partitions.first().map_or(0, |first| first.replicas().len());
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         Ok(TopicConfig {
-            partitions: number(shape.partitions),
-            replication: number(shape.replication.max(1)),
+            partitions: number(partitions.len()),
+            replication: number(replicas.max(1)),
             ..TopicConfig::default()
         })
     }
 
+    pub(super) fn advertised(&self) -> Vec<Address> {
+        let brokers = self.metadata.brokers().iter();
+        brokers
+            .filter_map(|broker| Address::new(broker.host(), broker.port()))
+            .collect()
+    }
+
     /// Returns the addresses that the brokers advertise, as `bootstrap.servers` of a client.
     pub(crate) fn bootstrap(&self) -> String {
-        address::list(&self.advertised)
+        address::list(&self.advertised())
     }
 
-    /// Returns the names of all topics.
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(String::as_str)
+        self.metadata.topics().iter().map(MetadataTopic::name)
     }
 
-    /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+        self.topics().any(|name| name == topic)
     }
 
-    fn shape(&self, topic: &str) -> Result<Shape> {
-        let shape = self.topics.get(topic).filter(|shape| shape.partitions > 0);
-        shape.copied().ok_or_else(|| Error::NoTopic {
-            topic: topic.into(),
-            address: self.address.clone(),
-        })
+    fn topic(&self, name: &str) -> Result<&MetadataTopic> {
+        let mut topics = self.metadata.topics().iter();
+        topics
+            .find(|topic| topic.name() == name && !topic.partitions().is_empty())
+            .ok_or_else(|| Error::no_topic(name, &self.address))
     }
 }
 
@@ -119,32 +114,22 @@ impl Client {
 
     /// Returns which broker program this process started, if it started one.
     pub(crate) fn engine(&self) -> Option<Engine> {
-        self.broker.as_ref().map(Broker::engine)
-    }
-
-    pub(super) fn broker(&self) -> Option<&Broker> {
-        self.broker.as_ref()
+        self.broker.as_ref().map(|broker| broker.command.engine)
     }
 
     /// Returns the broker that this process has started. `action` is what should be done to it.
     pub(super) fn own_broker(&self, action: &str) -> Result<&Broker> {
-        self.broker.as_ref().ok_or_else(|| Error::InvalidArgument {
-            argument: format!("{action} the broker at {}", self.address),
-            reason: "another program started it, and others may use it",
-            hint: "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+        self.broker.as_ref().ok_or_else(|| {
+            Error::invalid_argument(
+                format!("{action} the broker at {}", self.address),
+                "another program started it, and others may use it",
+                "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+            )
         })
     }
 
-    pub(super) fn admin(&self) -> &AdminClient<DefaultClientContext> {
-        &self.admin
-    }
-
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Returns the exit reason if this process started the broker and it has exited. The call reads
-    /// the broker's log once, so it may block for a moment.
+    /// Returns the exit reason if this process started the broker and it has exited. The first call
+    /// after that reads the broker's log, so it may block for a moment.
     pub(crate) fn exit_reason(&self) -> Option<String> {
         self.broker.as_ref().and_then(Broker::exit_reason)
     }
@@ -154,39 +139,21 @@ impl Client {
         config(&self.address, &self.settings, role)
     }
 
-    /// Fetches the metadata of the cluster.
     pub(crate) fn cluster(&self) -> Result<Cluster> {
         self.fetch_cluster(REQUEST_LIMIT)
     }
 
     pub(super) fn fetch_cluster(&self, limit: Duration) -> Result<Cluster> {
-        let failed = |error: KafkaError| Error::Kafka {
-            action: format!("fetch metadata from Kafka at {}", self.address),
-            reason: error.to_string(),
-            hint: "check that the broker is running",
-        };
+        let action = format!("fetch metadata from Kafka at {}", self.address);
+        let failed = |error| Error::kafka(action, &error, IS_RUNNING);
         // Metadata of all topics: a request for one topic creates it on brokers with
         // auto.create.topics.enable.
         let client = self.admin.inner();
         let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
-        let topics = metadata.topics().iter();
-        let brokers = metadata.brokers().iter();
         Ok(Cluster {
             brokers: metadata.brokers().len(),
-            advertised: brokers
-                .filter_map(|broker| Address::new(broker.host(), broker.port()))
-                .collect(),
             is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(EMBEDDED_CLUSTER_ID),
-            topics: topics
-                .map(|topic| {
-                    let partitions = topic.partitions();
-                    let shape = Shape {
-                        partitions: partitions.len(),
-                        replication: partitions.first().map_or(0, |one| one.replicas().len()),
-                    };
-                    (topic.name().to_owned(), shape)
-                })
-                .collect(),
+            metadata,
             address: self.address.clone(),
         })
     }
@@ -194,12 +161,12 @@ impl Client {
     /// Returns the partition count of a topic that `cluster` has.
     ///
     /// # Errors
-    /// [`Error::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
-    /// [`Error::NoTopic`] if it does not exist.
+    /// [`ErrorKind::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
+    /// [`ErrorKind::NoTopic`] if it does not exist.
     pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
         let partitions = cluster.partitions(topic);
-        // The embedded broker has no permissions, and crashes librdkafka when it is asked by name for a
-        // topic that it does not have.
+        // The embedded broker has no permissions, and its answer to a request for a missing topic by
+        // name crashes librdkafka.
         if partitions.is_ok() || cluster.is_embedded {
             return partitions;
         }
@@ -208,10 +175,16 @@ impl Client {
         let error = named.and_then(|named| named.topics().first()?.error());
         let denied = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         if error == Some(denied) {
-            return Err(Error::NotPermitted {
-                topic: topic.into(),
-                address: self.address.clone(),
-            });
+            let message = format!(
+                "no permission to describe topic {topic:?} at {}",
+                self.address
+            );
+            return Err(Error::new(ErrorKind::NotPermitted, message)
+                .with_code(RDKafkaErrorCode::TopicAuthorizationFailed)
+                .with_hint(
+                    "ask the administrator of the cluster for the permissions DESCRIBE and READ on the \
+                     topic, and WRITE to stream to it, or check the name",
+                ));
         }
         partitions
     }
@@ -229,18 +202,6 @@ impl Client {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-
-    /// Returns the offsets of a partition, from its first message to the one that comes next.
-    pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
-        let client = self.admin.inner();
-        let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        let (first, end) = offsets.map_err(|error| Error::Kafka {
-            action: format!("fetch the offsets of partition {partition} of topic {topic:?}"),
-            reason: error.to_string(),
-            hint: "check that the broker is running",
-        })?;
-        Ok(first..end)
-    }
 }
 
 /// Fetches the end of each partition of a topic. `limit` is for each of them.
@@ -250,19 +211,16 @@ pub(crate) fn fetch_ends<C: ClientContext>(
     partitions: usize,
     limit: Duration,
 ) -> KafkaResult<Vec<i64>> {
-    let ends = (0..).take(partitions).map(|partition| {
-        let offsets = client.fetch_watermarks(topic, partition, limit);
-        offsets.map(|(_, end)| end)
-    });
-    ends.collect()
+    let end = |partition| Ok(client.fetch_watermarks(topic, partition, limit)?.1);
+    (0..).take(partitions).map(end).collect()
 }
 
 /// Warms the metadata cache of a new client: it blocks until the client knows the topic and is
 /// connected to a broker of the cluster.
 ///
-/// librdkafka retries after half a second what it does not find at once, and at once it finds
-/// nothing: its first answer names the brokers only. The second answer comes from one of them and
-/// is complete. An error is ignored, because the client retries by itself.
+/// librdkafka's first answer names only the brokers, and librdkafka would ask again after half a
+/// second. Here the second request follows at once. A broker of the cluster answers it completely.
+/// An error is ignored, because the client retries.
 pub(crate) fn warm_metadata_cache<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
@@ -275,11 +233,8 @@ pub(crate) fn warm_metadata_cache<C: ClientContext>(
 }
 
 pub(super) fn invalid_config(address: &str, error: &KafkaError) -> Error {
-    Error::Kafka {
-        action: format!("create a client for {address:?}"),
-        reason: error.to_string(),
-        hint: "check the variables that start with KAFKA_",
-    }
+    let action = format!("create a client for {address:?}");
+    Error::kafka(action, error, "check the variables that start with KAFKA_")
 }
 
 fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
@@ -289,8 +244,8 @@ fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
         .set("bootstrap.servers", address)
         // Connect to each broker when it becomes known, and not up to a second later.
         .set("enable.sparse.connections", "false")
-        // Find a restarted broker within half a second. By default, a client whose broker was away for
-        // some seconds tries again after up to ten.
+        // Find a restarted broker within half a second. By default, librdkafka waits up to ten seconds
+        // between two attempts.
         .set("reconnect.backoff.max.ms", "500")
         .set("log_level", "0");
     config

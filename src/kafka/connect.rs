@@ -1,11 +1,11 @@
-//! Connecting: is there a broker at the address, and if it does not answer, why not?
+//! Connects to a broker, and finds out why one does not answer.
 
 use super::address::{self, Address};
 use super::broker::Broker;
 use super::client::{Client, Cluster, REQUEST_LIMIT, invalid_config};
 use super::peer::{self, Peer};
 use super::settings::{Role, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::task::{block_on, locked};
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
@@ -20,18 +20,17 @@ pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9092";
 pub(super) const DEFAULT_PORT: u16 = 9092;
 /// How long a listener waits for a broker that the Streamer starts.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
-/// The pause between two attempts to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// The time limits for the first answer, and for the second attempt, which finds out why there was none.
-/// With the limits of the connections before and after, they stay below 5 seconds.
+/// The time limits for the first answer, and for the second attempt, which finds out why there was no
+/// answer. Together with the limits of the other connections, they stay below 5 seconds.
 const FIRST_ANSWER: Duration = Duration::from_millis(1_500);
 const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
-/// How often the second attempt looks at what is known.
+/// How often the second attempt checks what librdkafka has learned.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connects to a running broker.
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
-    // Before the client is created: a listener asks again and again, and a client has several threads.
+    // Checked before the client is created, because a client starts several threads, and a listener
+    // tries again and again.
     check_listening(&address)?;
     let client = Client::new(address, settings, None)?;
     client.check_reachable()?;
@@ -43,7 +42,8 @@ impl Client {
     /// reached. It blocks for up to 5 seconds.
     ///
     /// # Errors
-    /// [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or [`Error::Unreachable`].
+    /// [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`], [`ErrorKind::AccessDenied`] or
+    /// [`ErrorKind::Unreachable`].
     pub(crate) fn check_reachable(&self) -> Result<Cluster> {
         let listening = check_listening(self.address())?;
         let Ok(cluster) = self.fetch_cluster(FIRST_ANSWER) else {
@@ -51,8 +51,9 @@ impl Client {
             return self.cluster();
         };
         // A cluster that is starting may not name a broker yet.
-        if !cluster.advertised.is_empty() {
-            reach(self, &cluster.advertised)?;
+        let advertised = cluster.advertised();
+        if !advertised.is_empty() {
+            reach(self, &advertised)?;
         }
         Ok(cluster)
     }
@@ -65,7 +66,7 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
     let mut logged = false;
     loop {
         match connect(address.to_owned(), settings.clone()) {
-            Err(Error::NoBroker { .. }) if Instant::now() < deadline => {
+            Err(error) if error.kind() == ErrorKind::NoBroker && Instant::now() < deadline => {
                 if !logged {
                     let seconds = BROKER_WAIT.as_secs();
                     tracing::warn!(%address, seconds, "waiting for Kafka: run the Streamer's Kafka cell");
@@ -80,62 +81,71 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
 
 /// Connects to a broker that this process has just started.
 pub(super) fn connect_to_own(broker: Broker) -> Result<Client> {
-    let client = Client::new(broker.address().into(), Settings::default(), Some(broker))?;
+    let address = broker.command.address.clone();
+    let client = Client::new(address, Settings::default(), Some(broker))?;
     wait_until_started(&client)?;
     Ok(client)
 }
 
 /// Waits until the broker that this process has just started answers.
 pub(super) fn wait_until_started(client: &Client) -> Result<()> {
-    let limit = client.broker().map_or(REQUEST_LIMIT, Broker::start_limit);
-    let deadline = Instant::now() + limit;
+    let broker = client.own_broker("start")?;
+    let deadline = Instant::now() + broker.command.start_limit;
     loop {
         let answer = check_listening(client.address()).and_then(|_| client.cluster());
         let Err(error) = answer else {
             return Ok(());
         };
-        if Instant::now() > deadline || client.exit_reason().is_some() {
-            return Err(match client.broker() {
-                Some(broker) => broker.start_error(&error),
-                None => error,
-            });
+        if Instant::now() > deadline || broker.exit_reason().is_some() {
+            return Err(broker.start_error(&error));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
+fn failed(kind: ErrorKind, address: &str, reason: &str, hint: &'static str) -> Error {
+    Error::failed(kind, format!("connect to Kafka at {address}"), reason, hint)
+}
+
 /// Returns the first address at which a program listens.
 fn check_listening(address: &str) -> Result<Address> {
     let addresses = Address::parse_list(address)?;
-    block_on(address::first_reachable(&addresses)).map_err(|reason| Error::NoBroker {
-        address: address.into(),
-        reason,
+    block_on(address::first_reachable(&addresses)).map_err(|reason| {
+        failed(
+            ErrorKind::NoBroker,
+            address,
+            &reason,
+            "start a broker with `Kafka::start()?` in the Streamer notebook (or \
+             `cargo run --example streamer`), or set KAFKA_BOOTSTRAP_SERVERS to the address of a \
+             running one",
+        )
     })
 }
 
-/// Returns the first of the advertised addresses that can be reached. Others may be those of brokers that
-/// are down.
+/// Returns the first of the advertised addresses that can be reached. One is enough, because some brokers
+/// of a cluster may be down.
 fn reach(client: &Client, advertised: &[Address]) -> Result<Address> {
     let reached = block_on(address::first_reachable(advertised));
     reached.map_err(|reason| unreachable(client, advertised, reason))
 }
 
 fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error {
-    Error::Unreachable {
-        address: client.address().into(),
-        advertised: address::list(advertised),
-        reason,
-    }
+    let (address, advertised) = (client.address(), address::list(advertised));
+    let message = format!(
+        "failed to connect to Kafka: the broker at {address} answers, but it advertises {advertised}, \
+         which cannot be reached from here: {reason}"
+    );
+    Error::new(ErrorKind::Unreachable, message).with_hint(
+        "set `advertised.listeners` of the broker to an address that this machine reaches; for a \
+         broker in a container, see docs/kafka.md",
+    )
 }
 
-/// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
+/// Finds out why a listening program does not answer. Returns `Ok` if it now answers.
 fn diagnose(client: &Client, listening: &Address) -> Result<()> {
-    let settings = client.settings();
-    let not_kafka = |reason: String, hint| Error::NotKafka {
-        address: client.address().into(),
-        reason,
-        hint,
-    };
+    let settings = &client.settings;
+    let not_kafka =
+        |reason: &str, hint| failed(ErrorKind::NotKafka, client.address(), reason, hint);
     let peer = block_on(peer::identify(listening));
     let mistake = match peer {
         Peer::Http => Some((
@@ -158,7 +168,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
         _ => None,
     };
     if let Some((reason, hint)) = mistake {
-        return Err(not_kafka(reason.into(), hint));
+        return Err(not_kafka(reason, hint));
     }
     let brokers = probe(client)?;
     if brokers.is_connected {
@@ -185,10 +195,10 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     let reason = format!(
         "a program listens there, but it did not answer within {seconds} s in the protocol {protocol}"
     );
-    Err(not_kafka(reason, hint))
+    Err(not_kafka(&reason, hint))
 }
 
-/// Connects once more, and returns what is known of the brokers.
+/// Connects again, and returns what librdkafka has learned about the brokers.
 fn probe(client: &Client) -> Result<Brokers> {
     let mut config = client.config(Role::Admin);
     let interval = PROBE_INTERVAL.as_millis().to_string();
@@ -201,22 +211,23 @@ fn probe(client: &Client) -> Result<Brokers> {
     while Instant::now() < deadline {
         probe.poll(PROBE_INTERVAL);
         if let Some((hint, reason)) = locked(&probe.context().denied).take() {
-            return Err(Error::AccessDenied {
-                address: client.address().into(),
-                reason,
+            let reason = format!("access denied: {reason}");
+            return Err(failed(
+                ErrorKind::AccessDenied,
+                client.address(),
+                &reason,
                 hint,
-            });
+            ));
         }
         if locked(&probe.context().brokers).is_connected {
             break;
         }
     }
-    let brokers = locked(&probe.context().brokers).clone();
-    Ok(brokers)
+    Ok(std::mem::take(&mut *locked(&probe.context().brokers)))
 }
 
-/// The brokers of a cluster, as one of them names them.
-#[derive(Clone, Default)]
+/// The brokers of a cluster, as one of them reports them.
+#[derive(Default)]
 struct Brokers {
     advertised: Vec<Address>,
     /// Whether one of them answers at its advertised address.
@@ -225,8 +236,8 @@ struct Brokers {
 
 /// Records why a broker denies access and which setting to check, and what the brokers advertise.
 ///
-/// The statistics tell the latter. A request for the metadata may get no answer: if none of the
-/// advertised addresses can be reached, librdkafka has closed the only connection that it had.
+/// The advertised addresses come from librdkafka's statistics. A request for the metadata may get no
+/// answer: if none of these addresses can be reached, librdkafka has closed its only connection.
 #[derive(Default)]
 struct Probe {
     denied: Mutex<Option<(&'static str, String)>>,
@@ -239,11 +250,11 @@ impl ClientContext for Probe {
         let learned = |broker: &&statistics::Broker| broker.source == "learned";
         for broker in statistics.brokers.values().filter(learned) {
             brokers.is_connected |= broker.state == "UP";
-            let address = broker.nodename.rsplit_once(':');
-            let address = address.and_then(|(host, port)| Address::new(host, port.parse().ok()?));
-            brokers.advertised.extend(address);
+            let (host, port) = broker.nodename.rsplit_once(':').unwrap_or_default();
+            let port = port.parse().unwrap_or(-1);
+            brokers.advertised.extend(Address::new(host, port));
         }
-        // When librdkafka begins again at the given address, it forgets what it had learned.
+        // When librdkafka connects to the given address again, it forgets what it had learned.
         if !brokers.advertised.is_empty() {
             *locked(&self.brokers) = brokers;
         }

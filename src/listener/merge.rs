@@ -337,6 +337,21 @@ mod tests {
     }
 
     #[test]
+    fn a_counted_record_gives_back_its_bytes_and_is_where_reading_resumes() {
+        let mut partitions = partitions(1);
+        assert_eq!(partitions.all[0].resume.written(), None);
+        for offset in 0..3 {
+            partitions.all[0].push(record(40 + offset, offset)).unwrap();
+        }
+        for left in [20, 10, 0] {
+            partitions.oldest().unwrap();
+            assert_eq!(partitions.all[0].pending_bytes, left);
+        }
+        assert_eq!(partitions.all[0].resume.written(), Some(42));
+        assert_eq!(Resume::At(7).written(), None);
+    }
+
+    #[test]
     fn the_next_offset_follows_the_last_message_whether_or_not_it_is_counted() {
         let mut partitions = partitions(1);
         assert_eq!(partitions.all[0].next_offset(), None);

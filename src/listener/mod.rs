@@ -69,6 +69,7 @@ use counting::Counter;
 use progress::Shared;
 use reader::Reader;
 use scoring::{BatchScorer, Content, Metric};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -83,6 +84,7 @@ const SILENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Where in the topic a listener starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StartFrom {
     /// At the first message that the topic still has.
     #[default]
@@ -92,6 +94,7 @@ pub enum StartFrom {
 }
 
 /// The configuration of a listener. [`start`](Listener::start) begins it.
+#[must_use = "a listener does nothing until `start` or `tweets`"]
 pub struct Listener {
     client: Arc<Client>,
     topic: String,
@@ -105,13 +108,32 @@ pub struct Listener {
     count: Option<u64>,
 }
 
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("topic", &self.topic)
+            .field("from", &self.from)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A running listener. Dropping it stops the listener, as [`stop`](Listening::stop) does.
 ///
 /// Calls that wait block the thread. Inside async code, run them with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+#[must_use = "dropping it stops the listener"]
 pub struct Listening {
     shared: Arc<Shared>,
     task: Background,
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Listener {
@@ -207,15 +229,15 @@ impl Listener {
         self
     }
 
-    /// Ends the listener after this time. A time span above 100 years means no limit.
-    pub fn time_span(mut self, time_span: Duration) -> Self {
-        self.time_span = Some(time_span);
+    /// Ends the listener after this time. `None` and more than 100 years are no limit.
+    pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
+        self.time_span = time_span.into();
         self
     }
 
-    /// Ends the listener after it has counted this many tweets.
-    pub fn count(mut self, count: u64) -> Self {
-        self.count = Some(count);
+    /// Ends the listener after it has counted this many tweets. `None` is no limit.
+    pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
+        self.count = count.into();
         self
     }
 
@@ -223,7 +245,7 @@ impl Listener {
     /// [`LiveFigure::show`](crate::figure::LiveFigure::show) draws the numbers of the listener.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a time span of zero or an
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a time span of zero or an
     /// impossible name of the topic.
     pub fn start(self) -> Result<Listening> {
         self.start_with(Output::default())
@@ -309,7 +331,7 @@ impl Listening {
     /// wait for long, and returns early if the listener ends, or after an interrupt.
     ///
     /// # Errors
-    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
     pub fn print_tweets(&self, count: usize) -> Result<()> {
         self.print_next(count, tweet_line)
     }
@@ -319,7 +341,7 @@ impl Listening {
     /// [`print_tweets`](Listening::print_tweets) does, and each tweet is printed by one of the two.
     ///
     /// # Errors
-    /// [`Error::Panicked`](crate::Error::Panicked) if the listener has panicked.
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
     pub fn print_messages(&self, count: usize) -> Result<()> {
         self.print_next(count, message_line)
     }

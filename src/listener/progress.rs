@@ -19,6 +19,7 @@ use tokio::sync::{Notify, watch};
 /// The state of a listener.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "is", content = "reason", rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum State {
     /// It waits for the broker or the topic, for this reason.
     Waiting(String),
@@ -42,6 +43,7 @@ impl Default for State {
 
 /// The messages that a listener did not count, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Uncounted {
     /// Messages that are not tweets, and tweets without a valid metric.
     pub skipped: SkipCounts,

@@ -6,26 +6,34 @@ use crate::notebook::{Card, shorten, thousands};
 use crate::sentiment::Scored;
 use crate::trajectory::Sum;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// The status of a listener: its state, and the numbers so far.
-#[derive(Clone, Debug, PartialEq)]
+/// The status of a listener: its state, and the numbers so far. Its serde form has all of it but two
+/// tweets.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ListenerStatus {
     /// The name of the listener, if it has one.
     pub name: Option<String>,
     /// The sum of all tweets.
+    #[serde(flatten)]
     pub total: Sum,
     /// The sum of each topic, in the order in which the topics appeared.
+    #[serde(serialize_with = "as_map")]
     pub topics: Vec<(String, Sum)>,
     /// The messages that were not counted.
+    #[serde(flatten)]
     pub uncounted: Uncounted,
     /// The number of counted tweets with an impossible time, see [`Scored::time_corrected`].
     pub times_corrected: u64,
     /// The mean compound, in \[-1, 1\].
     pub mean: f64,
     /// The tweet with the highest compound.
+    #[serde(skip)]
     pub most_positive: Option<Scored>,
     /// The tweet with the lowest compound.
+    #[serde(skip)]
     pub most_negative: Option<Scored>,
     /// The state of the listener.
     pub state: State,
@@ -63,23 +71,15 @@ impl ListenerStatus {
         }
     }
 
-    /// Returns the counts and sums as JSON, as the example program prints them with `--json`. For
-    /// readers of older versions, `counted` is also called `heard`, and the time since when the broker
-    /// is unreachable `away_since`.
+    /// Returns the status as JSON, as the example program prints it with `--json`. For readers of older
+    /// versions, `counted` is also called `heard`, and `unreachable_since` is also called `away_since`.
     pub fn to_json(&self) -> Value {
-        let sum = |sum: &Sum| json!({"counted": sum.counted, "heard": sum.counted, "sum": sum.sum});
-        let topics = self.topics.iter().map(|(name, of)| (name.clone(), sum(of)));
-        let mut json = sum(&self.total);
-        json["topics"] = Value::Object(topics.collect());
-        json["skipped"] = json!(self.uncounted.skipped);
-        json["duplicate"] = json!(self.uncounted.duplicate);
-        json["missed"] = json!(self.uncounted.missed);
-        json["earlier_runs"] = json!(self.uncounted.earlier_runs);
-        json["times_corrected"] = json!(self.times_corrected);
-        json["lag"] = json!(self.lag);
+        let mut json = json!(self);
+        json["heard"] = json!(self.total.counted);
+        for (name, sum) in &self.topics {
+            json["topics"][name]["heard"] = json!(sum.counted);
+        }
         json["away_since"] = json!(self.unreachable_since);
-        json["state"] = json!(self.state);
-        json["unread"] = json!(self.unread);
         json
     }
 
@@ -142,6 +142,10 @@ impl ListenerStatus {
     }
 }
 
+fn as_map<S: Serializer>(topics: &[(String, Sum)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(topics.iter().map(|(name, sum)| (name, sum)))
+}
+
 impl std::fmt::Display for ListenerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(name) = &self.name {
@@ -170,5 +174,38 @@ impl std::fmt::Display for ListenerStatus {
             write!(f, ", times corrected {}", thousands(self.times_corrected))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trajectory::scored;
+    use std::time::Instant;
+
+    #[test]
+    fn the_json_has_the_keys_of_earlier_versions() {
+        let mut progress = Progress::default();
+        let tweet = scored(1, 0.5, &["bitcoin"]);
+        progress.trajectory.add(&tweet, Instant::now());
+        progress.uncounted.duplicate = 2;
+        let json = ListenerStatus::of(&progress).to_json();
+        let sum = json!({"counted": 1, "heard": 1, "sum": 0.5});
+        assert_eq!(json["topics"], json!({"bitcoin": sum}));
+        for (key, value) in sum.as_object().unwrap() {
+            assert_eq!(&json[key], value);
+        }
+        let state = json!({"is": "waiting", "reason": "connecting to Kafka"});
+        assert_eq!((&json["state"], &json["unread"]), (&state, &Value::Null));
+        assert_eq!(
+            (&json["duplicate"], &json["missed"]),
+            (&json!(2), &json!(0))
+        );
+        assert_eq!((&json["skipped"], &json["lag"]), (&json!({}), &json!([])));
+        assert_eq!(
+            (&json["earlier_runs"], &json["times_corrected"]),
+            (&json!(0), &json!(0))
+        );
+        assert!(json["away_since"].is_string());
     }
 }

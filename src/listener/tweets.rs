@@ -10,6 +10,7 @@ use crate::sentiment::Scored;
 use crate::task::interrupt;
 use crate::task::queue::{self, Receiver, Sender};
 use crate::tweet::MAX_MESSAGE_BYTES;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,18 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// The listener pauses while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
 /// into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
 /// in the topic resets the sum, and the iterator continues with the tweets of the new run.
+#[must_use = "dropping it stops the listener"]
 pub struct Tweets {
     listening: Listening,
     queue: Receiver<Arc<Scored>>,
+}
+
+impl fmt::Debug for Tweets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tweets")
+            .field("listening", &self.listening)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tweets {

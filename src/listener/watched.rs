@@ -120,10 +120,8 @@ mod tests {
     use crate::wire::EndReason;
 
     fn scored(text: String) -> Arc<Scored> {
-        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-        tweet.text = text;
         Arc::new(Scored {
-            tweet,
+            tweet: Tweet::new("", text),
             sentiment: Sentiment::default(),
             metric: 0.0,
             partition: 0,
@@ -163,6 +161,38 @@ mod tests {
         watched.add(scored("new".into()));
         let rest = std::iter::from_fn(|| watched.take()).count();
         assert_eq!(rest, MAX_TWEETS - 1);
+    }
+
+    #[test]
+    fn a_line_shows_who_wrote_what_and_where_it_is_in_the_topic() {
+        let mut scored = Arc::unwrap_or_clone(scored("to the moon".into()));
+        scored.tweet.user = "ada".into();
+        scored.tweet.followers = Some(12_345);
+        scored.sentiment.compound = 0.5;
+        scored.metric = -4.5;
+        (scored.partition, scored.offset) = (2, 1_000);
+        assert_eq!(
+            tweet_line(&scored),
+            "@ada                    12,345 followers  +0.50 →  -4.50  to the moon"
+        );
+        assert_eq!(
+            message_line(&scored),
+            "partition 2, offset  1,000  @ada                 to the moon"
+        );
+    }
+
+    #[test]
+    fn a_tweet_that_was_removed_before_it_was_taken_is_passed_over() {
+        let mut watched = Watched::default();
+        for number in 0..2 * MAX_TWEETS {
+            watched.add(scored(number.to_string()));
+            if number == 0 {
+                assert!(watched.take().is_some());
+            }
+        }
+        let taken = std::iter::from_fn(|| watched.take()).collect::<Vec<_>>();
+        assert_eq!(taken.len(), MAX_TWEETS);
+        assert_eq!(taken[0].tweet.text, MAX_TWEETS.to_string());
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! read, and readers see all of it or nothing. A slow scorer may lose its partitions to another one.
 //! Kafka then rejects its transaction, because the transaction names the generation of the group
 //! (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-447%3A+Producer+scalability+for+exactly+once+semantics>).
-//! A scorer that is killed leaves an open transaction. Kafka aborts it after [`TRANSACTION_LIMIT`],
+//! A scorer that is killed leaves an open transaction. Kafka aborts it after five seconds,
 //! before the group reassigns the partitions after [`SESSION_LIMIT`].
 //!
 //! # A failed transaction
@@ -38,6 +38,8 @@ mod refusals;
 mod transaction;
 mod worker;
 
+pub use crate::wire::EndReason;
+
 use crate::error::{Error, Result};
 use crate::kafka::{Client, Kafka, LagMeter, PartitionLag, check_name};
 use crate::notebook::{Card, shorten, thousands};
@@ -46,6 +48,8 @@ use crate::task::background::Background;
 use crate::task::interrupt;
 use crate::task::locked;
 use crate::tweet::SkipCounts;
+use serde::Serialize;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use worker::Worker;
@@ -54,7 +58,7 @@ use worker::Worker;
 /// scorer.
 pub const SESSION_LIMIT: Duration = Duration::from_secs(10);
 /// The transaction timeout: after this long, Kafka aborts a transaction that is not continued.
-pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
+const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a scorer. [`start`](Scorer::start) begins it.
 ///
@@ -69,6 +73,7 @@ pub const TRANSACTION_LIMIT: Duration = Duration::from_secs(5);
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "a scorer does nothing until `start`"]
 pub struct Scorer {
     client: Arc<Client>,
     from: String,
@@ -76,13 +81,32 @@ pub struct Scorer {
     group: String,
 }
 
+impl fmt::Debug for Scorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scorer")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A running scorer. Dropping it stops the scorer, as [`stop`](Scoring::stop) does.
 ///
 /// Calls that wait block the thread. Inside async code, run them with
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+#[must_use = "dropping it stops the scorer"]
 pub struct Scoring {
     shared: Arc<Shared>,
     task: Background,
+}
+
+impl fmt::Debug for Scoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scoring")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the thread of a scorer shares with its owner.
@@ -92,8 +116,9 @@ struct Shared {
     lag: Mutex<LagMeter>,
 }
 
-/// The status of a scorer.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The status of a scorer. Its serde form is what the example program prints with `--json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ScorerStatus {
     /// The number of scored tweets in committed transactions.
     pub scored: u64,
@@ -111,8 +136,8 @@ pub struct ScorerStatus {
     pub aborted: u64,
     /// The last error, until the scorer works again.
     pub last_error: Option<String>,
-    /// Whether the scorer has ended.
-    pub ended: bool,
+    /// Why the scorer ended; `None` while it runs.
+    pub ended: Option<EndReason>,
 }
 
 impl Scorer {
@@ -138,18 +163,18 @@ impl Scorer {
     /// an existing topic.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if both topics have the same name or one has an impossible name, or if
-    /// the name of the group is empty.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name
+    /// or one has an impossible name, or if the name of the group is empty.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {
                 from, to, group, ..
             } = self;
-            return Err(Error::InvalidArgument {
-                argument: format!("scorer from {from:?} to {to:?} in the group {group:?}"),
-                reason: "it needs two topics and the name of a group",
-                hint: "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
-            });
+            return Err(Error::invalid_argument(
+                format!("scorer from {from:?} to {to:?} in the group {group:?}"),
+                "it needs two topics and the name of a group",
+                "give topics such as `Scorer::new(&kafka, \"tweets\", \"scores\")`",
+            ));
         }
         check_name(&self.from)?;
         check_name(&self.to)?;
@@ -167,8 +192,9 @@ impl Scoring {
     pub fn status(&self) -> ScorerStatus {
         let mut status = locked(&self.shared.status).clone();
         status.lag = locked(&self.shared.lag).read();
-        status.ended = self.task.has_ended();
+        status.ended = self.task.has_ended().then_some(EndReason::Stopped);
         if let Some(panic) = self.task.panic() {
+            status.ended = Some(EndReason::Failed);
             status.last_error = Some(panic.to_string());
         }
         status
@@ -219,20 +245,14 @@ impl Drop for Scoring {
 }
 
 impl ScorerStatus {
-    /// Returns the counts as JSON, as the example program prints them with `--json`.
+    /// Returns the status as JSON, as the example program prints it with `--json`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "scored": self.scored,
-            "skipped": self.skipped,
-            "transactions": self.transactions,
-            "aborted": self.aborted,
-            "lag": self.lag,
-        })
+        serde_json::json!(self)
     }
 }
 
-impl std::fmt::Display for ScorerStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ScorerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scored = thousands(self.scored);
         let partitions = match self.partitions {
             1 => "1 partition".to_owned(),

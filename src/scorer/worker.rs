@@ -112,11 +112,8 @@ impl Worker {
 
     fn error(&self, action: &str, error: &KafkaError) -> Error {
         let Scorer { from, to, .. } = &self.scorer;
-        Error::Kafka {
-            action: format!("{action} from {from:?} to {to:?}"),
-            reason: error.to_string(),
-            hint: "the scorer retries by itself",
-        }
+        let action = format!("{action} from {from:?} to {to:?}");
+        Error::kafka(action, error, "the scorer retries by itself")
     }
 
     fn join(&self) -> Result<Member> {

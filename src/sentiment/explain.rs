@@ -13,6 +13,7 @@ const BY_LENGTH: usize = 24;
 
 /// A rule that acted on a word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AppliedRule {
     /// The rule.
     pub rule: Rule,
@@ -22,6 +23,7 @@ pub struct AppliedRule {
 
 /// A word of an explained text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ExplainedWord {
     /// The word as in the text, or the word of an emoji's name.
     pub text: String,
@@ -44,6 +46,7 @@ pub struct ExplainedWord {
 /// [`question`](Explanation::question) add up to [`sum`](Explanation::sum), and the compound is
 /// `sum / sqrt(sum² + 15)`, rounded to four digits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The text.
     pub text: String,

@@ -43,7 +43,7 @@ use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 /// The maximum rating of a word; -4 is the minimum.
-pub const MAX_RATING: f64 = 4.0;
+const MAX_RATING: f64 = 4.0;
 
 static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new()));
 
@@ -133,8 +133,8 @@ impl Analyzer {
     /// is ignored.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a string that cannot be one word of a text, and for a rating out
-    /// of range.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one
+    /// word of a text, and for a rating out of range.
     ///
     /// # Examples
     /// ```
@@ -196,10 +196,12 @@ impl Analyzer {
 fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
     let mut lexicon = Lexicon::clone(&LEXICON);
     for (word, valence) in words {
-        let invalid = |reason, hint| Error::InvalidArgument {
-            argument: format!("word {word:?} with the rating {valence}"),
-            reason,
-            hint,
+        let invalid = |reason, hint| {
+            Error::invalid_argument(
+                format!("word {word:?} with the rating {valence}"),
+                reason,
+                hint,
+            )
         };
         if !(-MAX_RATING..=MAX_RATING).contains(&valence) {
             return Err(invalid(
@@ -263,7 +265,7 @@ pub(crate) struct WordShare {
 /// use live_sentiment::prelude::*;
 /// use live_sentiment::sentiment::weighted;
 ///
-/// let tweet = Tweet::decode(br#"{"text":"I love it","followers":999}"#).unwrap();
+/// let tweet = Tweet::new("ada", "I love it").followers(999);
 /// let sentiment = Analyzer::new().score(&tweet.text);
 /// assert_eq!(weighted(&tweet, &sentiment), 1000f64.ln() * sentiment.compound);
 /// ```

@@ -135,6 +135,7 @@ fn read_word<'t>(
 /// their sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Rule {
     /// The word is in capitals, and other words are not.
     Capitals,

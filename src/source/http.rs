@@ -1,6 +1,6 @@
 //! HTTP for the live sources: the client, the accepted addresses, and bounded response bodies.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, Url};
 use std::error::Error as _;
 use std::iter::successors;
@@ -12,12 +12,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// The maximum size of a response body that is not a stream.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Creates a client for the server at `base`. The client follows no redirect, so that credentials
-/// reach no other server.
+/// Creates a client for the server at `base`. The client follows no redirects, because a redirect could
+/// send credentials to another server.
 pub(super) fn client(base: &Url) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that the program has installed a provider of its own.
+        // An error means that the program has already installed another provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = Client::builder()
@@ -28,20 +28,29 @@ pub(super) fn client(base: &Url) -> Result<Client> {
     if is_loopback(base) {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| Error::Source {
-        name: "HTTP client".into(),
-        reason: describe(&error),
-        hint: "check that the system's certificates are installed (Debian: ca-certificates)".into(),
+    builder.build().map_err(|error| {
+        let message = format!("HTTP client: {}", describe(&error));
+        Error::new(ErrorKind::Source, message).with_hint(
+            "check that the system's certificates are installed (Debian: ca-certificates)",
+        )
     })
+}
+
+/// Returns the address in an environment variable. An empty variable counts as not set.
+pub(super) fn from_env(variable: &str) -> Option<String> {
+    let address = std::env::var(variable).ok();
+    address.filter(|address| !address.trim().is_empty())
 }
 
 /// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
 /// the name of the setting that holds the address.
 pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
-    let invalid = |reason: &'static str| Error::InvalidArgument {
-        argument: format!("{setting} = {address:?}"),
-        reason,
-        hint: "give an address such as \"https://example.org\"",
+    let invalid = |reason: &'static str| {
+        Error::invalid_argument(
+            format!("{setting} = {address:?}"),
+            reason,
+            "give an address such as \"https://example.org\"",
+        )
     };
     let address = address.trim().trim_end_matches('/');
     let http = match address.split_once("://") {
@@ -51,11 +60,11 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     };
     let url = Url::parse(&http).map_err(|_| invalid("it is not the address of a server"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::InvalidArgument {
-            argument: setting.to_owned(),
-            reason: "an address must not contain credentials",
-            hint: "give the address without a user name and a password",
-        });
+        return Err(Error::invalid_argument(
+            setting.to_owned(),
+            "an address must not contain credentials",
+            "give the address without a user name and a password",
+        ));
     }
     match url.scheme() {
         "https" => Ok(url),
@@ -67,14 +76,11 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     }
 }
 
-/// Returns the host and the port of a server, for messages. A URL may carry more than a message
-/// should show.
+/// Returns the host and the port of a server, for messages. The rest of a URL may contain private data.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    match url.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{host}:{port}")
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -92,8 +98,8 @@ pub(super) fn seconds(response: &Response, header: &str) -> Option<u64> {
     value.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns how long it is until the time in a header, which is in seconds since 1970, and at least a
-/// second; `None` if the time is past.
+/// Returns the time until the time in a header, which is in seconds since 1970. It is at least a second;
+/// `None` if the time in the header is past.
 pub(super) fn wait_until(response: &Response, header: &str) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let wait = seconds(response, header)?.checked_sub(now.as_secs())?;

@@ -122,17 +122,14 @@ impl Deliveries {
         use RDKafkaErrorCode as Code;
         let reason = match error.rdkafka_error_code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                Some(Error::NoTopic {
-                    topic: self.topic.clone(),
-                    address: self.address.clone(),
-                })
+                Some(Error::no_topic(&self.topic, &self.address))
             }
             Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
-                Some(Error::Kafka {
-                    action: format!("write to topic {:?}", self.topic),
-                    reason: error.to_string(),
-                    hint: "ask for the permission to write to the topic; until then the stream waits",
-                })
+                Some(Error::kafka(
+                    format!("write to topic {:?}", self.topic),
+                    error,
+                    "ask for the permission to write to the topic; until then the stream waits",
+                ))
             }
             _ => None,
         };
@@ -329,9 +326,11 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
         // A topic that was deleted is noticed after this long, and not after half a minute.
         .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS)
         .create_with_context(DeliveryReports(deliveries))
-        .map_err(|error| Error::Kafka {
-            action: "create a producer".into(),
-            reason: error.to_string(),
-            hint: "check the address of the broker",
+        .map_err(|error| {
+            Error::kafka(
+                "create a producer",
+                &error,
+                "check the address of the broker",
+            )
         })
 }

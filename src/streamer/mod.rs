@@ -25,6 +25,7 @@ use crate::task::block_on;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
 use progress::Shared;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ use task::Task;
 const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
+#[derive(Debug)]
+#[must_use = "a streamer does nothing until `start`"]
 pub struct Streamer {
     topic: Topic,
     tracks: Vec<String>,
@@ -53,9 +56,18 @@ pub struct Streamer {
 /// let status = tokio::task::spawn_blocking(move || streaming.wait()).await;
 /// # }
 /// ```
+#[must_use = "dropping it stops the stream"]
 pub struct Streaming {
     shared: Arc<Shared>,
     task: Arc<Background>,
+}
+
+impl fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Streamer {
@@ -117,9 +129,10 @@ impl Streamer {
     /// source has connected: after an error the earlier stream continues.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an empty track, language or time span, [`Error::NoTopic`] if the
-    /// topic was deleted, [`Error::File`] if the file cannot be opened, [`Error::Source`] if a live source
-    /// is rejected.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty track, language or
+    /// time span, [`ErrorKind::NoTopic`](crate::ErrorKind::NoTopic) if the topic was deleted,
+    /// [`ErrorKind::File`](crate::ErrorKind::File) if the file cannot be opened,
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if a live source is rejected.
     ///
     /// # Examples
     /// ```no_run
@@ -167,11 +180,8 @@ impl Streamer {
 /// continues.
 fn saver(path: PathBuf) -> Result<LineWriter> {
     let failure = format!("tweets are no longer saved to {}", path.display());
-    let file = LineFile::open(&path).map_err(|source| Error::File {
-        action: "open the file for streamed tweets",
-        path,
-        source,
-    })?;
+    let file = LineFile::open(&path)
+        .map_err(|source| Error::file("open the file for streamed tweets", &path, &source))?;
     Ok(LineWriter::new(failure, SAVE_LIMIT, || Ok(file)))
 }
 

@@ -6,7 +6,7 @@
 //! of its own messages show whether another streamer has written in between. Only then is the status
 //! topic read.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Client, newest_status_runs};
 use crate::task::locked;
 use crate::wire::RunId;
@@ -109,11 +109,12 @@ impl Rivals {
             }
             Rival::Earlier => "another streamer still writes an earlier run, which is not counted",
         };
-        Error::Kafka {
-            action: format!("be the only streamer of topic {:?}", self.topic),
-            reason: reason.into(),
-            hint: "to write into one run, start the second streamer with `open_topic` instead of \
+        Error::failed(
+            ErrorKind::Kafka,
+            format!("be the only streamer of topic {:?}", self.topic),
+            reason,
+            "to write into one run, start the second streamer with `open_topic` instead of \
                    `create_topic` (the program's option --join), or use another topic",
-        }
+        )
     }
 }

@@ -4,7 +4,7 @@ use super::delivery::{self, TweetProducer};
 use super::progress::Shared;
 use super::rivals::{Rival, Rivals};
 use crate::deduplicator::Deduplicator;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::LineWriter;
 use crate::filter::Filter;
 use crate::kafka::{Topic, status_topic, warm_metadata_cache};
@@ -149,7 +149,9 @@ impl Task {
                         self.send(tweet, ending).await;
                     }
                 }
-                Some(Err(error @ (Error::Source { .. } | Error::Panicked { .. }))) => {
+                Some(Err(error))
+                    if matches!(error.kind(), ErrorKind::Source | ErrorKind::Panicked) =>
+                {
                     return self.fail(error);
                 }
                 Some(Err(error)) => self.shared.record(|progress| {

@@ -6,7 +6,7 @@
 //! error.
 
 use super::{interrupt, runtime};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 pub(crate) use tokio_util::sync::CancellationToken;
 
-/// A running task. Dropping it asks the task to stop, and does not wait for the end of the task.
+/// A running task. Dropping it asks the task to stop, and does not wait for its end.
 pub(crate) struct Background {
     name: &'static str,
     shutdown: CancellationToken,
@@ -37,7 +37,7 @@ impl Background {
         Background::new(name, shutdown, task)
     }
 
-    /// Starts a task that blocks, on a thread of its own.
+    /// Starts a task that blocks, on its own thread.
     pub(crate) fn spawn_blocking(
         name: &'static str,
         work: impl FnOnce(CancellationToken) + Send + 'static,
@@ -64,8 +64,8 @@ impl Background {
         }
     }
 
-    /// Asks the task to stop, and blocks until it has ended, or until an interrupt. Returns whether the
-    /// task has ended. After an interrupt the task still ends, but nothing waits for it.
+    /// Asks the task to stop, and blocks until it has ended or an interrupt comes. Returns whether the task
+    /// has ended. After an interrupt it still ends, but this call no longer waits for it.
     pub(crate) fn stop(&self) -> bool {
         self.shutdown.cancel();
         interrupt::block_on(Duration::MAX, self.ended()).is_ok()
@@ -88,10 +88,7 @@ impl Background {
     /// Returns the panic if the task has ended by one.
     pub(crate) fn panic(&self) -> Option<Error> {
         let message = self.outcome.borrow().clone()?.err()?;
-        Some(Error::Panicked {
-            task: self.name,
-            message,
-        })
+        Some(panicked(self.name, &message))
     }
 }
 
@@ -106,12 +103,17 @@ pub(crate) async fn catch_panic<T>(
     name: &'static str,
     work: impl Future<Output = T>,
 ) -> Result<T, Error> {
-    // Nothing of the future is used after a panic.
+    // The future is not used again after a panic.
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    outcome.map_err(|payload| Error::Panicked {
-        task: name,
-        message: panic_message(payload),
-    })
+    outcome.map_err(|payload| panicked(name, &panic_message(payload)))
+}
+
+fn panicked(task: &str, message: &str) -> Error {
+    Error::new(
+        ErrorKind::Panicked,
+        format!("the {task} panicked: {message}"),
+    )
+    .with_hint("start it again; if the panic is not in code of your own, report it as a bug")
 }
 
 /// Returns the message of a panic.

@@ -298,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn merging_stops_at_the_limit_and_marks_the_merged_segment_as_changed() {
+        let mut history = History::default();
+        assert!(history.stretch(0, 0).is_none());
+        for number in 0..200 {
+            let tweet = scored(number, 1.0, &[]);
+            history.add(&tweet, &tweet);
+            history.close_segment(Duration::ZERO, LIMIT);
+            assert_eq!(history.closed.len(), LIMIT.min(number as usize + 1));
+            let versions = history.closed.iter().map(|closed| closed.version);
+            let distinct = versions.collect::<std::collections::BTreeSet<_>>();
+            assert_eq!(distinct.len(), history.closed.len());
+        }
+        assert!(history.stretch(1_000, 2_000).is_none());
+    }
+
+    #[test]
     fn a_segment_is_closed_when_it_is_long_but_not_many_times_a_second() {
         let mut history = History::default();
         let mut add = |at: i64, now: Duration| {

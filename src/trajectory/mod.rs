@@ -33,6 +33,7 @@ pub(crate) const LATEST_TWEETS: usize = 20;
 
 /// A number of tweets, and the sum of their metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Sum {
     /// The number of tweets.
     pub counted: u64,
@@ -251,9 +252,8 @@ pub(crate) fn scored(number: u64, metric: f64, topics: &[&str]) -> Arc<Scored> {
     use crate::sentiment::{ScoredWords, Sentiment};
     use crate::tweet::Tweet;
 
-    let mut tweet =
-        Tweet::decode(br#"{"text":"<script>\"\u0000 words words","user":"u"}"#).unwrap();
-    tweet.created_at = jiff::Timestamp::from_millisecond(number as i64).unwrap();
+    let created_at = jiff::Timestamp::from_millisecond(number as i64).unwrap();
+    let mut tweet = Tweet::new("u", "<script>\"\0 words words").created_at(created_at);
     tweet.topics = topics.iter().map(|topic| topic.to_string()).collect();
     let sentiment = Sentiment {
         compound: metric.clamp(-1.0, 1.0),

@@ -207,6 +207,7 @@ impl Segment {
 mod tests {
     use super::super::scored;
     use super::*;
+    use crate::sentiment::WordShare;
 
     fn segment(metrics: impl IntoIterator<Item = f64>, first: u64) -> Segment {
         let mut segment = Segment::default();
@@ -240,6 +241,33 @@ mod tests {
         assert_eq!(equal.counted, 17);
         assert_eq!((equal.from, equal.to), (1, 17));
         assert_eq!(equal.compounds, 14.0, "15 of 1, and one of -1");
+    }
+
+    #[test]
+    fn a_tweet_of_up_to_the_limit_is_kept_whole_with_all_that_needs_memory() {
+        let tweet_of = |bytes: usize| {
+            let mut tweet = Arc::unwrap_or_clone(scored(7, 1.0, &["bitcoin", "doge"]));
+            let word = WordShare {
+                word: 1,
+                share: 1.0,
+            };
+            tweet.words = [word, word].into_iter().collect();
+            tweet.tweet.text.clear();
+            let topics = "bitcoin".len() + "doge".len() + 2 * size_of::<String>();
+            let other = topics + size_of_val(tweet.words.as_slice()) + tweet.tweet.user.len();
+            tweet.tweet.text = "x".repeat(bytes - other);
+            Arc::new(tweet)
+        };
+        let whole = tweet_of(MAX_TWEET_BYTES);
+        assert!(Arc::ptr_eq(&bounded(&whole), &whole));
+        let cut = bounded(&tweet_of(MAX_TWEET_BYTES + 1));
+        assert_eq!(cut.tweet.text.chars().count(), TEXT_LENGTH + 1);
+        let point = Point {
+            number: 1,
+            sum: 0.0,
+            scored: cut,
+        };
+        assert_eq!(point.at(), 7);
     }
 
     #[test]

@@ -49,8 +49,7 @@ mod tests {
 
     /// Returns the time of a tweet after the correction, and whether it had a wrong one.
     fn corrected(created_at: &str, stamp: Option<Timestamp>) -> (String, bool) {
-        let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-        tweet.created_at = at(created_at);
+        let mut tweet = Tweet::new("ada", "").created_at(at(created_at));
         let was_wrong = tweet.correct_time(stamp, at(NOW));
         (tweet.created_at.to_string(), was_wrong)
     }

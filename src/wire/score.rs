@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_score_survives_encoding_and_decoding_and_an_invalid_one_is_rejected() {
-        let tweet = Tweet::decode(br#"{"id":"1","text":"I love it","user":"u"}"#).unwrap();
+        let tweet = Tweet::new("u", "I love it").id("1");
         let sentiment = Analyzer::new().score(&tweet.text);
         let mut message = Vec::new();
         encode_into(&tweet, &sentiment, &mut message);
@@ -231,7 +231,7 @@ mod tests {
             compound in -1.0..=1.0_f64,
             [pos, neu, neg] in prop::array::uniform3(0.0..=1.0_f64),
         ) {
-            let tweet = Tweet::decode(br#"{"id":"1","text":"I love it"}"#).unwrap();
+            let tweet = Tweet::new("", "I love it").id("1");
             let sentiment = Sentiment { compound, pos, neu, neg };
             let mut message = Vec::new();
             encode_into(&tweet, &sentiment, &mut message);

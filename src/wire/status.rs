@@ -10,23 +10,25 @@ use std::time::Duration;
 /// The maximum size of an accepted message, in bytes. Any program may write to the topic.
 const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// Why a stream ended.
+/// Why a stream or a scorer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum EndReason {
     /// The source had no more tweets.
     Source,
-    /// The source or the streamer failed; `last_error` has the cause.
+    /// The source, the streamer or the scorer failed; `last_error` has the cause.
     Failed,
     /// The time span was over.
     TimeSpan,
-    /// The stream was stopped.
+    /// It was stopped.
     Stopped,
 }
 
 /// The counts of a stream. Each is also a field of the JSON forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Counts {
     /// Tweets that came from the source.
     pub read: u64,
@@ -54,6 +56,7 @@ impl Counts {
 /// The state of a live source's connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Connection {
     /// The time of the last successful connect; `None` while not connected.
     pub since: Option<Timestamp>,
@@ -76,6 +79,7 @@ pub struct Connection {
 /// topics, which may be many. [`to_json`](StreamerStatus::to_json) adds the topics and the dead-letter
 /// file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StreamerStatus {
     /// The name of the source.
     pub source: String,
@@ -115,7 +119,7 @@ pub struct StreamerStatus {
 
 impl StreamerStatus {
     /// Returns the age of the newest tweet that passed the filter.
-    pub fn newest_age(&self) -> Option<Duration> {
+    pub(crate) fn newest_age(&self) -> Option<Duration> {
         let newest = self.newest?;
         Some(Duration::try_from(Timestamp::now().duration_since(newest)).unwrap_or_default())
     }

@@ -1,6 +1,6 @@
-//! What other people do in a cluster, with clients that have no code of ours. Permissions and quotas,
-//! which rdkafka's admin client lacks, are requests in Kafka's protocol
-//! (<https://kafka.apache.org/protocol>).
+//! Changes that other users make in a cluster, with clients that have no code of this crate. rdkafka's
+//! admin client has no requests for permissions and quotas. The tests send these requests in Kafka's
+//! protocol (<https://kafka.apache.org/protocol>).
 
 use super::LIMIT;
 use live_sentiment::prelude::*;
@@ -20,7 +20,7 @@ const CREATE_ACLS: i16 = 30;
 const DELETE_ACLS: i16 = 31;
 const ALTER_CLIENT_QUOTAS: i16 = 49;
 
-/// The settings of a broker with permissions. Whatever is not denied is allowed.
+/// The settings of a broker with permissions. Every operation that is not denied is allowed.
 pub const WITH_PERMISSIONS: [(&str, &str); 2] = [
     (
         "authorizer.class.name",
@@ -29,7 +29,7 @@ pub const WITH_PERMISSIONS: [(&str, &str); 2] = [
     ("allow.everyone.if.no.acl.found", "true"),
 ];
 
-/// What may be denied to the users of a topic.
+/// An operation that can be denied to the users of a topic.
 #[derive(Clone, Copy)]
 pub enum Operation {
     Read = 3,
@@ -67,7 +67,7 @@ impl Request {
         let mut message = Vec::new();
         message.extend(key.to_be_bytes());
         message.extend(version.to_be_bytes());
-        // The number of the request, and a client id of no length.
+        // The correlation id, and an empty client id.
         message.extend([0, 0, 0, 7, 0, 0]);
         message.extend(self.0);
         let mut stream = TcpStream::connect(kafka.address()).unwrap();
@@ -79,12 +79,12 @@ impl Request {
         stream.read_exact(&mut size).unwrap();
         let mut response = vec![0; u32::from_be_bytes(size) as usize];
         stream.read_exact(&mut response).unwrap();
-        // The number of the request, a throttle time, and the number of results come first.
+        // The correlation id, a throttle time, and the number of results come first.
         assert_eq!(response[12..14], [0, 0], "{response:?}");
     }
 }
 
-/// Denies an operation on a topic to everyone. Everything else on it stays allowed.
+/// Denies an operation on a topic to all users. All other operations stay allowed.
 pub fn deny(kafka: &Kafka, topic: &str, operation: Operation) {
     const ALL: i8 = 2;
     const DENY: i8 = 2;
@@ -98,14 +98,14 @@ pub fn deny(kafka: &Kafka, topic: &str, operation: Operation) {
     request.send(kafka, CREATE_ACLS, 1);
 }
 
-/// Takes back what was denied on a topic.
+/// Removes all denials on a topic.
 pub fn allow(kafka: &Kafka, topic: &str) {
     let request = Request::default().count(1).byte(2).text(topic).byte(3);
     let request = request.nothing().nothing().byte(1).byte(1);
     request.send(kafka, DELETE_ACLS, 1);
 }
 
-/// Limits what the clients write, in bytes per second. `None` removes the limit.
+/// Limits how many bytes per second the clients write. `None` removes the limit.
 pub fn limit_writes(kafka: &Kafka, bytes_per_second: Option<f64>) {
     let request = Request::default().count(1).count(1).text("client-id");
     let mut request = request.nothing().count(1).text("producer_byte_rate");
@@ -125,7 +125,7 @@ fn config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// A producer that retries and duplicates nothing, as other programs have it.
+/// A producer of another program. It neither retries nor writes duplicates.
 pub fn producer(kafka: &Kafka, settings: &[(&str, &str)]) -> BaseProducer {
     let mut config = config(kafka);
     config.set("enable.idempotence", "true").set("acks", "all");
@@ -143,7 +143,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
-/// Creates a topic that is compacted soon after it is written.
+/// Creates a topic that is compacted soon after each write.
 pub fn create_compacted(kafka: &Kafka, topic: &str) {
     let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1))
         .set("cleanup.policy", "compact")
@@ -161,8 +161,8 @@ pub fn add_partitions(kafka: &Kafka, topic: &str, count: usize) {
     added.unwrap()[0].as_ref().unwrap();
 }
 
-/// Reads a topic with a client of its own, from the first message to the end of each partition. Returns
-/// the offsets of the messages, by partition.
+/// Reads a topic with a separate client, from the first message to the end of each partition. Returns the
+/// offsets of the messages, by partition.
 pub fn messages(kafka: &Kafka, topic: &str) -> BTreeSet<(i32, i64)> {
     let mut config = config(kafka);
     config

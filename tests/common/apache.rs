@@ -1,5 +1,5 @@
-//! Apache Kafka for the tests: brokers on free ports, with data of their own, that end with the process
-//! of the test, however it ends.
+//! Apache Kafka for the tests. The brokers use free ports and their own data. They end when the process of
+//! the test ends for any reason.
 
 use super::{LIMIT, until};
 use live_sentiment::prelude::*;
@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
-/// Its first line of output is the process id of the broker. The broker ends when the pipe closes.
+/// A shell script that runs a broker. It prints the process id of the broker first, and kills the broker
+/// when the pipe to its standard input closes.
 const SUPERVISE: &str = r#"exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
 echo $broker
 { cat <&3 >/dev/null; kill -KILL 0; } >/dev/null 2>&1 &
 wait $broker"#;
 
-/// Returns whether Apache Kafka can run here. If not, `make test` says so at its end, and CI fails.
+/// Returns whether Apache Kafka can run on this machine. If it cannot, `make test` reports this at its end,
+/// and CI fails.
 pub fn is_there() -> bool {
     static THERE: LazyLock<bool> = LazyLock::new(|| {
         let prepared = Command::new(root().join("kafka/prepare")).output().unwrap();
@@ -31,7 +33,7 @@ pub fn is_there() -> bool {
     *THERE
 }
 
-/// The broker that the tests of a file share. Each test has a topic of its own.
+/// Returns the broker that the tests of a file share. Each test has its own topic.
 pub fn shared() -> Option<&'static Apache> {
     static SHARED: LazyLock<Option<Apache>> =
         LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));
@@ -187,7 +189,7 @@ impl Apache {
         running.is_some_and(|(supervisor, _)| supervisor.try_wait().unwrap().is_none())
     }
 
-    /// Sends a signal to the broker. It waits for the end of a killed broker.
+    /// Sends a signal to the broker. After SIGKILL, waits until the broker has ended.
     pub fn signal(&self, broker: usize, name: &str) {
         let mut process = self.brokers[broker].process.lock().unwrap();
         let (supervisor, id) = process.as_mut().unwrap();
@@ -199,7 +201,7 @@ impl Apache {
         }
     }
 
-    /// Returns which broker leads the first partition of the topic.
+    /// Returns the broker that is the leader of the topic's first partition.
     pub fn leader(&self, topic: &str) -> usize {
         use rdkafka::consumer::{BaseConsumer, Consumer};
         let consumer: BaseConsumer = rdkafka::ClientConfig::new()

@@ -1,4 +1,4 @@
-//! A Jetstream in both versions, and the profiles of the AppView. Both simulate faults on request.
+//! A Jetstream server in both versions, and an AppView server with profiles. Both simulate faults on request.
 #![allow(dead_code, reason = "each user uses a part of it")]
 
 use axum::Router;
@@ -28,12 +28,12 @@ pub enum ProfilesAre {
     Hanging,
 }
 
-/// An event of the log, in the order of time.
+/// An event of the log. Events are in chronological order.
 #[derive(Clone)]
 pub enum Event {
-    /// A post: the number of its author, and its text.
+    /// A post, with the number of its author and its text.
     Post(u64, String),
-    /// A whole frame.
+    /// A complete frame.
     Raw(String),
 }
 
@@ -41,13 +41,13 @@ pub struct Jetstream {
     pub speaks: Speaks,
     /// The event at index n has the time `time(n)`.
     pub log: Vec<Event>,
-    /// Where a reader without a cursor starts.
+    /// The index at which a reader without a cursor starts.
     pub tip: usize,
     /// Each connection breaks after this many frames.
     pub cut_after: Option<usize>,
     /// A change breaks all connections.
     pub generation: u64,
-    /// After the log, the stream neither sends nor reads anything.
+    /// If set, the stream neither sends nor reads anything after the log.
     pub silent: bool,
     /// The status codes of the responses to the next requests.
     pub answers: Vec<u16>,
@@ -149,7 +149,7 @@ async fn send(jetstream: Shared, cursor: Option<u64>, mut socket: WebSocket) {
     let mut index = begin;
     loop {
         if cut_after.is_some_and(|frames| index - begin >= frames) {
-            // Without a closing handshake, like a broken network.
+            // Close without a handshake, like a broken network.
             return;
         }
         let next = {
@@ -248,7 +248,7 @@ async fn profiles(
     assert!((1..=25).contains(&actors.len()));
     match are {
         ProfilesAre::Refused(status) => {
-            // A time that is long past.
+            // This time is in the distant past.
             let reset = [("ratelimit-reset", i64::MIN.to_string())];
             (StatusCode::from_u16(status).unwrap(), reset).into_response()
         }

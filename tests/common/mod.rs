@@ -1,4 +1,5 @@
-//! What the tests share: a real embedded broker for each, and waits for what must happen.
+//! The common parts of the tests: a real embedded broker for each test, and functions that wait for a
+//! condition.
 #![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
 
 pub mod admin;
@@ -6,7 +7,6 @@ pub mod apache;
 #[cfg(target_os = "linux")]
 pub mod offline;
 
-use live_sentiment::kafka::BOOTSTRAP_VARIABLE;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -22,10 +22,11 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Longer than anything takes on a slow machine. Only a failing test waits this long.
+/// The time limit of a wait. It is longer than any operation takes on a slow machine, so only a failing test
+/// waits this long.
 pub const LIMIT: Duration = Duration::from_secs(120);
 
-/// Records that this machine cannot run some tests: `make test` says so at its end, and CI fails.
+/// Records that this machine cannot run some tests. `make test` reports this at its end, and CI fails.
 pub fn not_run(tests: &str, why: &str) {
     use std::io::Write;
     assert!(
@@ -42,7 +43,7 @@ pub fn not_run(tests: &str, why: &str) {
 
 pub fn broker() -> Kafka {
     assert!(
-        std::env::var_os(BOOTSTRAP_VARIABLE).is_none(),
+        std::env::var_os("KAFKA_BOOTSTRAP_SERVERS").is_none(),
         "the tests start their own broker"
     );
     Kafka::embedded(0).unwrap()
@@ -119,7 +120,7 @@ pub fn write(kafka: &Kafka, topic: &str, messages: &[&[u8]]) {
     producer.flush(LIMIT).unwrap();
 }
 
-/// Writes the same message `count` times, each in a batch of its own, as a slow stream does.
+/// Writes the same message `count` times, each in a separate batch, as a slow stream does.
 pub fn write_one_by_one(kafka: &Kafka, topic: &str, message: &[u8], count: u64) {
     let producer = producer(kafka, &[("linger.ms", "0"), ("batch.num.messages", "1")]);
     for _ in 0..count {
@@ -220,8 +221,8 @@ pub fn signal(process: &str, name: &str) {
     );
 }
 
-/// A proxy to the server at `base` that passes on its bytes in pieces of a few bytes each. Returns
-/// the addresses of the server and of the proxy.
+/// Starts a proxy to the server at `base` that forwards the bytes in pieces of a few bytes. Returns the
+/// addresses of the server and of the proxy.
 pub async fn splitting(base: &str) -> (String, String) {
     let server = base.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -250,8 +251,8 @@ pub async fn splitting(base: &str) -> (String, String) {
     (base.to_owned(), split)
 }
 
-/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`: one with an embedded broker of
-/// its own, and one with a topic of its own on a shared Apache Kafka.
+/// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`. One has its own embedded broker, and
+/// the other one has its own topic on a shared Apache Kafka.
 macro_rules! on_both_brokers {
     ($($test:ident,)*) => {
         mod embedded {
@@ -267,7 +268,7 @@ macro_rules! on_both_brokers {
     };
 }
 
-/// A replay file, and what a listener must count of it.
+/// A replay file, and the count and sum that a listener must reach with it.
 pub struct Story {
     pub file: tempfile::NamedTempFile,
     pub count: u64,
@@ -275,7 +276,7 @@ pub struct Story {
 }
 
 impl Story {
-    /// Creates a file of tweets by 50 authors, whose times spread over the duration `over`.
+    /// Creates a file of tweets by 50 authors. Their times are distributed over the duration `over`.
     pub fn of(count: u64, over: Duration) -> Story {
         use live_sentiment::sentiment::weighted;
         use std::io::Write;
@@ -291,12 +292,11 @@ impl Story {
         let (mut lines, mut sum) = (String::new(), 0.0);
         for number in 0..count {
             let at = 1_700_000_000_000 + over.as_millis() as i64 * number as i64 / count as i64;
-            let mut tweet = Tweet::decode(br#"{"text":""}"#).unwrap();
-            tweet.id = number.to_string();
-            tweet.created_at = jiff::Timestamp::from_millisecond(at).unwrap();
-            tweet.user = format!("author {}", number % 50);
-            tweet.followers = Some(number * 37 % 100_003);
-            tweet.text = texts[number as usize % texts.len()].to_owned();
+            let text = texts[number as usize % texts.len()];
+            let tweet = Tweet::new(format!("author {}", number % 50), text)
+                .id(number.to_string())
+                .created_at(Timestamp::from_millisecond(at).unwrap())
+                .followers(number * 37 % 100_003);
             sum += weighted(&tweet, &analyzer.score(&tweet.text));
             lines += &serde_json::to_string(&tweet).unwrap();
             lines.push('\n');

@@ -1,9 +1,9 @@
-//! A machine without a network: a namespace of Linux in which only the loopback interface is up.
+//! A machine without a network: a Linux namespace in which only the loopback interface is up.
 
 use super::not_run;
 use std::process::{Command, Output};
 
-/// Starts the loopback interface, replaces /etc/hosts, and runs the arguments.
+/// A shell script that starts the loopback interface, replaces /etc/hosts, and runs its arguments.
 const SET_UP: &str = r#"
 up='import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41))'
@@ -11,11 +11,11 @@ ip link set lo up || ifconfig lo up || python3 -c "$up" || exit 1
 mount --bind "$1" /etc/hosts || exit 1
 shift
 exec "$@""#;
-/// The IPv6 address first, as many systems have it.
+/// The contents of /etc/hosts. The IPv6 address comes first, as on many systems.
 const HOSTS: &str = "::1 localhost\n127.0.0.1 localhost\n";
 
-/// Runs a program in the namespace to its end, with a variable of the environment. Returns `None` if
-/// this machine permits no namespace.
+/// Runs a program in the namespace to its end, with an environment variable. Returns `None` if this machine
+/// permits no namespace.
 pub fn run(program: &[&str], variable: &str) -> Option<Output> {
     let hosts = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(hosts.path(), HOSTS).unwrap();

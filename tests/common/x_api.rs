@@ -19,9 +19,9 @@ use tokio::time::Instant;
 /// The response to the next request for the stream.
 pub enum Plan {
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Chunks of the body, split anywhere, and how the body ends.
+    /// Chunks of the body, split at any place, and how the body ends.
     Stream(Vec<Bytes>, End),
-    /// Chunks from a channel. When the channel closes, the connection breaks.
+    /// Chunks from a channel. The connection breaks when the channel closes.
     Live(mpsc::Receiver<Bytes>),
 }
 
@@ -188,7 +188,8 @@ fn body_answer(body: Body) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// An error after a moment. An error at once would discard what the server has not written yet.
+/// An error after a short delay. Without the delay, the server would discard data that it has not written
+/// yet.
 fn cut() -> impl Stream<Item = io::Result<Bytes>> {
     stream::once(async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -196,7 +197,7 @@ fn cut() -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-/// A tweet as a line of the stream, with its line end.
+/// A tweet as a line of the stream, including the line ending.
 pub fn line(id: u64, text: &str, track: &str) -> String {
     let tweet = json!({
         "data": {

@@ -1,4 +1,4 @@
-//! The answers of cargo that compile nothing: rust-analyzer asks about the crate and the compiler.
+//! Calls of cargo that compile nothing: rust-analyzer asks about the crate and the compiler.
 
 use crate::kernel::{Kernel, State};
 use crate::metadata;
@@ -60,7 +60,7 @@ fn ask(kernel: &Kernel, arguments: &[String]) -> std::io::Result<Answer> {
 fn give(answer: &std::io::Result<Answer>) -> ExitCode {
     match answer {
         Ok(answer) => {
-            // The program that has asked may be gone.
+            // The calling program may have ended.
             let _ = std::io::stdout().write_all(answer.output.as_bytes());
             let _ = std::io::stderr().write_all(answer.errors.as_bytes());
             ExitCode::from(answer.code)

@@ -1,16 +1,17 @@
-//! The canonical text of a cell: what remains the same when the same cell is run again, in this kernel
-//! or in another one.
+//! The canonical text of a cell. It is the same each time the same cell runs, in this kernel or in another
+//! one.
 //!
-//! evcxr writes a line for each variable that a cell may use: one that checks its type, one that takes
-//! it from the store of variables, and one that puts it back. It iterates over a hash map, so the order
-//! of these lines differs from kernel to kernel. The order has no meaning: each line is about another
-//! variable. So the canonical text has them in alphabetical order.
+//! For each variable that a cell may use, evcxr writes a line that checks its type, a line that takes it
+//! from the store of variables, and a line that puts it back. evcxr iterates over a hash map, so the order
+//! of these lines differs from kernel to kernel. The order has no effect, because each line is about a
+//! different variable. In the canonical text, the lines are in alphabetical order.
 //!
 //! evcxr also numbers the cells, and calls the function of a cell by its number. So a cell is compiled
-//! with functions for a hundred numbers ([`aliases`]), and the canonical text has none.
+//! with functions for a hundred numbers ([`aliases`]). The canonical text contains only the hundred that the
+//! number belongs to.
 
-/// What the lines of evcxr begin with. Only whole lines of exactly this form are moved, so the text of a
-/// user is not: it would have to repeat evcxr's own code, line by line.
+/// The start and the end of the lines that evcxr writes. Only whole lines of exactly this form are moved. A
+/// user's line is not moved, unless it repeats evcxr's own code.
 const FORMS: [(&str, &str); 4] = [
     ("vars_ok &= evcxr_variable_store.check_variable::<", "));"),
     ("let ", "));"),
@@ -18,7 +19,7 @@ const FORMS: [(&str, &str); 4] = [
     ("evcxr_variable_store.put_variable::<", ");"),
 ];
 
-/// What the function of a cell begins with.
+/// The start of the line that declares the function of a cell.
 const FUNCTION: &str = "pub extern \"C\" fn run_user_code_";
 /// The number of functions of a cell.
 const ALIASES: usize = 100;
@@ -38,7 +39,8 @@ fn group(line: &str) -> Option<usize> {
     }
 }
 
-/// Returns for each line of the canonical text the line of the given text, both counted from 0.
+/// Returns, for each line of the canonical text, the number of the same line in the given text. Both count
+/// from 0.
 pub(crate) fn order(text: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let mut order: Vec<usize> = (0..lines.len()).collect();
@@ -74,7 +76,7 @@ fn number(line: &str) -> Option<usize> {
     line.strip_prefix(FUNCTION)?.strip_suffix('(')?.parse().ok()
 }
 
-/// Returns the functions by which a cell can be called under other numbers.
+/// Returns the code of functions that call the cell under the other numbers of its hundred.
 pub(crate) fn aliases(text: &str) -> String {
     let Some(own) = text.lines().find_map(number) else {
         return String::new();
@@ -144,7 +146,7 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
             text(&(swapped.join("\n") + "\n")),
             "the user's own lines"
         );
-        // A variable moves from one group to another: it is another cell.
+        // If a variable moves from one group to another, the cell is a different one.
         let mut moved = lines;
         moved.swap(2, 5);
         assert_ne!(text(ONE), text(&(moved.join("\n") + "\n")));

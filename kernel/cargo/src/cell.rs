@@ -1,4 +1,4 @@
-//! Compiling a cell, or taking it from the store.
+//! Compiles a cell, or takes its result from the store.
 
 use crate::compiled::{self, Compiled};
 use crate::kernel::{Kernel, State};
@@ -19,7 +19,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let State::Prepared(state) = kernel.state() else {
         kernel.disable_store();
         let mut cargo = kernel.cargo(arguments);
-        // The types of the cells keep their identity, see rustc.rs.
+        // This keeps the identity of the types that cells define, see rustc.rs.
         let status = rustc::record(kernel, &mut cargo).and_then(|_| cargo.status());
         return status.map_or_else(|error| failed(&error), exit_code);
     };
@@ -49,11 +49,11 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     }
 }
 
-/// How a call of cargo ended.
+/// The outcome of a call of cargo.
 enum Outcome {
-    /// With a shared object, or with errors in the cell.
+    /// A shared object, or errors in the cell.
     Cell(Compiled),
-    /// In another way, such as a full disk, that may not come again. Its output has been printed.
+    /// A failure for another reason, such as a full disk, which may be temporary. Its output has been printed.
     Failure(ExitCode),
 }
 
@@ -118,8 +118,8 @@ fn compile_with_cargo(
     Ok(Outcome::Failure(exit_code(built.status)))
 }
 
-/// Compiles the cell with the call of rustc that cargo has made before. Returns `None` where that is not
-/// possible, for a reason other than an error in the cell.
+/// Compiles the cell with the recorded call of rustc. Returns `None` if that fails for a reason other than
+/// an error in the cell.
 fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Compiled> {
     let call: Call = serde_json::from_str(&kernel.localize(&String::from_utf8_lossy(call))).ok()?;
     let output = call.run(kernel).ok()?;
@@ -135,7 +135,8 @@ fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Comp
         lock: kernel.lock(),
     };
     if output.status.success() {
-        // Where cargo puts it: evcxr moves the file, and the compiler expects its own to stay.
+        // Copy the file to the place where cargo puts it. evcxr moves that copy, and the compiler's own file
+        // stays.
         let made = call.shared_object()?;
         let wanted = made.parent()?.parent()?.join(made.file_name()?);
         compiled::replace(&wanted, &fs::read(made).ok()?).ok()?;
@@ -146,7 +147,7 @@ fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Comp
     Some(compiled)
 }
 
-/// Prints what evcxr reads of cargo's output.
+/// Prints the part of cargo's output that evcxr reads.
 fn print(kernel: &Kernel, compiled: &Compiled) -> ExitCode {
     let mut output = String::new();
     for message in &compiled.messages {
@@ -158,7 +159,7 @@ fn print(kernel: &Kernel, compiled: &Compiled) -> ExitCode {
         let line = json!({"reason": "compiler-artifact", "target": {"name": rustc::CELL}, "filenames": files});
         output += &format!("{line}\n");
     }
-    // evcxr may be gone.
+    // evcxr may have ended.
     let _ = std::io::stdout().write_all(output.as_bytes());
     match compiled.shared_object {
         Some(_) => ExitCode::SUCCESS,

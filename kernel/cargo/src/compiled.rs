@@ -15,21 +15,21 @@ pub(crate) struct Compiled {
     pub(crate) source: String,
     /// The messages of the compiler.
     pub(crate) messages: Vec<Value>,
-    /// The path of the shared object below the kernel's directory; none after an error.
+    /// The path of the shared object, relative to the kernel's directory. `None` after an error.
     pub(crate) shared_object: Option<PathBuf>,
     /// The lock file after the compilation.
     pub(crate) lock: String,
 }
 
 impl Compiled {
-    /// Returns whether the compiler has found an error in the cell.
+    /// Returns whether the compiler found an error in the cell.
     pub(crate) fn has_error(&self) -> bool {
         self.messages
             .iter()
             .any(|message| message["level"] == "error")
     }
 
-    /// Stores the result, or does nothing where that is not possible.
+    /// Stores the result. If that fails, the cell is compiled again next time.
     pub(crate) fn store(&self, kernel: &Kernel, key: &str) {
         let Ok(json) = serde_json::to_string(self) else {
             return;
@@ -45,8 +45,8 @@ impl Compiled {
         kernel.store.put(key, &content);
     }
 
-    /// Puts a stored result where the compiler would put it. The order of the variables in `source` may
-    /// differ from that of the stored text.
+    /// Writes a stored result to the place where the compiler puts it. The order of the variables in
+    /// `source` may differ from their order in the stored text.
     pub(crate) fn restore(kernel: &Kernel, stored: &[u8], source: &str) -> Result<Compiled> {
         let end = stored
             .iter()
@@ -68,15 +68,15 @@ impl Compiled {
     }
 }
 
-/// Replaces a file that may be in use.
+/// Replaces a file, even if it is in use.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, content)?;
     fs::rename(new, path)
 }
 
-/// Returns for each line of one text the same line in another one with the same canonical text, both
-/// counted from 0.
+/// Returns, for each line of `from`, the number of the same line in `to`. Both texts have the same canonical
+/// text. Lines count from 0.
 fn moved_lines(from: &str, to: &str) -> Vec<usize> {
     let mut moved: Vec<(usize, usize)> = canonical::order(from)
         .into_iter()
@@ -86,7 +86,7 @@ fn moved_lines(from: &str, to: &str) -> Vec<usize> {
     moved.into_iter().map(|(_, to)| to).collect()
 }
 
-/// Moves the lines of all spans in a message of the compiler, which counts from 1.
+/// Changes the line numbers of all spans in a message of the compiler. The compiler counts from 1.
 fn move_lines(message: &mut Value, lines: &[usize]) {
     match message {
         Value::Array(items) => items.iter_mut().for_each(|item| move_lines(item, lines)),

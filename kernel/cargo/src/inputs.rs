@@ -1,7 +1,7 @@
-//! Cells whose result depends on more than their text.
+//! Finds cells whose result depends on more than their text.
 //!
-//! A cell may include a file or read an environment variable while it is compiled. The key of a result
-//! does not contain them, so the result of such a cell is not stored.
+//! A cell may include a file, or read an environment variable while it is compiled. The key of a result
+//! contains neither, so the result of such a cell is not stored.
 
 use crate::compiled::Compiled;
 use crate::kernel::Kernel;
@@ -9,8 +9,8 @@ use crate::rustc::CELL;
 use serde_json::Value;
 use std::fs;
 
-/// Macros that read outside the source; `env!` also matches `option_env!`. A bracket must follow, because
-/// a comment in evcxr's own text names one of them.
+/// Macros that read outside the source. `env!` also matches `option_env!`. The search requires a bracket
+/// after the name, because a comment in evcxr's own text contains one of the names.
 const READERS: [&str; 4] = ["include!", "include_str!", "include_bytes!", "env!"];
 /// The error for a module whose file does not exist.
 const MISSING_MODULE: &str = "E0583";
@@ -33,13 +33,13 @@ pub(crate) fn has_other_inputs(kernel: &Kernel, cell: &Compiled) -> bool {
             .filter(|message| message["level"] == "error");
         return errors.any(may_be_transient);
     };
-    // The compiler lists what it has read, in the folder from which cargo takes the shared object.
+    // The compiler writes the list of its inputs to the folder from which cargo copies the shared object.
     let list = kernel.directory.join(shared_object);
     let list = list.with_file_name("deps").join(format!("{CELL}.d"));
     fs::read_to_string(list).map_or(true, |list| lists_others(&list))
 }
 
-/// Returns whether an error may have another cause than the text. The errors of macros have no code.
+/// Returns whether an error may have a cause outside the text. The errors of macros have no code.
 fn may_be_transient(error: &Value) -> bool {
     let text = error["message"].as_str().unwrap_or_default();
     match error["code"]["code"].as_str() {
@@ -48,8 +48,8 @@ fn may_be_transient(error: &Value) -> bool {
     }
 }
 
-/// Returns whether the list has another file than the cell, or a variable. It is in the format of make:
-/// a line `file:` for each file that was read, and a comment for each variable.
+/// Returns whether the list contains a variable, or a file other than the cell. The list has the format of
+/// make: a line `file:` for each file that was read, and a comment for each variable.
 fn lists_others(list: &str) -> bool {
     list.lines().any(|line| {
         line.starts_with("# env-dep:")

@@ -1,4 +1,4 @@
-//! The kernel that calls: its directory, and what the results of cargo depend on.
+//! The calling kernel: its directory, and the inputs that the results of cargo depend on.
 
 use crate::store::{Key, Store};
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use std::time::UNIX_EPOCH;
 
 /// The placeholder for the directory of a kernel in stored results.
 const DIRECTORY: &str = "@DIRECTORY-OF-THE-KERNEL@";
-/// Marks the directory of a kernel that does not use the store.
+/// The name of the file that switches the store off for a kernel, in its directory.
 const STORE_DISABLED: &str = "store-disabled";
-/// Lists what `make setup` has compiled, in the directory that kernels get a copy of.
+/// The name of the file that lists what `make setup` has compiled. Each kernel gets a copy.
 const PREPARED: &str = "prepared.json";
 /// Variables that do not change what is compiled.
 const WITHOUT_EFFECT: [&str; 4] = [
@@ -32,24 +32,27 @@ pub(crate) struct Kernel {
     /// The user's CARGO_HOME.
     cargo_home: PathBuf,
     pub(crate) store: Store,
-    /// The repository, with the library.
+    /// The folder of the repository, which contains the library.
     root: PathBuf,
     /// Whether `make setup` runs this kernel to fill the store.
     pub(crate) is_setup: bool,
 }
 
-/// What the crates in the directory of a kernel were compiled from.
+/// The inputs from which the crates in the directory of a kernel were compiled.
 #[derive(Default, Deserialize, PartialEq, Serialize)]
 struct Prepared {
     library: String,
     rustc: String,
-    /// The hashes of the manifests, lock files and settings that the notebooks lead to.
+    /// The hashes of the manifests, lock files and settings that occur while the notebooks run.
     states: Vec<String>,
 }
 
-/// Whether the store may be used, and the hash of everything but the call that the result depends on.
+/// Whether the store may be used.
 pub(crate) enum State {
+    /// `make setup` has compiled the crates in this state. The hash is of everything that a result depends
+    /// on, except the call.
     Prepared(String),
+    /// The store may not be used.
     Other,
 }
 
@@ -95,19 +98,19 @@ impl Kernel {
         }
     }
 
-    /// Restores the versions of our lock file. Cargo removes them, because the crate of a kernel has no
-    /// dependency when cargo first reads it. The next call would choose the newest versions: they are
-    /// untested, and compiling them takes minutes.
+    /// Restores the versions of our lock file. When cargo first reads the crate of a kernel, the crate has
+    /// no dependency, so cargo removes all versions. Without this function, the next call would select the
+    /// newest versions, which are untested and take minutes to compile.
     pub(crate) fn restore_lock(&self) {
         let has = |file: &str, start: &str| {
             let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
             text.lines()
                 .any(|line| line.trim_start().starts_with(start))
         };
-        // The library, or the exercises of the Lesson, which depend on it.
+        // This finds the library, and the exercises of the Lesson, which depend on the library.
         let depends = has("Cargo.toml", "live_sentiment");
         if depends && !has("Cargo.lock", "name = \"live_sentiment\"") {
-            // Without the file, cargo chooses versions.
+            // If this fails, cargo selects the versions.
             let _ = fs::copy(
                 self.root.join("Cargo.lock"),
                 self.directory.join("Cargo.lock"),
@@ -116,7 +119,8 @@ impl Kernel {
     }
 
     pub(crate) fn state(&self) -> State {
-        // The name of the directory is replaced in JSON, so it must not be escaped there.
+        // Stored JSON contains a placeholder for the directory. This works only if JSON does not escape the
+        // name of the directory.
         let name = self.directory.to_string_lossy();
         if self.directory.join(STORE_DISABLED).exists() || name.contains(['"', '\\']) {
             return State::Other;
@@ -137,7 +141,7 @@ impl Kernel {
         let settings = [
             self.directory.join("Cargo.lock"),
             self.directory.join(".cargo/config.toml"),
-            // Cargo reads the settings of the directories above, and of the user.
+            // Cargo also reads the settings of the directories above, and of the user.
             self.directory.join("../.cargo/config.toml"),
             self.cargo_home.join("config.toml"),
             self.cargo_home.join("config"),
@@ -173,21 +177,21 @@ impl Kernel {
         }
     }
 
-    /// Disables the store for this kernel: from now on its directory contains other crates than those
-    /// that `make setup` has compiled.
+    /// Disables the store for this kernel. From now on, its directory contains crates that `make setup` has
+    /// not compiled.
     pub(crate) fn disable_store(&self) {
         if !self.is_setup {
-            // Where this fails, the next state differs too.
+            // If this fails, the state of the next call differs, and the store is not used either.
             let _ = fs::write(self.directory.join(STORE_DISABLED), "");
         }
     }
 
-    /// Returns whether results are looked up. `make setup` computes them again.
+    /// Returns whether results may be read from the store. `make setup` computes all of them again.
     pub(crate) fn reads_store(&self) -> bool {
         !self.is_setup
     }
 
-    /// Returns the key of a call. The caller adds what else the result depends on.
+    /// Returns the key of a call. The caller adds the other inputs of the result.
     pub(crate) fn key(&self, kind: &str, state: &str, arguments: &[String]) -> Key {
         let mut key = Key::new(kind);
         key.add(state);
@@ -213,12 +217,12 @@ impl Kernel {
         key
     }
 
-    /// Replaces the directory of this kernel by a placeholder.
+    /// Replaces the directory of this kernel with a placeholder.
     pub(crate) fn to_portable(&self, text: &str) -> String {
         text.replace(&*self.directory.to_string_lossy(), DIRECTORY)
     }
 
-    /// Replaces the placeholder by the directory of this kernel.
+    /// Replaces the placeholder with the directory of this kernel.
     pub(crate) fn localize(&self, text: &str) -> String {
         text.replace(DIRECTORY, &self.directory.to_string_lossy())
     }
@@ -262,7 +266,8 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Identifies a compiler: an update replaces its file.
+/// Returns a text that identifies the version of a compiler. An update replaces the file, so its size or its
+/// time changes.
 fn identity(rustc: &Path) -> std::io::Result<String> {
     let file = fs::metadata(rustc)?;
     let age = file

@@ -1,7 +1,7 @@
-//! The cargo of a kernel. It answers from a store what cargo has answered before.
+//! The cargo of a kernel. It takes known results from a store, and calls the real cargo for the others.
 //!
-//! `README.md` in this crate describes what is stored, and what that relies on in evcxr. A module uses
-//! only modules further down this list:
+//! `README.md` in this crate describes the stored results, and the behaviour of evcxr that the store relies
+//! on. A module uses only modules further down this list:
 //!
 //! - [`cell`] compiles a cell or takes it from the store. [`answer`] does the same for calls of cargo
 //!   that compile nothing. [`rustup`] answers calls of rustup.

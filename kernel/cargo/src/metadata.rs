@@ -1,18 +1,18 @@
 //! `cargo metadata` without the dependencies of the library.
 //!
 //! Before the first cell, rust-analyzer reads the sources of every crate that the notebook depends on, to
-//! infer the types of variables. For this library these are a hundred crates and 17 seconds; a notebook
-//! needs only this library and the standard library. rust-analyzer gets the list of crates from `cargo
-//! metadata`. The compiler still uses all crates, and a crate that a notebook adds with `:dep` stays in
-//! the list.
+//! infer the types of variables. For this library, it would read a hundred crates in 17 seconds, although a
+//! notebook needs only this library and the standard library. rust-analyzer gets the list of crates from
+//! `cargo metadata`, so this module shortens that list. The compiler still uses all crates. A crate that a
+//! notebook adds with `:dep` stays in the list.
 
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
 const LIBRARY: &str = "live_sentiment";
 
-/// Removes the dependencies of the library. Returns `None` if this is not the answer of `cargo metadata`
-/// with dependencies.
+/// Removes the dependencies of the library. Returns `None` if `answer` is not an answer of `cargo metadata`
+/// that contains dependencies.
 pub(crate) fn without_dependencies_of_the_library(answer: &[u8]) -> Option<Vec<u8>> {
     let mut answer: Value = serde_json::from_slice(answer).ok()?;
     let packages = answer["packages"].as_array_mut()?;

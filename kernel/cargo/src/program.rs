@@ -1,4 +1,4 @@
-//! Running a program on behalf of the caller.
+//! Runs programs.
 
 use std::process::{Command, ExitCode, ExitStatus};
 
@@ -15,7 +15,7 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().map_or(1, |code| code as u8))
 }
 
-/// Prints why a program cannot run.
+/// Prints why a program cannot run, and returns a failure.
 pub(crate) fn failed(error: &std::io::Error) -> ExitCode {
     eprintln!("cargo cannot run: {error}; hint: run `make setup` in the repository");
     ExitCode::FAILURE

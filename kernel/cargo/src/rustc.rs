@@ -1,10 +1,12 @@
 //! The call of rustc that compiles a cell.
 //!
-//! Cargo calls this program in place of rustc for the crate of the cells (as
-//! `RUSTC_WORKSPACE_WRAPPER`). The call is recorded, so that the next cell needs no cargo. It also gets
-//! the same `-C metadata` in every kernel. Cargo derives it from the directory of the kernel, and the
-//! compiler derives from it the identity of the types that a cell defines: without this, a variable of
-//! such a type would get lost between a cell from the store and one that was compiled here.
+//! For the crate of the cells, cargo calls this program instead of rustc (as `RUSTC_WORKSPACE_WRAPPER`).
+//!
+//! - It records the call, so that the next cell can be compiled without cargo.
+//! - It replaces `-C metadata` with a value that is the same in every kernel. Cargo derives the original
+//!   value from the directory of the kernel, and the compiler derives the identity of types from it. With
+//!   the original value, a variable whose type a cell defines would be lost when one cell comes from the
+//!   store and another one was compiled in this kernel.
 
 use crate::kernel::Kernel;
 use crate::program::run;
@@ -16,11 +18,11 @@ use std::process::{Command, ExitCode, Output};
 
 /// The name that evcxr gives to the crate of the cells.
 pub(crate) const CELL: &str = "ctx";
-/// Names the file for the recorded call.
+/// The environment variable with the path of the file for the recorded call.
 const RECORD: &str = "LIVE_SENTIMENT_RECORD";
 
-/// What cargo sets for the compiler, besides `CARGO_PKG_…`. Other variables may contain credentials, such
-/// as the token of a registry, and must not be stored.
+/// The variables that cargo sets for the compiler, besides `CARGO_PKG_…`. No other variables are stored,
+/// because they may contain credentials, such as the token of a registry.
 const SET_BY_CARGO: [&str; 7] = [
     "CARGO",
     "CARGO_CRATE_NAME",
@@ -31,7 +33,7 @@ const SET_BY_CARGO: [&str; 7] = [
     "LD_LIBRARY_PATH",
 ];
 
-/// A call of rustc, with a name in place of the kernel's directory.
+/// A call of rustc. In the store, a placeholder replaces the kernel's directory.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Call {
     rustc: String,
@@ -70,14 +72,14 @@ pub(crate) fn wrap(arguments: &[String]) -> ExitCode {
                     .filter(|(name, _)| is_set_by_cargo(name))
                     .collect(),
             };
-            // Without the record, the next cell is compiled by cargo again.
+            // If this fails, cargo compiles the next cell too.
             let _ = serde_json::to_vec(&call).map(|json| fs::write(file, json));
         }
     }
     run(Command::new(&arguments[0]).args(&arguments[1..]))
 }
 
-/// Lets cargo call this program in place of rustc for the cell, and returns the file of the record.
+/// Makes cargo call this program instead of rustc for the cell. Returns the file for the recorded call.
 pub(crate) fn record(kernel: &Kernel, cargo: &mut Command) -> std::io::Result<PathBuf> {
     let file = kernel.directory.join("rustc-call.json");
     match fs::remove_file(&file) {

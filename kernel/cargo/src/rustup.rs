@@ -1,4 +1,4 @@
-//! The rustup of a kernel. evcxr asks it for the paths of cargo and rustc, before it searches the PATH.
+//! The rustup of a kernel. evcxr asks rustup for the paths of cargo and rustc before it searches the PATH.
 
 use crate::program::run;
 use std::env;

@@ -1,8 +1,8 @@
 //! The store: a folder of results. The name of each file is the hash of the inputs of its result.
 //!
 //! A file begins with the hash of its content. A file that does not match its hash is removed and counts
-//! as missing: a full disk or a power failure only costs time. A file is written under another name and
-//! then renamed, so several kernels can use the store at once.
+//! as missing. So after a full disk or a power failure, some cells are only compiled again. A file is
+//! written under another name and then renamed, so several kernels can use the store at once.
 
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 /// The maximum size of all results. A cell takes 50 kB. The least recently used results are removed.
 const LIMIT: u64 = 64 << 20;
-/// Changes with the format of the results.
+/// The version of the format of the results, which is part of each key.
 const FORMAT: &str = "1";
 const HASH_LENGTH: usize = 64;
 
@@ -61,11 +61,11 @@ impl Store {
         let whole = content.len() >= HASH_LENGTH
             && content[..HASH_LENGTH] == *hex(&Sha256::digest(&content[HASH_LENGTH..])).as_bytes();
         if !whole {
-            // Another kernel may have removed it already.
+            // Another kernel may have removed the file already.
             let _ = fs::remove_file(&path);
             return None;
         }
-        // The time of the last use. If it cannot be written, the result is removed earlier.
+        // Record the time of the last use. If that fails, the result is only removed earlier.
         let _ = File::options()
             .append(true)
             .open(&path)
@@ -106,7 +106,7 @@ impl Store {
         }
         files.sort();
         for (_, length, path) in files {
-            // Down to half of the limit, so that results are rarely removed.
+            // Remove results down to half of the limit, so that removing is rare.
             if size <= LIMIT / 2 {
                 break;
             }
@@ -120,7 +120,7 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// A folder of its own for each test.
+    /// Returns a store in a new folder. Each test uses a different name.
     fn store(name: &str) -> Store {
         let folder = std::env::temp_dir().join(format!("store-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);

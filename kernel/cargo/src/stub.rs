@@ -1,7 +1,7 @@
 //! A cell that does nothing.
 //!
-//! `make setup` lets evcxr compile the cells of the notebooks, but must not run them: they start a broker
-//! and stream for minutes. So evcxr gets this shared object instead of the cell's.
+//! In `make setup`, evcxr compiles the cells of the notebooks, but must not run them: they start a broker
+//! and stream for minutes. So evcxr gets this shared object instead of the shared object of the cell.
 
 use crate::canonical;
 use crate::compiled::{self, Compiled};

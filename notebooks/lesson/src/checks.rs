@@ -1,4 +1,4 @@
-//! The exercises of the Lesson. Each check knows the usual mistakes, and its hint is about the mistake.
+//! Checks the answers of the Lesson's exercises. A check knows the usual mistakes, and has a hint for each.
 
 use super::{Check, Checks};
 use live_sentiment::Tweet;
@@ -7,12 +7,12 @@ use live_sentiment::scorer::SESSION_LIMIT;
 use live_sentiment::sentiment::{Analyzer, Polarity, Sentiment};
 use live_sentiment::streamer::StreamerStatus;
 
-/// How far a number that was computed by hand may be from the exact one.
+/// The maximum difference between a number that was computed by hand and the exact number.
 const ROUNDING: f64 = 0.01;
 
 impl Check {
-    /// Checks a number. A wrong one gets the hint of the mistake that leads to this number, or the hint
-    /// `otherwise`.
+    /// Checks a number. If the number is wrong, returns the hint of the mistake that leads to this number. If
+    /// no known mistake does, returns the hint `otherwise`.
     fn number(
         answer: f64,
         truth: f64,
@@ -106,8 +106,8 @@ pub fn check_next_offset(status: &ListenerStatus, partition: i32, answer: i64) -
     Check::number(answer as f64, end as f64, reason, &mistakes, otherwise)
 }
 
-/// Checks how many tweets a listener counts that starts after the tweets were sent, and after another
-/// listener has read them.
+/// Checks how many tweets the listener `late` counts. It starts after the tweets were sent, and after the
+/// listener `first` has read them.
 pub fn check_late_listener(first: &ListenerStatus, late: &ListenerStatus, answer: u64) -> Check {
     let (all, counted, sum) = (first.total.counted, late.total.counted, late.total.sum);
     if counted != all {
@@ -129,12 +129,11 @@ pub fn check_late_listener(first: &ListenerStatus, late: &ListenerStatus, answer
     )
 }
 
-/// Checks a metric in which followers do not matter, and the sentiment does.
+/// Checks a metric that ignores the followers and depends on the sentiment.
 pub fn check_metric_without_followers(metric: impl Fn(&Tweet, &Sentiment) -> f64) -> Check {
     let analyzer = Analyzer::new();
     let value = |followers: u64, text: &str| {
-        let json = format!(r#"{{"user": "student", "followers": {followers}, "text": "{text}"}}"#);
-        let tweet = Tweet::decode(json.as_bytes()).expect("the texts below are those of tweets");
+        let tweet = Tweet::new("student", text).followers(followers);
         metric(&tweet, &analyzer.score(text))
     };
     let (few, many) = (value(9, "I love it"), value(1_000_000, "I love it"));
@@ -189,7 +188,7 @@ pub fn check_words(analyzer: &Analyzer) -> Check {
     )
 }
 
-/// Checks how many tweets were lost while the broker was away. The stream must have ended.
+/// Checks how many tweets were lost while the broker was down. The stream must have ended.
 pub fn check_lost(sent: &StreamerStatus, counted: &ListenerStatus, answer: u64) -> Check {
     let duplicate = counted.uncounted.duplicate;
     let (sent, counted) = (sent.counts.sent + sent.counts.failed, counted.total.counted);
@@ -207,7 +206,7 @@ pub fn check_lost(sent: &StreamerStatus, counted: &ListenerStatus, answer: u64) 
     Check::number(answer as f64, lost as f64, reason, &[], otherwise)
 }
 
-/// Checks after how many seconds at most the group notices a killed scorer.
+/// Checks the maximum number of seconds after which the group notices a killed scorer.
 pub fn check_takeover(seconds: u64) -> Check {
     let limit = SESSION_LIMIT.as_secs();
     Check::number(

@@ -1,8 +1,9 @@
-//! What the Lesson notebook needs beyond the library: exercises that check themselves, and what its
-//! steps run on.
+//! The Lesson notebook's own functions: they check the answers of its exercises, and start the broker, the
+//! source and the scorer of its steps.
 //!
-//! A check compares an answer with the truth. It shows a tick and the reason, or a hint that leads to
-//! the answer without giving it. `docs/lesson.md` is the teacher's sheet.
+//! A check compares the student's answer with the correct one. For a correct answer, it shows a tick and the
+//! reason. For a wrong answer, it shows a hint that helps to find the answer without giving it.
+//! `docs/lesson.md` is the teacher's sheet.
 
 #![warn(missing_docs, clippy::unwrap_used)]
 
@@ -22,7 +23,7 @@ use std::fmt;
 pub struct Check {
     /// Whether the answer is right.
     pub is_right: bool,
-    /// Why the answer is right, or what to think about.
+    /// Why the answer is right, or a hint.
     pub message: String,
 }
 
@@ -64,7 +65,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// The outcomes of several questions, in their order.
+/// The outcomes of several questions, in the order of the questions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checks(pub Vec<Check>);
 
@@ -86,7 +87,7 @@ impl fmt::Display for Checks {
     }
 }
 
-/// Prints the same value in two forms. The notebook shows the richer one that it supports.
+/// Prints the same value as HTML and as text. The notebook shows HTML if it supports it.
 fn show(html: &str, text: &str) {
     for (media_type, content) in [("text/html", html), ("text/plain", text)] {
         println!("EVCXR_BEGIN_CONTENT {media_type}\n{content}\nEVCXR_END_CONTENT");

@@ -1,9 +1,9 @@
-//! The credentials of an app: its bearer token, or the key and secret from which one is fetched.
+//! The credentials of an app: its bearer token, or the key and secret with which a token is fetched.
 //!
-//! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
+//! No secret is printed. The type that holds a secret reveals it only for the header of a request.
 
 use super::CONSOLE;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::warn_if_others_can_read;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as STANDARD;
@@ -12,10 +12,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
-pub const CREDENTIALS_FILE: &str = "credentials.toml";
-/// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
+const CREDENTIALS_FILE: &str = "credentials.toml";
+/// Shorter strings are not redacted, because they are no real secrets and occur in many words.
 const MIN_REDACTED: usize = 6;
-/// How many folders are searched, upwards.
+/// How many folders are searched: the working directory and those above it.
 const FOLDERS: usize = 4;
 
 /// The credentials of an app for the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).
@@ -43,6 +43,25 @@ pub(super) enum Kind {
 pub(super) struct Secret(String);
 
 impl Secret {
+    /// Creates a secret. `name` says in an error which one is malformed.
+    pub(super) fn new(name: &str, value: &str) -> Result<Secret> {
+        let value = value.trim();
+        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
+        let reason = if value.is_empty() {
+            "it is empty"
+        } else if value.len() > 4_096 {
+            "it is longer than any token"
+        } else if !value.bytes().all(in_token) {
+            "it contains characters that no token has (a space, a line break, a quote?)"
+        } else {
+            return Ok(Secret(value.to_owned()));
+        };
+        Err(failed(
+            format!("invalid {name}: {reason}"),
+            format!("copy it again from {CONSOLE}"),
+        ))
+    }
+
     /// Returns the secret, for the header of a request only.
     pub(super) fn reveal(&self) -> &str {
         &self.0
@@ -55,37 +74,6 @@ impl Secret {
         }
         text.replace(&self.0, "…")
     }
-
-    pub(super) fn new(value: &str) -> Result<Secret, &'static str> {
-        let value = value.trim();
-        if value.is_empty() {
-            return Err("it is empty");
-        }
-        if value.len() > 4_096 {
-            return Err("it is longer than any token");
-        }
-        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
-        if !value.bytes().all(in_token) {
-            return Err(
-                "it contains characters that no token has (a space, a line break, a quote?)",
-            );
-        }
-        Ok(Secret(value.to_owned()))
-    }
-}
-
-impl Credentials {
-    /// Returns the text with all credentials redacted.
-    pub(super) fn redact(&self, text: &str) -> String {
-        match &self.0 {
-            Kind::Bearer(token) => token.redact(text),
-            Kind::Key { key, secret } => {
-                // The header of the token request contains the key and the secret in this form.
-                let encoded = STANDARD.encode(format!("{}:{}", key.0, secret.0));
-                secret.redact(&key.redact(&Secret(encoded).redact(text)))
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Credentials {
@@ -97,31 +85,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The names of each credential: in the environment, in the file (there also in lower case and
-/// without `X_`), and in the original notebooks.
-const BEARER: &[&str] = &["X_BEARER_TOKEN"];
-const KEY: &[&str] = &["X_API_KEY", "KEY"];
-const SECRET: &[&str] = &["X_API_SECRET", "SECRET"];
-
 impl Credentials {
     /// Creates credentials from an app's bearer token.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if it is malformed.
+    /// [`ErrorKind::Credentials`] if it is malformed.
     pub fn bearer(token: &str) -> Result<Credentials> {
-        let token = Secret::new(token).map_err(|reason| malformed("the bearer token", reason))?;
-        Ok(Credentials(Kind::Bearer(token)))
+        Secret::new("the bearer token", token).map(|token| Credentials(Kind::Bearer(token)))
     }
 
     /// Creates credentials from an app's API key and secret. The bearer token is fetched with them.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if one of them is malformed.
+    /// [`ErrorKind::Credentials`] if one of them is malformed.
     pub fn key(key: &str, secret: &str) -> Result<Credentials> {
-        Ok(Credentials(Kind::Key {
-            key: Secret::new(key).map_err(|reason| malformed("the API key", reason))?,
-            secret: Secret::new(secret).map_err(|reason| malformed("the API secret", reason))?,
-        }))
+        let key = Secret::new("the API key", key)?;
+        let secret = Secret::new("the API secret", secret)?;
+        Ok(Credentials(Kind::Key { key, secret }))
     }
 
     /// Reads credentials from the environment (`X_BEARER_TOKEN`, or `X_API_KEY` and
@@ -131,7 +111,7 @@ impl Credentials {
     /// needs neither.
     ///
     /// # Errors
-    /// [`Error::Credentials`] if there are none, or if they are malformed.
+    /// [`ErrorKind::Credentials`] if there are none, or if they are malformed.
     pub fn from_env() -> Result<Credentials> {
         let environment = |name: &str| std::env::var(name).ok();
         if let Some(found) = choose(&environment, "the environment")? {
@@ -145,107 +125,117 @@ impl Credentials {
             .find(|file| file.is_file());
         match file {
             Some(file) => Credentials::from_file(file),
-            None => Err(Error::Credentials {
-                reason: format!(
+            None => Err(failed(
+                format!(
                     "no credentials for X: neither X_BEARER_TOKEN (or X_API_KEY and X_API_SECRET) in \
                      the environment, nor {CREDENTIALS_FILE} in {} or a folder above it",
                     here.display()
                 ),
-                hint: format!(
+                format!(
                     "copy credentials.example.toml to {CREDENTIALS_FILE} and enter the token that \
                      {CONSOLE} shows for your app; or stream from Bluesky::new(), which needs no account"
                 ),
-            }),
+            )),
         }
     }
 
     /// Reads credentials from a file such as `credentials.example.toml`.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, [`Error::Credentials`] if it contains none.
+    /// [`ErrorKind::File`] if it cannot be read, [`ErrorKind::Credentials`] if it contains none.
     pub fn from_file(file: impl AsRef<Path>) -> Result<Credentials> {
         let path = file.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::File {
-            action: "read the credentials file",
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::file("read the credentials file", path, &source))?;
         warn_if_others_can_read(path);
-        let shown = path.display().to_string();
+        let location = path.display().to_string();
         // The parser's message may quote the file, so only its line number is shown.
         let values: BTreeMap<String, serde_json::Value> =
-            basic_toml::from_str(&text).map_err(|error| Error::Credentials {
-                reason: format!(
-                    "failed to parse {shown}: it does not have the form name = \"value\"{}",
-                    line_number(&error)
-                ),
-                hint: "compare it with credentials.example.toml".into(),
+            basic_toml::from_str(&text).map_err(|error| {
+                let line = line_number(&error);
+                failed(
+                    format!(
+                        "failed to parse {location}: it does not have the form name = \"value\"{line}"
+                    ),
+                    "compare it with credentials.example.toml".into(),
+                )
             })?;
+        // In the file, a name may also be in lower case and without `X_`.
         let in_file = |name: &str| {
-            let short = name.strip_prefix("X_").unwrap_or(name);
-            let named =
-                |given: &str| given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(short);
-            let (_, value) = values.iter().find(|(given, _)| named(given))?;
+            let names = [name, name.strip_prefix("X_").unwrap_or(name)];
+            let is_it = |given: &str| names.iter().any(|name| given.eq_ignore_ascii_case(name));
+            let (_, value) = values.iter().find(|(given, _)| is_it(given))?;
             value.as_str().map(str::to_owned)
         };
-        choose(&in_file, &shown)?.ok_or_else(|| Error::Credentials {
-            reason: format!(
-                "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
-            ),
-            hint: format!("enter the token that {CONSOLE} shows for your app"),
+        choose(&in_file, &location)?.ok_or_else(|| {
+            failed(
+                format!(
+                    "{location} contains no bearer_token, and no api_key with an api_secret, in quotes"
+                ),
+                format!("enter the token that {CONSOLE} shows for your app"),
+            )
         })
+    }
+
+    /// Returns the text with all credentials redacted.
+    pub(super) fn redact(&self, text: &str) -> String {
+        match &self.0 {
+            Kind::Bearer(token) => token.redact(text),
+            Kind::Key { key, secret } => {
+                // The header of the token request contains the key and the secret in this form.
+                let encoded = STANDARD.encode(format!("{}:{}", key.0, secret.0));
+                secret.redact(&key.redact(&Secret(encoded).redact(text)))
+            }
+        }
     }
 }
 
-/// Returns the credentials that `look_up` finds by their names. An empty value counts as missing.
+/// Returns the credentials that `look_up` finds by their names, which may be those of the original
+/// notebooks. An empty value counts as missing.
 fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Option<Credentials>> {
     let find = |names: &[&'static str]| {
-        names.iter().find_map(|name| {
-            let value = look_up(name).filter(|value| !value.trim().is_empty())?;
-            Some((*name, value))
-        })
+        let is_set = |value: &String| !value.trim().is_empty();
+        let value = |name: &&'static str| Some((*name, look_up(name).filter(is_set)?));
+        names.iter().find_map(value)
     };
-    let secret = |(name, value): (&str, String)| {
-        Secret::new(&value).map_err(|reason| malformed(&format!("{name} from {location}"), reason))
+    let secret =
+        |(name, value): (&str, String)| Secret::new(&format!("{name} from {location}"), &value);
+    let half = |found, missing| {
+        failed(
+            format!("{location} contains {found}, but no {missing}"),
+            format!("set both, or the bearer token alone; {CONSOLE} shows them"),
+        )
     };
-    if let Some(found) = find(BEARER) {
-        return Ok(Some(Credentials(Kind::Bearer(secret(found)?))));
+    if let Some(token) = find(&["X_BEARER_TOKEN"]) {
+        return Ok(Some(Credentials(Kind::Bearer(secret(token)?))));
     }
-    match (find(KEY), find(SECRET)) {
+    match (
+        find(&["X_API_KEY", "KEY"]),
+        find(&["X_API_SECRET", "SECRET"]),
+    ) {
         (Some(key), Some(found)) => Ok(Some(Credentials(Kind::Key {
             key: secret(key)?,
             secret: secret(found)?,
         }))),
         // KEY or SECRET alone may belong to any other program.
-        (Some((there @ "X_API_KEY", _)), None) => Err(half(there, "X_API_SECRET", location)),
-        (None, Some((there @ "X_API_SECRET", _))) => Err(half(there, "X_API_KEY", location)),
+        (Some((found @ "X_API_KEY", _)), None) => Err(half(found, "X_API_SECRET")),
+        (None, Some((found @ "X_API_SECRET", _))) => Err(half(found, "X_API_KEY")),
         _ => Ok(None),
     }
 }
 
-fn half(there: &str, missing: &str, location: &str) -> Error {
-    Error::Credentials {
-        reason: format!("{location} contains {there}, but no {missing}"),
-        hint: format!("set both, or the bearer token alone; {CONSOLE} shows them"),
-    }
+fn failed(message: String, hint: String) -> Error {
+    Error::new(ErrorKind::Credentials, message).with_hint(hint)
 }
 
-fn malformed(what: &str, reason: &str) -> Error {
-    Error::Credentials {
-        reason: format!("invalid {what}: {reason}"),
-        hint: format!("copy it again from {CONSOLE}"),
-    }
-}
-
-/// Returns the line number of a parser's error, and nothing else of its message.
+/// Returns the line number in a parser's message, and nothing else of the message.
 fn line_number(error: &basic_toml::Error) -> String {
     let message = error.to_string();
-    let line = message.rsplit_once("line ").map_or("", |(_, rest)| rest);
-    let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
-    if digits.is_empty() {
-        String::new()
-    } else {
-        format!(" (line {digits})")
+    let (_, line) = message.rsplit_once("line ").unwrap_or_default();
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    match &line[..digits] {
+        "" => String::new(),
+        number => format!(" (line {number})"),
     }
 }
 
