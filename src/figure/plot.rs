@@ -37,12 +37,12 @@ pub(super) fn plot(shown: &[Shown]) -> Plot {
 }
 
 fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
-    for (index, line) in trajectory.lines().iter().enumerate() {
+    for (index, line) in trajectory.lines.iter().enumerate() {
         let points = trajectory.points(index, 0);
         let x = points.iter().map(|point| point.at()).collect();
         let y = points.iter().map(|point| point.sum).collect();
         let text = points.iter().map(|point| hover(&point.scored)).collect();
-        let name = format!("{prefix}{}", shorten(line.name(), TOPIC_LENGTH));
+        let name = format!("{prefix}{}", shorten(&line.name, TOPIC_LENGTH));
         plot.add_trace(trace(index, &name, x, y, text));
     }
 }

@@ -48,7 +48,8 @@ struct ListenerUpdate {
     times_corrected: u64,
     lines: Vec<LineUpdate>,
     moods: MoodUpdate,
-    latest: Vec<LatestTweet>,
+    /// The newest tweets, for the table. The last one has the number `counted`.
+    latest: Vec<ShownTweet>,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,14 +79,6 @@ struct MoodUpdate {
     compounds: Vec<f64>,
 }
 
-/// A row of the page's table.
-#[derive(Debug, Serialize)]
-struct LatestTweet {
-    number: u64,
-    #[serde(flatten)]
-    tweet: ShownTweet,
-}
-
 /// A tweet, as the page shows it.
 #[derive(Debug, Serialize)]
 pub(super) struct ShownTweet {
@@ -103,16 +96,14 @@ pub(super) struct ShownTweet {
 impl ShownTweet {
     /// Shortens the text to `length` characters.
     pub(super) fn new(scored: &Scored, length: usize) -> ShownTweet {
-        let Scored {
-            tweet, sentiment, ..
-        } = scored;
+        let tweet = &scored.tweet;
         ShownTweet {
             at: tweet.created_at.as_millisecond(),
             user: shorten(&tweet.user, USER_LENGTH),
             followers: tweet.followers,
-            compound: sentiment.compound,
+            compound: scored.sentiment.compound,
             metric: scored.metric,
-            polarity: sentiment.polarity(),
+            polarity: scored.sentiment.polarity(),
             text: shorten(&tweet.text, length),
             is_shortened: tweet.text.chars().nth(length).is_some(),
         }
@@ -124,9 +115,8 @@ impl Update {
     pub(super) fn since(shown: &[Shown], cursors: &mut Vec<Cursor>) -> Update {
         cursors.resize_with(shown.len(), Cursor::default);
         let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
-            shown
-                .subscription
-                .read(|progress| ListenerUpdate::since(&shown.name, progress, cursor))
+            let since = |progress: &_| ListenerUpdate::since(&shown.name, progress, cursor);
+            shown.subscription.read(since)
         });
         Update {
             listeners: listeners.collect(),
@@ -145,19 +135,15 @@ impl ListenerUpdate {
             *cursor = Cursor::default();
         }
         let trajectory = &progress.trajectory;
-        let keep = trajectory.history().unchanged_since(cursor.version);
-        let latest = trajectory
-            .latest()
-            .filter(|(number, _)| *number > cursor.tweets)
-            .map(|(number, scored)| LatestTweet {
-                number,
-                tweet: ShownTweet::new(scored, TEXT_LENGTH),
-            })
-            .collect();
+        let total = trajectory.total();
+        let keep = trajectory.history.unchanged_since(cursor.version);
+        let latest = trajectory.latest();
+        let new_tweets = (total.counted - cursor.tweets) as usize;
+        let known_tweets = latest.len().saturating_sub(new_tweets);
         *cursor = Cursor {
             generation: progress.generation,
-            version: trajectory.history().version(),
-            tweets: trajectory.total().counted,
+            version: trajectory.history.version,
+            tweets: total.counted,
         };
         ListenerUpdate {
             name: name.to_owned(),
@@ -166,22 +152,25 @@ impl ListenerUpdate {
             lag: progress.lag.read(),
             streamer: progress
                 .streamer
-                .as_ref()
+                .clone()
                 .map(|(status, at)| StreamerUpdate {
-                    status: status.clone(),
+                    status,
                     silence: at.elapsed().as_secs_f64(),
                 }),
             generation: progress.generation,
-            total: trajectory.total(),
+            total,
             rate: trajectory.rate(),
-            polarities: trajectory.polarities(),
+            polarities: trajectory.polarities,
             uncounted: progress.uncounted.clone(),
             times_corrected: progress.times_corrected,
-            lines: (0..trajectory.lines().len())
+            lines: (0..trajectory.lines.len())
                 .map(|line| LineUpdate::new(trajectory, line, keep))
                 .collect(),
             moods: MoodUpdate::new(trajectory, keep),
-            latest,
+            latest: latest
+                .skip(known_tweets)
+                .map(|scored| ShownTweet::new(scored, TEXT_LENGTH))
+                .collect(),
         }
     }
 }
@@ -195,11 +184,11 @@ impl LineUpdate {
     /// The page keeps the points of the first `segments`.
     fn new(trajectory: &Trajectory, index: usize, segments: usize) -> LineUpdate {
         let points = trajectory.points(index, segments);
-        let line = &trajectory.lines()[index];
-        let kept = trajectory.history().segments(0).take(segments);
+        let line = &trajectory.lines[index];
+        let kept = trajectory.history.segments(0).take(segments);
         LineUpdate {
-            name: shorten(line.name(), TOPIC_LENGTH),
-            counted: line.sum().counted,
+            name: shorten(&line.name, TOPIC_LENGTH),
+            counted: line.sum.counted,
             keep: kept.map(|segment| segment.points(index).count()).sum(),
             x: points.iter().map(|point| point.at()).collect(),
             y: points.iter().map(|point| thousandths(point.sum)).collect(),
@@ -209,15 +198,13 @@ impl LineUpdate {
 
 impl MoodUpdate {
     fn new(trajectory: &Trajectory, keep: usize) -> MoodUpdate {
-        let segments: Vec<_> = trajectory.history().segments(keep).collect();
+        let segments = || trajectory.history.segments(keep);
+        let compounds = segments().map(|segment| thousandths(segment.compounds));
         MoodUpdate {
             keep,
-            at: segments.iter().map(|segment| segment.to).collect(),
-            counted: segments.iter().map(|segment| segment.counted).collect(),
-            compounds: segments
-                .iter()
-                .map(|segment| thousandths(segment.compounds))
-                .collect(),
+            at: segments().map(|segment| segment.to).collect(),
+            counted: segments().map(|segment| segment.counted).collect(),
+            compounds: compounds.collect(),
         }
     }
 }

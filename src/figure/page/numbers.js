@@ -1,6 +1,6 @@
 // The numbers above the figure, of the listener that the reader has chosen.
 
-import { ask } from "./ask.js";
+import { ask } from "./notebook.js";
 import { byId, element, plural, setText, signed, whole } from "./format.js";
 
 // The minimum time between two announcements to a screen reader.

@@ -1,6 +1,6 @@
 // The panel beside the chart: why the sum moved in a stretch, or which tweet a point is.
 
-import { ask } from "./ask.js";
+import { ask } from "./notebook.js";
 import { age, byId, clock, element, plural, setText, signed, toneOf, whole } from "./format.js";
 import { tweetItem } from "./tweets.js";
 import { change, view } from "./view.js";

@@ -1,6 +1,6 @@
 // Tweets: the table of the latest ones, and the explanation of a score.
 
-import { ask } from "./ask.js";
+import { ask } from "./notebook.js";
 import { byId, clock, element, plural, signed, toneOf, whole } from "./format.js";
 
 const ROWS = 20;
