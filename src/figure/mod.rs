@@ -71,14 +71,6 @@ struct Shared {
 }
 
 impl Shared {
-    fn new() -> Shared {
-        Shared {
-            shown: watch::Sender::new(Vec::new()),
-            cursors: Mutex::default(),
-            updates: broadcast::Sender::new(MAX_PAGE_LAG),
-        }
-    }
-
     /// Returns what is new since `cursors`, and advances them.
     fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
@@ -94,14 +86,12 @@ impl Shared {
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
-    async fn send_updates(&self, shutdown: CancellationToken) {
+    async fn send_updates(self: Arc<Shared>, shutdown: CancellationToken) {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
-            let mut changes: FuturesUnordered<_> = shown
-                .iter_mut()
-                .map(|shown| shown.subscription.changed())
-                .collect();
+            let changes = shown.iter_mut().map(|shown| shown.subscription.changed());
+            let mut changes: FuturesUnordered<_> = changes.collect();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = replaced.changed() => {}
@@ -160,16 +150,17 @@ impl LiveFigure {
         let secret = random_secret();
         let address = Address::from_environment(socket.port(), &secret)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(Shared {
+            shown: watch::Sender::default(),
+            cursors: Mutex::default(),
+            updates: broadcast::Sender::new(MAX_PAGE_LAG),
+        });
         let listener = {
             let _context = runtime().enter();
             tokio::net::TcpListener::from_std(listener).map_err(failed)?
         };
-        let sender = shared.clone();
         let tasks = [
-            Background::spawn("figure", |shutdown| async move {
-                sender.send_updates(shutdown).await;
-            }),
+            Background::spawn("figure", |shutdown| shared.clone().send_updates(shutdown)),
             Background::spawn("figure server", |shutdown| {
                 server::serve(listener, shared.clone(), secret, shutdown)
             }),
@@ -239,12 +230,10 @@ impl LiveFigure {
     pub fn evcxr_display(&self) {
         let address = self.address.url();
         let url = escape(&address);
-        let note = if self.requested_port != self.socket.port() && self.requested_port != 0 {
-            format!(" (port {} is taken)", self.requested_port)
-        } else {
-            String::new()
-        };
-        let line = format!("The live figure is at {address}{note}");
+        let mut line = format!("The live figure is at {address}");
+        if self.requested_port != self.socket.port() && self.requested_port != 0 {
+            line += &format!(" (port {} is taken)", self.requested_port);
+        }
         show(
             "text/html",
             &format!(
@@ -269,25 +258,17 @@ fn random_secret() -> String {
 }
 
 fn bind(port: u16) -> Result<TcpListener> {
-    let last = if port == 0 {
-        0
-    } else {
-        port.saturating_add(PORTS - 1)
+    let last = match port {
+        0 => 0,
+        port => port.saturating_add(PORTS - 1),
     };
-    let mut tried = port;
-    loop {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, tried)) {
-            Ok(listener) => return Ok(listener),
-            Err(source) if tried >= last => {
-                return Err(Error::NoPort {
-                    first: port,
-                    last,
-                    source,
-                });
-            }
-            Err(_) => tried += 1,
-        }
-    }
+    let ports = (port..=last).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    // It tries one after the other.
+    TcpListener::bind(&*ports.collect::<Vec<_>>()).map_err(|source| Error::NoPort {
+        first: port,
+        last,
+        source,
+    })
 }
 
 /// Asks every question without a listener, for a fuzz target.
