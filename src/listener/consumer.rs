@@ -11,7 +11,7 @@
 //! the unread messages that were removed with it are counted as missed.
 
 use super::StartFrom;
-use super::merge::{Partitions, Position, Resume, Start};
+use super::merge::{Partition, Partitions, Position, Resume};
 use crate::error::{Error, Result};
 use crate::kafka::{
     Client, Cluster, METADATA_INTERVAL_MS, Role, TopicContext, fetch_ends, is_compacted,
@@ -79,7 +79,7 @@ pub(super) struct Consumer {
 pub(super) struct Connected {
     pub(super) consumer: Consumer,
     /// Where the consumer starts to read each partition.
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Vec<Partition>,
     /// The number of messages that the broker removed before they were read.
     pub(super) missed: u64,
     pub(super) is_compacted: bool,
@@ -192,7 +192,7 @@ fn find_starts(
     resumes: &[Resume],
     partitions: usize,
     is_compacted: bool,
-) -> KafkaResult<Option<(Vec<Start>, u64)>> {
+) -> KafkaResult<Option<(Vec<Partition>, u64)>> {
     let from = match resumes {
         [] => config.from,
         _ => StartFrom::Earliest,
@@ -203,7 +203,7 @@ fn find_starts(
     for (number, resume) in (0..).zip(resumes.take(partitions)) {
         if resume == Resume::Start && from == StartFrom::Earliest && !is_compacted {
             // The broker knows where its first message is.
-            starts.push(Start::default());
+            starts.push(Partition::default());
             continue;
         }
         let (first, end) = consumer.fetch_watermarks(&config.topic, number, OFFSETS_LIMIT)?;
@@ -219,28 +219,23 @@ fn find_starts(
 
 /// Returns how to start in a partition with the offsets from `first` to `end`, and how many messages
 /// were removed before they were read; `None` if it is another log than before.
-fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start, i64)> {
-    let resumed = |resume, is_verifiable| Start {
-        resume,
-        is_verifiable,
-        next: None,
-    };
+fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Partition, i64)> {
     match resume {
-        Resume::Start if from == StartFrom::Earliest => Some((Start::default(), 0)),
+        Resume::Start if from == StartFrom::Earliest => Some((Partition::default(), 0)),
         // The offset is fixed now: a reconnect must not skip the messages that come from here on.
-        Resume::Start => Some((resumed(Resume::At(end), false), 0)),
+        Resume::Start => Some((Partition::new(Resume::At(end), false), 0)),
         Resume::At(next) if end < next => None,
         Resume::At(next) => {
-            let start = resumed(Resume::At(next.max(first)), false);
+            let start = Partition::new(Resume::At(next.max(first)), false);
             Some((start, (first - next).max(0)))
         }
         Resume::After(last) if end <= last.offset => None,
         Resume::After(last) if first > last.offset => {
             let offset = first - 1;
-            let start = resumed(Resume::After(Position { offset, ..last }), false);
+            let start = Partition::new(Resume::After(Position { offset, ..last }), false);
             Some((start, offset - last.offset))
         }
-        Resume::After(_) => Some((resumed(resume, true), 0)),
+        Resume::After(_) => Some((Partition::new(resume, true), 0)),
     }
 }
 
@@ -249,7 +244,7 @@ fn assign(
     consumer: &BaseConsumer<TopicContext>,
     cluster: &Cluster,
     topic: &str,
-    starts: &[Start],
+    starts: &[Partition],
 ) -> KafkaResult<()> {
     let mut assignment = TopicPartitionList::new();
     for (number, start) in (0..).zip(starts) {

@@ -91,29 +91,19 @@ impl Resume {
     }
 }
 
-/// How a new consumer starts to read a partition.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Start {
-    pub(super) resume: Resume,
-    /// Whether the last counted message is read first, to identify the log. The broker may have removed
-    /// it.
-    pub(super) is_verifiable: bool,
-    /// The expected offset of the next message, if a gap in the offsets means that messages were
-    /// removed.
-    pub(super) next: Option<i64>,
-}
-
 /// A record proves that the partition is another log than before.
 #[derive(Debug, PartialEq)]
 pub(super) struct OtherLog;
 
+/// A partition, as a consumer reads it.
 #[derive(Default)]
 pub(super) struct Partition {
     pub(super) resume: Resume,
-    /// The last counted message, until the new consumer has read it once more.
-    verify: Option<Position>,
-    /// The expected offset of the next record, if gaps are counted.
-    next: Option<i64>,
+    /// Whether the consumer reads the last counted message first, to identify the log. The broker may
+    /// have removed that message.
+    pub(super) is_verifiable: bool,
+    /// The expected offset of the next record, if a gap in the offsets means that messages were removed.
+    pub(super) next: Option<i64>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
     /// Whether the partition was read to its end.
@@ -121,13 +111,23 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    pub(super) fn new(resume: Resume, is_verifiable: bool) -> Partition {
+        Partition {
+            resume,
+            is_verifiable,
+            ..Partition::default()
+        }
+    }
+
     /// Adds a record. Returns the number of missing messages before it, if gaps are counted.
     ///
     /// # Errors
     /// [`OtherLog`] if the record proves that the partition is another log than before.
     pub(super) fn push(&mut self, record: PendingRecord) -> Result<u64, OtherLog> {
         let offset = record.position.offset;
-        if let Some(last) = self.verify.take() {
+        if std::mem::take(&mut self.is_verifiable)
+            && let Resume::After(last) = self.resume
+        {
             if record.position == last {
                 return Ok(0);
             }
@@ -144,9 +144,8 @@ impl Partition {
 
     /// Returns the offset of the next message to read; `None` before the first one.
     pub(super) fn next_offset(&self) -> Option<i64> {
-        let last = self.pending.back();
-        last.map(|record| record.position.offset + 1)
-            .or(self.resume.position())
+        let read = self.pending.back().map(|last| last.position.offset + 1);
+        read.or(self.resume.position())
     }
 
     /// Returns whether the partition was read to its end and all its records are counted.
@@ -197,17 +196,8 @@ pub(super) struct Partitions {
 impl Partitions {
     /// Prepares for a new consumer, which starts each partition as given. Pending records are dropped,
     /// because the consumer reads them again.
-    pub(super) fn reset(&mut self, starts: Vec<Start>) {
-        self.all.clear();
-        self.all.extend(starts.into_iter().map(|start| Partition {
-            resume: start.resume,
-            verify: match start.resume {
-                Resume::After(last) => Some(last).filter(|_| start.is_verifiable),
-                Resume::Start | Resume::At(_) => None,
-            },
-            next: start.next,
-            ..Partition::default()
-        }));
+    pub(super) fn reset(&mut self, starts: Vec<Partition>) {
+        self.all = starts;
         self.held_up = None;
     }
 
@@ -246,16 +236,12 @@ impl Partitions {
 
     /// Returns the oldest pending record, even if a partition delays the merge.
     pub(super) fn oldest(&mut self) -> Option<PendingRecord> {
-        let (_, number) = self
+        let written = |partition: &Partition| Some(partition.pending.front()?.position.written);
+        let pending = self
             .all
-            .iter()
-            .enumerate()
-            .filter_map(|(number, partition)| {
-                let first = partition.pending.front()?;
-                Some((first.position.written, number))
-            })
-            .min()?;
-        self.all[number].pop()
+            .iter_mut()
+            .filter(|partition| !partition.pending.is_empty());
+        pending.min_by_key(|partition| written(partition))?.pop()
     }
 
     fn is_held_up(&mut self) -> bool {
@@ -295,7 +281,7 @@ mod tests {
 
     fn partitions(count: usize) -> Partitions {
         let mut partitions = Partitions::default();
-        partitions.reset(vec![Start::default(); count]);
+        partitions.reset((0..count).map(|_| Partition::default()).collect());
         partitions
     }
 
@@ -366,10 +352,9 @@ mod tests {
         let last = record(7, 3).position;
         let after_reconnect = |next: PendingRecord| {
             let mut partitions = Partitions::default();
-            partitions.reset(vec![Start {
-                resume: Resume::After(last),
-                is_verifiable: true,
+            partitions.reset(vec![Partition {
                 next: Some(4),
+                ..Partition::new(Resume::After(last), true)
             }]);
             let pushed = partitions.all[0].push(next);
             (pushed, partitions.all[0].pending.len())
@@ -387,9 +372,9 @@ mod tests {
     fn gaps_are_counted_only_where_a_gap_means_that_messages_were_removed() {
         let missed = |next: Option<i64>| -> u64 {
             let mut partitions = Partitions::default();
-            partitions.reset(vec![Start {
+            partitions.reset(vec![Partition {
                 next,
-                ..Start::default()
+                ..Partition::default()
             }]);
             let offsets = [2, 3, 7];
             let pushed = offsets.map(|offset| partitions.all[0].push(record(0, offset)).unwrap());

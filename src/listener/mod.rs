@@ -69,6 +69,7 @@ use counting::Counter;
 use progress::Shared;
 use reader::Reader;
 use scoring::{BatchScorer, Content, Metric};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -118,28 +119,23 @@ impl Listener {
     /// Creates a listener to a topic of tweets. Unless configured further, it starts at the earliest
     /// message, uses the metric of the original ([`weighted`]), and runs until stopped.
     pub fn new(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::with_content(kafka, topic, Content::Tweets)
+        Listener::with_content(kafka.client(), topic, Content::Tweets)
     }
 
     /// Creates a listener to a topic of scores, which a [`Scorer`](crate::scorer::Scorer) writes. It
     /// takes the sentiment of each tweet from the message instead of scoring it.
     pub fn scored(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::with_content(kafka, topic, Content::Scores)
+        Listener::with_content(kafka.client(), topic, Content::Scores)
     }
 
     /// Creates a listener to the tweets of the run that `topic` has begun or joined. Tweets of earlier
     /// runs are never counted, not even before the first tweet of this run arrives. Otherwise like
     /// [`new`](Listener::new).
     pub fn of(topic: &Topic) -> Listener {
-        let listener = Listener::with_client(topic.client(), topic.name(), Content::Tweets);
-        listener.run_of(topic)
+        Listener::with_content(topic.client(), topic.name(), Content::Tweets).run_of(topic)
     }
 
-    fn with_content(kafka: &Kafka, topic: &str, content: Content) -> Listener {
-        Listener::with_client(kafka.client(), topic, content)
-    }
-
-    fn with_client(client: &Arc<Client>, topic: &str, content: Content) -> Listener {
+    fn with_content(client: &Arc<Client>, topic: &str, content: Content) -> Listener {
         Listener {
             client: client.clone(),
             topic: topic.into(),
@@ -268,23 +264,15 @@ impl Listener {
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let task = Background::spawn_blocking("listener", move |shutdown| {
-            let end = EndGuard(task_shared.clone());
-            Reader::new(config, scoring, task_shared, counter, shutdown).run();
-            drop(end);
+            let reader = Reader::new(config, scoring, task_shared.clone(), counter, shutdown);
+            let outcome = catch_unwind(AssertUnwindSafe(|| reader.run()));
+            task_shared.set_state(match &outcome {
+                Ok(()) => State::Ended,
+                Err(_) => State::Failed("the listener panicked".into()),
+            });
+            outcome.unwrap_or_else(|panic| resume_unwind(panic));
         });
         Ok(Listening { shared, task })
-    }
-}
-
-/// Sets the final state of the listener, even if its task panics.
-struct EndGuard(Arc<Shared>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.0.set_state(match std::thread::panicking() {
-            true => State::Failed("the listener panicked".into()),
-            false => State::Ended,
-        });
     }
 }
 

@@ -40,6 +40,18 @@ impl Default for State {
     }
 }
 
+impl State {
+    /// Returns why the listener does not read; `None` if it reads, and after its end.
+    fn obstacle(self) -> Option<String> {
+        match self {
+            State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) => {
+                Some(reason)
+            }
+            State::Connected | State::Ended | State::Failed(_) => None,
+        }
+    }
+}
+
 /// The messages that a listener did not count, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Uncounted {
@@ -121,10 +133,10 @@ impl Progress {
 
     /// Starts again for a new run. The tweets that were counted so far belong to an earlier run.
     pub(crate) fn start_run(&mut self) {
-        let earlier = self.uncounted.earlier_runs + self.trajectory.total().counted;
+        let earlier_runs = self.uncounted.earlier_runs + self.trajectory.total().counted;
         *self = Progress {
             uncounted: Uncounted {
-                earlier_runs: earlier,
+                earlier_runs,
                 ..Uncounted::default()
             },
             state: self.state.clone(),
@@ -168,26 +180,23 @@ impl Shared {
 
     pub(super) fn set_state(&self, state: State) {
         let mut progress = locked(&self.progress);
-        if progress.state != state {
-            match &state {
-                State::Connected | State::Blocked(_) => progress.unreachable_since = None,
-                State::Waiting(_) | State::Reconnecting(_) => {
-                    progress
-                        .unreachable_since
-                        .get_or_insert_with(Timestamp::now);
-                }
-                State::Ended | State::Failed(_) => {}
-            }
-            let before = std::mem::replace(&mut progress.state, state);
-            if progress.state == State::Ended
-                && let State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) =
-                    before
-            {
-                progress.unread = Some(reason);
-            }
-            drop(progress);
-            self.notify_subscribers();
+        if progress.state == state {
+            return;
         }
+        match &state {
+            State::Connected | State::Blocked(_) => progress.unreachable_since = None,
+            State::Waiting(_) | State::Reconnecting(_) => {
+                let now = Timestamp::now();
+                progress.unreachable_since.get_or_insert(now);
+            }
+            State::Ended | State::Failed(_) => {}
+        }
+        let before = std::mem::replace(&mut progress.state, state);
+        if progress.state == State::Ended {
+            progress.unread = before.obstacle();
+        }
+        drop(progress);
+        self.notify_subscribers();
     }
 
     pub(super) fn notify_subscribers(&self) {
@@ -239,9 +248,8 @@ mod tests {
     #[test]
     fn a_new_run_starts_again_and_counts_the_earlier_tweets() {
         let mut progress = Progress::default();
-        progress
-            .trajectory
-            .add(&scored(1, 0.5, &["a"]), Instant::now());
+        let tweet = scored(1, 0.5, &["a"]);
+        progress.trajectory.add(&tweet, Instant::now());
         progress.uncounted.duplicate = 3;
         let generation = progress.generation;
         progress.start_run();

@@ -3,7 +3,7 @@
 use super::StartFrom;
 use super::consumer::{self, Config, Connected, Consumer, ConsumerError};
 use super::counting::Counter;
-use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume, Start};
+use super::merge::{OtherLog, Partition, Partitions, PendingRecord, Position, Resume};
 use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
 use super::scoring::{BatchScorer, Content};
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// Prepares for a new consumer.
-    fn prepare(&mut self, starts: Vec<Start>, missed: u64, is_compacted: bool) {
+    fn prepare(&mut self, starts: Vec<Partition>, missed: u64, is_compacted: bool) {
         self.partitions.reset(starts);
         self.obstacles = Obstacles::default();
         self.starved = Duration::ZERO;

@@ -5,7 +5,6 @@
 //! therefore loses no tweets, and its memory is bounded (backpressure).
 
 use super::Listening;
-use super::progress::Shared;
 use crate::sentiment::Scored;
 use crate::task::interrupt;
 use crate::task::queue::{self, Receiver, Sender};
@@ -51,7 +50,10 @@ impl Iterator for Tweets {
             let received = interrupt::block_on(Duration::MAX, self.queue.recv());
             received.ok().flatten()
         });
-        self.listening.shared.wake_reader();
+        // The reading thread checks whether the queue has room.
+        if let Some(reader) = self.listening.shared.reader.get() {
+            reader.unpark();
+        }
         next
     }
 }
@@ -78,15 +80,6 @@ impl Output {
         if let Some(queue) = &self.0 {
             // An error means that the iterator was dropped, which stops the listener.
             let _ = queue.try_send(scored.clone(), scored.tweet.text.len());
-        }
-    }
-}
-
-impl Shared {
-    /// Wakes the reading thread, which checks whether the queue has room.
-    fn wake_reader(&self) {
-        if let Some(reader) = self.reader.get() {
-            reader.unpark();
         }
     }
 }
