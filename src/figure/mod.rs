@@ -20,7 +20,6 @@ use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
-use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
@@ -49,7 +48,7 @@ pub struct LiveFigure {
     socket: SocketAddr,
     requested_port: u16,
     /// The address for the browser that shows the notebook.
-    address: Address,
+    address: String,
     /// The task that sends updates, and the server. Both end with the figure.
     _tasks: [Background; 2],
 }
@@ -148,7 +147,7 @@ impl LiveFigure {
         };
         let socket = listener.local_addr().map_err(failed)?;
         let secret = random_secret();
-        let address = Address::from_environment(socket.port(), &secret)?;
+        let address = address::from_environment(socket.port(), &secret)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let shared = Arc::new(Shared {
             shown: watch::Sender::default(),
@@ -179,7 +178,7 @@ impl LiveFigure {
 
     /// Returns the address of the page on this machine.
     pub fn url(&self) -> String {
-        Address::Direct(self.socket.port()).url()
+        address::direct(self.socket.port())
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
@@ -228,9 +227,8 @@ impl LiveFigure {
     /// Displays the page below the cell.
     #[doc(hidden)]
     pub fn evcxr_display(&self) {
-        let address = self.address.url();
-        let url = escape(&address);
-        let mut line = format!("The live figure is at {address}");
+        let url = escape(&self.address);
+        let mut line = format!("The live figure is at {}", self.address);
         if self.requested_port != self.socket.port() && self.requested_port != 0 {
             line += &format!(" (port {} is taken)", self.requested_port);
         }

@@ -7,7 +7,7 @@ use super::Shown;
 use super::update::TOPIC_LENGTH;
 use crate::notebook::{escape, shorten, thousands};
 use crate::sentiment::Scored;
-use crate::trajectory::{Trajectory, USER_LENGTH};
+use crate::trajectory::{Point, Trajectory, USER_LENGTH};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
@@ -38,12 +38,8 @@ pub(super) fn plot(shown: &[Shown]) -> Plot {
 
 fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
     for (index, line) in trajectory.lines.iter().enumerate() {
-        let points = trajectory.points(index, 0);
-        let x = points.iter().map(|point| point.at()).collect();
-        let y = points.iter().map(|point| point.sum).collect();
-        let text = points.iter().map(|point| hover(&point.scored)).collect();
         let name = format!("{prefix}{}", shorten(&line.name, TOPIC_LENGTH));
-        plot.add_trace(trace(index, &name, x, y, text));
+        plot.add_trace(trace(index, &name, &trajectory.points(index, 0)));
     }
 }
 
@@ -64,15 +60,12 @@ fn hover(scored: &Scored) -> String {
     )
 }
 
-fn trace(
-    index: usize,
-    name: &str,
-    x: Vec<i64>,
-    y: Vec<f64>,
-    hover: Vec<String>,
-) -> Box<Scatter<i64, f64>> {
+fn trace(index: usize, name: &str, points: &[&Point]) -> Box<Scatter<i64, f64>> {
     let width = if index == 0 { 3.0 } else { 2.0 };
     let colour = COLOURS[index % COLOURS.len()];
+    let x = points.iter().map(|point| point.at()).collect();
+    let y = points.iter().map(|point| point.sum).collect();
+    let hover = points.iter().map(|point| hover(&point.scored)).collect();
     Scatter::new(x, y)
         .name(escape(name))
         .mode(Mode::LinesMarkers)
@@ -115,7 +108,7 @@ fn layout() -> Layout {
 pub(super) fn template() -> String {
     let mut plot = Plot::new();
     for index in 0..COLOURS.len() {
-        plot.add_trace(trace(index, "", Vec::new(), Vec::new(), Vec::new()));
+        plot.add_trace(trace(index, "", &[]));
     }
     plot.set_layout(layout());
     plot.to_json()
