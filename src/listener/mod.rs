@@ -251,7 +251,11 @@ impl Listener {
     fn start_with(self, output: Output) -> Result<Listening> {
         let time_span = time_limit(self.time_span)?;
         check_name(&self.topic)?;
-        let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
+        let shared = Arc::new(Shared {
+            analyzer: self.analyzer.clone(),
+            name: self.name,
+            ..Shared::default()
+        });
         let config = Config {
             client: self.client,
             topic: self.topic,

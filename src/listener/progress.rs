@@ -151,33 +151,22 @@ impl Progress {
 
 /// The state that the thread of a listener shares with its owner and with figures. To take both locks,
 /// take `progress` first.
+#[derive(Default)]
 pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
     pub(super) watched: Mutex<Watched>,
     /// Notified after each batch and each poll without a message.
     pub(super) news: Notify,
     /// Notifies the subscribers.
-    changes: watch::Sender<()>,
+    pub(super) changes: watch::Sender<()>,
     /// The analyzer that scores the tweets.
-    analyzer: Analyzer,
+    pub(super) analyzer: Analyzer,
     pub(super) name: Option<String>,
     /// The reading thread, once it runs.
     pub(super) reader: OnceLock<Thread>,
 }
 
 impl Shared {
-    pub(super) fn new(analyzer: Analyzer, name: Option<String>) -> Shared {
-        Shared {
-            analyzer,
-            name,
-            reader: OnceLock::new(),
-            progress: Mutex::default(),
-            watched: Mutex::default(),
-            news: Notify::new(),
-            changes: watch::Sender::new(()),
-        }
-    }
-
     pub(super) fn set_state(&self, state: State) {
         let mut progress = locked(&self.progress);
         if progress.state == state {

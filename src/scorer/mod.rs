@@ -233,12 +233,9 @@ impl ScorerStatus {
 
 impl std::fmt::Display for ScorerStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scored = thousands(self.scored);
-        let partitions = match self.partitions {
-            1 => "1 partition".to_owned(),
-            count => format!("{count} partitions"),
-        };
-        write!(f, "scored {scored}, {partitions}")?;
+        let (scored, count) = (thousands(self.scored), self.partitions);
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "scored {scored}, {count} partition{plural}")?;
         let skipped = self.skipped.values().sum();
         if skipped > 0 {
             write!(f, ", skipped {}", thousands(skipped))?;
