@@ -5,10 +5,9 @@
 //! answer of a later one.
 
 use super::Shown;
-use super::update::{ShownTweet, TOPIC_LENGTH};
+use super::update::{TOPIC_LENGTH, tweet};
 use crate::listener::{Progress, Subscription};
 use crate::notebook::shorten;
-use crate::sentiment::Scored;
 use crate::trajectory::{Stretch, TEXT_LENGTH, Trajectory};
 use axum::http::StatusCode;
 use reqwest::Url;
@@ -74,10 +73,6 @@ impl Question {
     }
 }
 
-fn tweet(scored: &Scored) -> Value {
-    json!(ShownTweet::new(scored, TEXT_LENGTH))
-}
-
 fn list(values: impl Iterator<Item = Value>) -> Value {
     values.collect()
 }
@@ -102,7 +97,7 @@ pub(super) fn stretch(question: &Question, shown: &[Shown]) -> Result<Value, Ref
         "from": segment.from,
         "to": segment.to,
         "lines": list(lines),
-        "movers": list(segment.movers.iter().map(|(_, mover)| tweet(mover))),
+        "movers": list(segment.movers.iter().map(|(_, mover)| tweet(mover, TEXT_LENGTH))),
         "words": list(words.map(|(word, total)| json!({"word": word, "total": total}))),
     }))
 }
@@ -116,7 +111,7 @@ pub(super) fn point(question: &Question, shown: &[Shown]) -> Result<Value, Refus
     );
     let nearest = |progress: &Progress| progress.trajectory.nearest(line, at, sum);
     let point = question.read(shown, nearest)?.1.ok_or(Refused::Nothing)?;
-    Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored)}))
+    Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored, TEXT_LENGTH)}))
 }
 
 /// Why `text` has its score.

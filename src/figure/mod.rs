@@ -25,7 +25,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
-use update::{Cursor, Update};
+use update::Cursor;
 
 const DEFAULT_PORT: u16 = 8050;
 /// The number of ports that are tried, starting with the requested one.
@@ -73,7 +73,7 @@ impl Shared {
     /// Returns what is new since `cursors`, and advances them.
     fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
-        (!shown.is_empty()).then(|| Update::since(&shown, cursors).to_json().into())
+        (!shown.is_empty()).then(|| update::update(&shown, cursors).into())
     }
 
     /// Returns everything so far, and a receiver for the updates after it.
