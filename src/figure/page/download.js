@@ -13,7 +13,7 @@ function save(name, url) {
 // Saves the chart as it is in view, with a legend. `format` is "png" or "svg".
 export async function savePicture(format) {
   const { data, layout } = picture(SIZE.width, SIZE.height);
-  const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
+  const paper = getComputedStyle(document.body).backgroundColor;
   Object.assign(layout, { showlegend: true, paper_bgcolor: paper, plot_bgcolor: paper });
   layout.margin.t = 50;
   save(`live-sentiment.${format}`, await Plotly.toImage({ data, layout }, { format, ...SIZE }));

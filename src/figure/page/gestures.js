@@ -175,17 +175,13 @@ function followKeys() {
     const step = (drawn.to - drawn.from) * STEP;
     const at = cursor ?? drawn.to;
     const moves = {
-      ArrowLeft: () => moveTo(at - step, event.shiftKey),
-      ArrowRight: () => moveTo(at + step, event.shiftKey),
-      PageUp: () => moveTo(at - 10 * step, event.shiftKey),
-      PageDown: () => moveTo(at + 10 * step, event.shiftKey),
-      Home: () => moveTo(drawn.from, event.shiftKey),
-      End: () => moveTo(drawn.to, event.shiftKey),
-      Enter: () => cursor !== null && click({ x: xOf(cursor), y: null }),
+      ArrowLeft: at - step, ArrowRight: at + step, PageUp: at - 10 * step, PageDown: at + 10 * step,
+      Home: drawn.from, End: drawn.to,
     };
-    if (!Object.hasOwn(moves, event.key)) return;
+    if (Object.hasOwn(moves, event.key)) moveTo(moves[event.key], event.shiftKey);
+    else if (event.key === "Enter" && cursor !== null) click({ x: xOf(cursor), y: null });
+    else return;
     event.preventDefault();
-    moves[event.key]();
   });
 }
 

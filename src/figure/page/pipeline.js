@@ -1,7 +1,7 @@
 // The pipeline, drawn small: source, streamer, topic, listener and page, each with its state and rate; and
 // how far the listener is behind the end of each partition.
 
-import { age, byId, clock, element, perSecond, plural, setText, whole } from "./format.js";
+import { age, byId, clock, element, perSecond, plural, setText, showEach, whole } from "./format.js";
 
 // A streamer sends a status each second. After this time without a status it counts as gone.
 const SILENCE_S = 5;
@@ -46,7 +46,7 @@ export function showPipeline(listener, connected) {
   const written = listener.lag.reduce((sum, { write_rate }) => sum + write_rate, 0);
   const partitions = listener.lag.length;
   part("at-topic", over ? "unknown" : away ? "broken" : "works",
-    over ? "unknown" : away ? `away since ${clock(listener.away_since)}` : partitions ? plural(partitions, "partition") : "no messages yet",
+    over ? "unknown" : away ? `unreachable since ${clock(listener.away_since)}` : partitions ? plural(partitions, "partition") : "no messages yet",
     over || away ? "" : perSecond(written));
   showStreamer(listener.streamer, away || over);
 }
@@ -124,16 +124,12 @@ export function showLag(listener) {
   const newest = Math.min(...partitions.map((partition) => partition.age ?? Infinity));
   const parts = [partitions.length ? `lag ${plural(totalLag(listener), "message")}` : "lag unknown"];
   if (Number.isFinite(newest)) parts.push(`newest counted ${age(newest)} old`);
-  if (listener?.away_since) parts.push(`broker away since ${clock(listener.away_since)}`);
+  if (listener?.away_since) parts.push(`broker unreachable since ${clock(listener.away_since)}`);
   setText(byId("lag-title"), parts.join(" · "));
   byId("lag").classList.toggle("grows", grows());
   byId("lag").dataset.grows = grows();
   const rows = partitions.map(({ partition, position, end, lag, age: seconds, rate }) =>
     [String(partition), whole(position), whole(end), whole(lag), seconds === null ? "–" : age(seconds), perSecond(rate)]);
-  const body = byId("partitions");
-  while (body.rows.length > rows.length) body.deleteRow(-1);
-  rows.forEach((cells, index) => {
-    const row = body.rows[index] ?? body.appendChild(element("tr", {}, ...cells.map(() => element("td", { class: "number" }))));
-    cells.forEach((text, cell) => setText(row.cells[cell], text));
-  });
+  showEach(byId("partitions"), rows, () => element("tr"), (row, cells) =>
+    showEach(row, cells, () => element("td", { class: "number" }), setText));
 }

@@ -23,7 +23,7 @@ function explanation(answer, tweet) {
 
 // Returns a button that opens the explanation of a tweet in the element that `place` returns.
 function whyButton(generation, tweet, place) {
-  const button = element("button", { type: "button", "aria-expanded": "false", "aria-label": `why this score: ${tweet.user}` }, BUTTON);
+  const button = element("button", { "aria-expanded": "false", "aria-label": `why this score: ${tweet.user}` }, BUTTON);
   button.addEventListener("click", async () => {
     const isOpen = button.getAttribute("aria-expanded") === "true";
     button.setAttribute("aria-expanded", String(!isOpen));
