@@ -1,14 +1,14 @@
 //! The consumer: how a listener connects to the topic, and how a connection ends.
 //!
 //! In a cluster, librdkafka finds the next broker of a partition, and one consumer serves until the
-//! listener ends. A broker that has no other beside it is different: when it restarts, it may have
-//! forgotten the topic (the embedded one has), and librdkafka crashes when it asks such a broker for a
-//! topic that it knew. So the listener closes the consumer when the only broker is lost, and creates a
-//! new one when the broker is back.
+//! listener ends. A single broker is different. After a restart it may have forgotten the topic, as the
+//! embedded broker has. librdkafka crashes when a broker does not know a topic that it knew before. So
+//! the listener closes the consumer when the only broker is lost, and creates a new one when the broker
+//! is back.
 //!
-//! A new consumer reads the last counted message once more. If another message is at that offset, or
-//! none, the partition is another log, and counting starts again. If retention has removed the message,
-//! the unread messages that were removed with it are counted as missed.
+//! A new consumer reads the last counted message again. If that offset has another message or none, the
+//! partition is another log, and counting starts again. If retention has removed the message, the unread
+//! messages that were removed with it are counted as missed.
 
 use super::StartFrom;
 use super::merge::{Partition, Partitions, Position, Resume};
@@ -64,10 +64,10 @@ impl Config {
     }
 }
 
-/// A consumer with one queue per partition, so that a slow partition cannot fill another's queue.
+/// A consumer with one queue per partition. A slow partition cannot fill another's queue.
 pub(super) struct Consumer {
     topic: String,
-    /// The queue of everything that belongs to no partition: errors, and the streamer's status.
+    /// Its queue has what belongs to no partition: errors, and the streamer's status.
     pub(super) main: Arc<BaseConsumer<TopicContext>>,
     pub(super) partitions: Vec<PartitionQueue<TopicContext>>,
     /// Whether the cluster has no other broker.
@@ -154,14 +154,14 @@ fn create(
         // librdkafka requires a group id, although the consumer joins no group.
         .set("group.id", "listener")
         .set("enable.partition.eof", "true")
-        // Reading at an offset that was removed is an error, so that the missed messages are counted.
+        // Reading at a removed offset is an error. Then the missed messages are counted.
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", FETCH_WAIT_MS)
-        // A topic that was deleted is an error after this time, instead of after half a minute.
+        // A deleted topic is an error after this time. The default is half a minute.
         .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS);
     if cluster.brokers == 1 {
-        // The given address may be one that no broker advertises. Losing that one is not losing the
-        // broker.
+        // The broker may not advertise the given address. A lost connection to that address says
+        // nothing about the broker.
         settings.set("bootstrap.servers", cluster.bootstrap());
     }
     if cluster.is_embedded {
@@ -179,7 +179,7 @@ fn create(
         settings.create_with_context(TopicContext::new(&config.topic))?;
     warm_metadata_cache(consumer.client(), &config.topic);
     // A host name may have several addresses, which librdkafka tries one after the other. Drop the
-    // errors of the addresses before the one that accepts.
+    // errors of the addresses that did not accept.
     while consumer.poll(Duration::ZERO).is_some() {}
     Ok(consumer)
 }
@@ -263,7 +263,7 @@ fn assign(
     consumer.assign(&assignment)
 }
 
-/// Gives each partition a queue of its own, or returns `None` if a partition does not exist.
+/// Gives each partition its own queue, or returns `None` if a partition does not exist.
 fn split_queues(
     consumer: &Arc<BaseConsumer<TopicContext>>,
     topic: &str,

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// The limits of the pending records of all partitions together, in records and in bytes of messages.
 const MAX_RECORDS: usize = 2_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a partition without a pending record may delay the merge. If its broker is unreachable, it
-/// does so once, and not again until the broker is back.
+/// How long a partition without a pending record may delay the merge. A partition whose broker is
+/// unreachable delays it once. It delays it again when the broker is back.
 const MERGE_WAIT: Duration = Duration::from_secs(1);
 
 /// The position of a message. It identifies the message in its partition, even after the topic was
@@ -67,8 +67,8 @@ pub(super) enum Resume {
     Start,
     /// At this offset, because nothing was counted yet.
     At(i64),
-    /// After this message, the last counted one. It is read once more, to make sure that the partition
-    /// is still the same log.
+    /// After this message, the last counted one. It is read again, to check that the partition is still
+    /// the same log.
     After(Position),
 }
 
@@ -190,7 +190,7 @@ impl Room {
 #[derive(Default)]
 pub(super) struct Partitions {
     all: Vec<Partition>,
-    held_up: Option<Instant>,
+    delayed_since: Option<Instant>,
 }
 
 impl Partitions {
@@ -198,7 +198,7 @@ impl Partitions {
     /// because the consumer reads them again.
     pub(super) fn reset(&mut self, starts: Vec<Partition>) {
         self.all = starts;
-        self.held_up = None;
+        self.delayed_since = None;
     }
 
     /// Forgets all positions, for another log.
@@ -228,7 +228,7 @@ impl Partitions {
 
     /// Returns the next record to count, unless a partition delays the merge.
     pub(super) fn next(&mut self) -> Option<PendingRecord> {
-        if self.is_held_up() {
+        if self.is_delayed() {
             return None;
         }
         self.oldest()
@@ -244,17 +244,17 @@ impl Partitions {
         pending.min_by_key(|partition| written(partition))?.pop()
     }
 
-    fn is_held_up(&mut self) -> bool {
+    fn is_delayed(&mut self) -> bool {
         let is_empty = |partition: &Partition| partition.pending.is_empty();
         let is_unread = |partition: &Partition| is_empty(partition) && !partition.at_end;
         if !self.all.iter().any(is_unread) {
-            self.held_up = None;
+            self.delayed_since = None;
             return false;
         }
         if self.all.iter().all(is_empty) {
             return true;
         }
-        let since = *self.held_up.get_or_insert_with(Instant::now);
+        let since = *self.delayed_since.get_or_insert_with(Instant::now);
         since.elapsed() < MERGE_WAIT
     }
 }

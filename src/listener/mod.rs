@@ -15,8 +15,8 @@
 //! 3. A message that was read is pending until it is counted. Counting it and advancing the position in
 //!    its partition is one step (`merge.rs`).
 //! 4. A new connection drops the pending messages and continues at the last counted message. It reads
-//!    that message once more: if another one is at its offset, the topic was deleted and created again,
-//!    and counting starts from zero (`consumer.rs`).
+//!    that message again. If another message has its offset, the topic was deleted and created again, and
+//!    counting starts from zero (`consumer.rs`).
 //! 5. Each message carries the identifier of its [run](crate::kafka#runs). A message of a later run
 //!    starts the count from zero, and one of an earlier run is not counted
 //!    ([`Uncounted::earlier_runs`]). An identifier that the topic cannot have is ignored.

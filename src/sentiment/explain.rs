@@ -58,7 +58,7 @@ pub struct Explanation {
     pub sum: f64,
 }
 
-/// A part of an explained text: a word, or what is between two words.
+/// A part of an explained text: a word, or the text between two words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Piece<'e> {
     pub(crate) text: &'e str,
@@ -117,7 +117,7 @@ impl Explanation {
             .filter(|word| word.contribution != 0.0 || !word.rules.is_empty())
     }
 
-    /// Returns the whole text in parts. An emoji is one part, whatever the words of its name.
+    /// Returns the whole text in parts. An emoji is one part, even if its name has several words.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
         let piece = |range: Range<usize>, contribution| Piece {
             text: &self.text[range],

@@ -225,7 +225,7 @@ impl Lexicon {
     }
 
     /// Returns the words with these ids, in their order. It searches the whole lexicon, which takes
-    /// about 50 µs, so that no word is stored twice.
+    /// about 50 µs. A second table would store each word twice.
     pub(super) fn words(&self, ids: &[WordId]) -> Vec<String> {
         let mut words = vec![String::new(); ids.len()];
         for (word, id) in &self.ids {

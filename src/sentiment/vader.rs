@@ -148,7 +148,7 @@ pub enum Rule {
     Strengthened,
     /// The word is "no" before a rated word: it negates that word and does not count itself.
     No,
-    /// The word is part of an idiom, which has a rating of its own.
+    /// The word is part of an idiom, which has its own rating.
     Idiom,
     /// The text has a "but" before or after it.
     But,
@@ -447,7 +447,7 @@ pub(super) fn add_up(valences: &[f64], emphasis: f64) -> (Sentiment, f64) {
     } else if pos < -neg {
         neg -= emphasis;
     }
-    // Not `-neg`, so that no share is minus zero.
+    // `-neg` could be minus zero.
     let neg = neg.abs();
     let total = pos + neg + neu;
     let sentiment = Sentiment {

@@ -286,7 +286,7 @@ impl Task {
     }
 
     async fn finish(mut self, reason: EndReason, ending: &mut Ending) {
-        // What was refused is tried once more, and fails if it is refused again.
+        // A held tweet is sent a last time. It fails if it is refused again.
         self.shared.deliveries.end();
         self.send_held(ending).await;
         let Task {
@@ -298,7 +298,7 @@ impl Task {
             shared,
             ..
         } = self;
-        // Close the connection of the source first: the broker may take its time.
+        // Close the connection of the source first, because the broker may be slow.
         drop(source);
         shared.record(|progress| {
             progress.status.ended = Some(reason);

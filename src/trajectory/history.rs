@@ -124,7 +124,7 @@ impl History {
                 .map_or(whole, |view| view.min(whole));
             let span = b.to.max(a.to).saturating_sub(a.from.min(b.from));
             let share_of_time = span as f64 / view as f64;
-            // Tweets that come all at once have no width in time.
+            // Tweets of the same time have no width in time.
             let share_of_tweets = (a.counted + b.counted) as f64 / self.counted as f64;
             share_of_time.max(share_of_tweets)
         };

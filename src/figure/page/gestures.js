@@ -103,14 +103,12 @@ function followPointer() {
     if (done.moved) select(done.time, done.now);
     else click(done);
   });
-  figure.addEventListener("pointercancel", () => {
-    drag = null;
-    showCursor();
-  });
-  figure.addEventListener("pointerleave", () => {
-    hovered = null;
-    showCursor();
-  });
+  for (const end of ["pointercancel", "pointerleave"]) {
+    figure.addEventListener(end, () => {
+      drag = hovered = null;
+      showCursor();
+    });
+  }
   figure.addEventListener("dblclick", () => change({ range: null }));
   figure.addEventListener("wheel", (event) => {
     // Without the control key, the wheel scrolls the page.
