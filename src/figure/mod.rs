@@ -21,9 +21,12 @@ use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use update::Cursor;
 
@@ -45,8 +48,9 @@ const MAX_NAME: usize = 32;
 /// A figure that is being served. Dropping it stops the server.
 pub struct LiveFigure {
     shared: Arc<Shared>,
-    socket: SocketAddr,
-    requested_port: u16,
+    port: u16,
+    /// The requested port, if it was not free.
+    taken_port: Option<u16>,
     /// The address for the browser that shows the notebook.
     address: String,
     /// The task that sends updates, and the server. Both end with the figure.
@@ -139,38 +143,38 @@ impl LiveFigure {
     /// # Errors
     /// Those of [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
-        let listener = bind(port)?;
+        let last = match port {
+            0 => 0,
+            port => port.saturating_add(PORTS - 1),
+        };
         let failed = |source| Error::NoPort {
             first: port,
-            last: port,
+            last,
             source,
         };
+        let listener = bind(port..=last).map_err(failed)?;
         let socket = listener.local_addr().map_err(failed)?;
+        let taken_port = Some(port).filter(|port| *port != 0 && *port != socket.port());
+        if let Some(port) = taken_port {
+            tracing::info!(port, address = %socket, "the port is taken; the figure uses another");
+        }
         let secret = random_secret();
         let address = address::from_environment(socket.port(), &secret)?;
-        listener.set_nonblocking(true).map_err(failed)?;
         let shared = Arc::new(Shared {
             shown: watch::Sender::default(),
             cursors: Mutex::default(),
             updates: broadcast::Sender::new(MAX_PAGE_LAG),
         });
-        let listener = {
-            let _context = runtime().enter();
-            tokio::net::TcpListener::from_std(listener).map_err(failed)?
-        };
         let tasks = [
             Background::spawn("figure", |shutdown| shared.clone().send_updates(shutdown)),
             Background::spawn("figure server", |shutdown| {
                 server::serve(listener, shared.clone(), secret, shutdown)
             }),
         ];
-        if socket.port() != port && port != 0 {
-            tracing::info!(port, address = %socket, "the port is taken; the figure uses another");
-        }
         Ok(LiveFigure {
             shared,
-            socket,
-            requested_port: port,
+            port: socket.port(),
+            taken_port,
             address,
             _tasks: tasks,
         })
@@ -178,7 +182,7 @@ impl LiveFigure {
 
     /// Returns the address of the page on this machine.
     pub fn url(&self) -> String {
-        address::direct(self.socket.port())
+        address::direct(self.port)
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
@@ -203,20 +207,21 @@ impl LiveFigure {
             name: shorten(name, MAX_NAME),
             subscription: listening.subscribe(),
         };
-        let mut result = Ok(());
-        self.shared.shown.send_modify(|shown| {
+        let is_shown = self.shared.shown.send_if_modified(|shown| {
             match shown.iter().position(|shown| shown.name == listener.name) {
                 Some(index) => shown[index] = listener,
                 None if shown.len() < MAX_LISTENERS => shown.push(listener),
-                None => {
-                    result = Err(invalid(
-                        "the figure shows four listeners already",
-                        "show it under the name of one of them, or serve another figure",
-                    ));
-                }
+                None => return false,
             }
+            true
         });
-        result
+        if !is_shown {
+            return Err(invalid(
+                "the figure shows four listeners already",
+                "show it under the name of one of them, or serve another figure",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the current state as a Plotly figure, which stays in the saved notebook.
@@ -229,8 +234,8 @@ impl LiveFigure {
     pub fn evcxr_display(&self) {
         let url = escape(&self.address);
         let mut line = format!("The live figure is at {}", self.address);
-        if self.requested_port != self.socket.port() && self.requested_port != 0 {
-            line += &format!(" (port {} is taken)", self.requested_port);
+        if let Some(port) = self.taken_port {
+            line += &format!(" (port {port} is taken)");
         }
         show(
             "text/html",
@@ -255,18 +260,14 @@ fn random_secret() -> String {
     format!("{:032x}", u128::from_ne_bytes(bytes))
 }
 
-fn bind(port: u16) -> Result<TcpListener> {
-    let last = match port {
-        0 => 0,
-        port => port.saturating_add(PORTS - 1),
-    };
-    let ports = (port..=last).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    // It tries one after the other.
-    TcpListener::bind(&*ports.collect::<Vec<_>>()).map_err(|source| Error::NoPort {
-        first: port,
-        last,
-        source,
-    })
+/// Binds the first free port.
+fn bind(ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
+    let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let addresses: Vec<_> = addresses.collect();
+    let listener = std::net::TcpListener::bind(&*addresses)?;
+    listener.set_nonblocking(true)?;
+    let _context = runtime().enter();
+    TcpListener::from_std(listener)
 }
 
 /// Asks every question without a listener, for a fuzz target.

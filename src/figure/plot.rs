@@ -7,7 +7,7 @@ use super::Shown;
 use super::update::TOPIC_LENGTH;
 use crate::notebook::{escape, shorten, thousands};
 use crate::sentiment::Scored;
-use crate::trajectory::{Point, Trajectory, USER_LENGTH};
+use crate::trajectory::{Point, USER_LENGTH};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
@@ -25,22 +25,17 @@ const HOVER_LENGTH: usize = 48;
 pub(super) fn plot(shown: &[Shown]) -> Plot {
     let mut plot = Plot::new();
     for Shown { name, subscription } in shown {
-        let prefix = if shown.len() > 1 {
-            format!("{name}: ")
-        } else {
-            String::new()
-        };
-        subscription.read(|progress| add_lines(&mut plot, &prefix, &progress.trajectory));
+        let prefix = (shown.len() > 1).then(|| format!("{name}: "));
+        let prefix = prefix.unwrap_or_default();
+        subscription.read(|progress| {
+            for (index, line) in progress.trajectory.lines.iter().enumerate() {
+                let name = format!("{prefix}{}", shorten(&line.name, TOPIC_LENGTH));
+                plot.add_trace(trace(index, &name, &progress.trajectory.points(index, 0)));
+            }
+        });
     }
     plot.set_layout(layout());
     plot
-}
-
-fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
-    for (index, line) in trajectory.lines.iter().enumerate() {
-        let name = format!("{prefix}{}", shorten(&line.name, TOPIC_LENGTH));
-        plot.add_trace(trace(index, &name, &trajectory.points(index, 0)));
-    }
 }
 
 /// Returns the text beside the pointer, as HTML. Plotly interprets a few HTML tags in it, so the text

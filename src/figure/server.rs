@@ -135,8 +135,7 @@ async fn require_loopback(request: Request, next: Next) -> Response {
 /// Returns whether this is a loopback name, with a port or without.
 fn is_loopback(authority: &str) -> bool {
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let is_name = |known| name.eq_ignore_ascii_case(known);
-    ["127.0.0.1", "localhost"].into_iter().any(is_name)
+    (name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost"))
         && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
