@@ -245,7 +245,8 @@ impl Listener {
     /// ```
     pub fn tweets(self) -> Result<Tweets> {
         let (output, queue) = Output::queue();
-        Ok(Tweets::new(self.start_with(output)?, queue))
+        let listening = self.start_with(output)?;
+        Ok(Tweets { listening, queue })
     }
 
     fn start_with(self, output: Output) -> Result<Listening> {

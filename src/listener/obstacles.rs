@@ -74,10 +74,8 @@ impl Obstacles {
             })
         };
         let was_blocked = std::mem::replace(&mut self.was_blocked, reason.is_some());
-        match reason {
-            Some(reason) => Some(State::Blocked(reason)),
-            None => was_blocked.then_some(State::Connected),
-        }
+        let blocked = reason.map(State::Blocked);
+        blocked.or(was_blocked.then_some(State::Connected))
     }
 
     /// Returns whether there is no obstacle, not even a transaction that has just begun.

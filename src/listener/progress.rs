@@ -40,18 +40,6 @@ impl Default for State {
     }
 }
 
-impl State {
-    /// Returns why the listener does not read; `None` if it reads, and after its end.
-    fn obstacle(self) -> Option<String> {
-        match self {
-            State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) => {
-                Some(reason)
-            }
-            State::Connected | State::Ended | State::Failed(_) => None,
-        }
-    }
-}
-
 /// The messages that a listener did not count, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Uncounted {
@@ -181,8 +169,11 @@ impl Shared {
             State::Ended | State::Failed(_) => {}
         }
         let before = std::mem::replace(&mut progress.state, state);
-        if progress.state == State::Ended {
-            progress.unread = before.obstacle();
+        if let State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) =
+            before
+            && progress.state == State::Ended
+        {
+            progress.unread = Some(reason);
         }
         drop(progress);
         self.notify_subscribers();

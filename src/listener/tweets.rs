@@ -26,15 +26,11 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
 /// in the topic resets the sum, and the iterator continues with the tweets of the new run.
 pub struct Tweets {
-    listening: Listening,
-    queue: Receiver<Arc<Scored>>,
+    pub(super) listening: Listening,
+    pub(super) queue: Receiver<Arc<Scored>>,
 }
 
 impl Tweets {
-    pub(super) fn new(listening: Listening, queue: Receiver<Arc<Scored>>) -> Tweets {
-        Tweets { listening, queue }
-    }
-
     /// Returns the listener, for its status and for a figure. Its methods that wait for tweets wait
     /// longer while the queue is full.
     pub fn listening(&self) -> &Listening {

@@ -112,13 +112,12 @@ impl Shared {
         let received = progress.received.filter(|_| is_running);
         let received = received.filter(|(items, _)| *items == progress.items());
         status.waiting = received.map(|(_, since)| now - since);
-        let left = |span: Duration| span.saturating_sub(status.elapsed);
-        let remaining = self.time_span.map(left);
-        status.remaining = if is_running {
-            remaining
+        let over = if is_running {
+            status.elapsed
         } else {
-            remaining.and(Some(Duration::ZERO))
+            Duration::MAX
         };
+        status.remaining = self.time_span.map(|span| span.saturating_sub(over));
         status
     }
 }
