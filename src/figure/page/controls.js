@@ -8,15 +8,6 @@ import { listeners } from "./model.js";
 import { closePanel } from "./panel.js";
 import { change, view } from "./view.js";
 
-async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    say("link copied");
-  } catch {
-    say("the browser does not allow copying; copy the address of this page");
-  }
-}
-
 let forget = null;
 
 function say(text) {
@@ -25,16 +16,14 @@ function say(text) {
   forget = setTimeout(() => setText(byId("message"), ""), 5000);
 }
 
-async function toggleFullScreen() {
-  try {
-    if (document.fullscreenElement) await document.exitFullscreen();
-    else await document.documentElement.requestFullscreen();
-  } catch {
-    say("the browser does not allow full screen here; open the page in its own tab");
-  }
-}
+// Says whether the browser has allowed an action.
+const attempt = (action, done, failed) => action().then(() => say(done), () => say(failed));
 
-const picture = (format) => savePicture(format).catch(() => say(`the browser failed to draw the ${format.toUpperCase()} file`));
+const copyLink = () => attempt(async () => navigator.clipboard.writeText(location.href),
+  "link copied", "the browser does not allow copying; copy the address of this page");
+const toggleFullScreen = () => attempt(async () => document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
+  "", "the browser does not allow full screen here; open the page in its own tab");
+const picture = (format) => attempt(async () => savePicture(format), "", `the browser failed to draw the ${format.toUpperCase()} file`);
 
 const actions = {
   "sum-view": () => change({ chart: "sum" }),
@@ -104,10 +93,10 @@ function showEntry({ firstChild: button }, { key, short, look, dash }) {
 export function showListeners(chosen) {
   const select = byId("listener");
   select.parentElement.hidden = listeners.length < 2;
-  const names = listeners.map(({ name }) => name);
-  if (names.join("\n") !== [...select.options].map(({ value }) => value).join("\n")) {
-    select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-  }
+  showEach(select, listeners, () => element("option"), (option, { name }) => {
+    option.value = name;
+    setText(option, name);
+  });
   if (chosen && select.value !== chosen.name) select.value = chosen.name;
 }
 

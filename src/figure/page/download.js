@@ -6,9 +6,7 @@ import { listeners } from "./model.js";
 
 const SIZE = { width: 1400, height: 700 };
 
-function save(name, url) {
-  element("a", { href: url, download: name }).click();
-}
+const save = (name, url) => element("a", { href: url, download: name }).click();
 
 // Saves the chart as it is in view, with a legend. `format` is "png" or "svg".
 export async function savePicture(format) {

@@ -155,12 +155,8 @@ export function unselect() {
 function moveTo(time, widen) {
   const before = cursor ?? drawn.to;
   cursor = clampTime(time);
-  if (widen) {
-    anchor ??= before;
-    select(anchor, cursor);
-  } else {
-    anchor = null;
-  }
+  anchor = widen ? (anchor ?? before) : null;
+  if (widen) select(anchor, cursor);
   const point = nearest(xOf(cursor), null);
   figure.setAttribute("aria-valuenow", String(Math.round((100 * (cursor - drawn.from)) / (drawn.to - drawn.from))));
   if (point) figure.setAttribute("aria-valuetext", describe(point));

@@ -76,7 +76,7 @@ function showStretch({ generation, name }, { from, to, lines, movers, words }, s
   const wordItems = words.map(({ word, total }) => {
     const bar = element("span", { class: `bar ${total > 0 ? "adds" : "subtracts"}` });
     bar.style.width = `${(100 * Math.abs(total)) / largest}%`;
-    return element("li", {}, element("span", { class: "word" }, element("bdi", {}, word)), element("span", { class: `number ${toneOf(total)}` }, signed(total)), element("span", { class: "track" }, bar));
+    return element("li", {}, element("span", { class: "word" }, element("bdi", {}, word)), element("span", { class: `number ${toneOf(total)}` }, signed(total)), element("span", {}, bar));
   });
   const total = lines[0];
   const [atStart, atEnd] = [moved(from - selectedFrom), moved(to - selectedTo)];

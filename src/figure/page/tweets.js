@@ -33,8 +33,6 @@ function whyButton(generation, tweet, place) {
   return button;
 }
 
-const followers = (count) => (count === null ? "?" : whole(count));
-
 // Returns a tweet as an item of a list, with what it added.
 export function tweetItem(generation, tweet) {
   const details = element("div", { hidden: true });
@@ -79,7 +77,7 @@ function row(tweet) {
     element("td", { class: tweet.polarity + "-text" }, signed(tweet.compound)),
     element("td", { class: "number" }, signed(tweet.metric)),
     element("td", {}, element("bdi", {}, "@" + tweet.user)),
-    element("td", { class: "number" }, followers(tweet.followers)),
+    element("td", { class: "number" }, tweet.followers === null ? "?" : whole(tweet.followers)),
     element("td", { class: "text" }, element("bdi", {}, tweet.text), " ", button, details));
   return created;
 }
