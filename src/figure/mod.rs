@@ -82,7 +82,7 @@ impl Shared {
 
     /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
-        // The lock keeps an update from falling between the two.
+        // Under the lock, no update is sent between the two.
         let _cursors = locked(&self.cursors);
         let updates = self.updates.subscribe();
         (self.update(&mut Vec::new()), updates)
@@ -186,8 +186,8 @@ impl LiveFigure {
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
-    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own
-    /// lines. After a listener has ended, the figure keeps its last state.
+    /// of that name. Up to [`MAX_LISTENERS`] are shown at once, each with its own lines. After a listener
+    /// has ended, the figure keeps its last state.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if the name is empty or too long, or if four listeners are already shown.

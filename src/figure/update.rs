@@ -59,7 +59,7 @@ fn listener_since(name: &str, progress: &Progress, cursor: &mut Cursor) -> Value
     json!({
         "name": name,
         "state": progress.state,
-        "away_since": progress.unreachable_since,
+        "unreachable_since": progress.unreachable_since,
         "lag": progress.lag.read(),
         "streamer": streamer,
         // If it differs from the last update's, the page starts with empty lines.

@@ -30,6 +30,6 @@ export function saveNumbers() {
   }
   const url = URL.createObjectURL(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }));
   save("live-sentiment.csv", url);
-  // By then, the browser has started to read it.
+  // After this time, the browser has read the file.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -38,7 +38,7 @@ export function showPipeline(listener, connected) {
     if (connected) part("at-listener", "waiting", "not started");
     return;
   }
-  const away = listener.away_since !== null;
+  const isUnreachable = listener.unreachable_since !== null;
   const { is, reason } = listener.state;
   const over = is === "ended" || is === "failed";
   part("at-listener", { connected: "works", ended: "ended", failed: "broken", blocked: "broken" }[is] ?? "waiting",
@@ -46,15 +46,15 @@ export function showPipeline(listener, connected) {
   const partitions = listener.lag.length;
   const written = listener.lag.reduce((sum, { write_rate }) => sum + write_rate, 0);
   if (over) part("at-topic", "unknown");
-  else if (away) part("at-topic", "broken", `unreachable since ${clock(listener.away_since)}`);
+  else if (isUnreachable) part("at-topic", "broken", `unreachable since ${clock(listener.unreachable_since)}`);
   else part("at-topic", "works", partitions ? plural(partitions, "partition") : "no messages yet", perSecond(written));
-  showStreamer(listener.streamer, away || over);
+  showStreamer(listener.streamer, isUnreachable || over);
 }
 
 // The status of the streamer comes through the broker, so it is unknown while the broker is unreachable.
-function showStreamer(streamer, away) {
-  if (!streamer || away) {
-    for (const id of ["at-source", "at-streamer"]) part(id, "unknown", away ? "unknown" : "no status yet");
+function showStreamer(streamer, isUnknown) {
+  if (!streamer || isUnknown) {
+    for (const id of ["at-source", "at-streamer"]) part(id, "unknown", isUnknown ? "unknown" : "no status yet");
   } else {
     const { connection, ended, silence } = streamer;
     const gone = !ended && silence > SILENCE_S;
@@ -122,7 +122,7 @@ export function showLag(listener) {
   const newest = Math.min(...partitions.map((partition) => partition.age ?? Infinity));
   const parts = [partitions.length ? `lag ${plural(totalLag(listener), "message")}` : "lag unknown"];
   if (Number.isFinite(newest)) parts.push(`newest counted ${age(newest)} old`);
-  if (listener?.away_since) parts.push(`broker unreachable since ${clock(listener.away_since)}`);
+  if (listener?.unreachable_since) parts.push(`broker unreachable since ${clock(listener.unreachable_since)}`);
   setText(byId("lag-title"), parts.join(" · "));
   byId("lag").classList.toggle("grows", grows());
   byId("lag").dataset.grows = grows();
