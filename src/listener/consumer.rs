@@ -222,7 +222,7 @@ fn find_starts(
 fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Partition, i64)> {
     match resume {
         Resume::Start if from == StartFrom::Earliest => Some((Partition::default(), 0)),
-        // The offset is fixed now: a reconnect must not skip the messages that come from here on.
+        // The offset is fixed now, because a reconnect must not skip later messages.
         Resume::Start => Some((Partition::new(Resume::At(end), false), 0)),
         Resume::At(next) if end < next => None,
         Resume::At(next) => {

@@ -25,13 +25,13 @@ pub(super) struct Shared {
 /// What the task records.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// The status, without what the deliveries know and what depends on the time.
+    /// The status, without the counts of the deliveries and without times.
     pub(super) status: StreamerStatus,
     pub(super) ended_at: Option<Instant>,
     /// The number of sent tweets at the last status messages, oldest first.
     recent: VecDeque<(Instant, u64)>,
-    /// How many items had come from the source at the last status message, and when a status message
-    /// first had this number.
+    /// The number of items from the source at the last status message, and the time of the first status
+    /// message with this number.
     received: Option<(u64, Instant)>,
 }
 

@@ -27,10 +27,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const STATUS_KEY: &str = "streamer";
 /// How long to wait before a tweet is offered again to a full producer queue.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
-/// The pause before tweets that the broker has refused are sent again, and how often it is checked
-/// whether the broker still throttles.
+/// The pause before refused tweets are sent again, and between two checks whether the broker still
+/// throttles.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
-/// After how many items the task lets other tasks of its thread run.
+/// The number of items after which the task lets other tasks of its thread run.
 const YIELD_INTERVAL: u32 = 512;
 
 /// The state of the task.
@@ -257,8 +257,8 @@ impl Task {
                     if !last_try =>
                 {
                     record = returned;
-                    // When the stream ends while the broker does not answer, the tweet is tried once
-                    // more and then fails. Otherwise the end would wait for the broker forever.
+                    // When the stream ends while the broker does not answer, the tweet is tried a last
+                    // time. Otherwise the end would wait for the broker forever.
                     tokio::select! {
                         _ = ending.reached() => last_try = true,
                         () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
