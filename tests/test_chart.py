@@ -217,7 +217,7 @@ def test_the_pipeline_shows_which_part_has_stopped(page, start, free_port):
     assert "no status for" in page.locator("#at-streamer").inner_text()
     broker.send_signal(signal.SIGKILL)
     until("the lost broker", lambda: states() == "unknown unknown broken waiting works")
-    assert "away since" in shown(page, "at-topic") and "broker away since" in shown(page, "lag-title")
+    assert "unreachable since" in shown(page, "at-topic") and "broker unreachable since" in shown(page, "lag-title")
     # The restarted embedded broker has lost the topic, so the listener waits for a new stream.
     start(*tansu)
     until("the broker", lambda: listens(url.removeprefix("tcp://")))

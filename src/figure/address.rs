@@ -24,52 +24,37 @@ const TEMPLATE: &str = "LIVE_SENTIMENT_FIGURE_URL";
 const JUPYTERHUB: &str = "JUPYTERHUB_SERVICE_PREFIX";
 const BASE_URL: &str = "LIVE_SENTIMENT_BASE_URL";
 
-/// How the browser reaches the page.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Address {
-    /// Directly, on this machine.
-    Direct(u16),
-    /// Through a proxy. The URL may be relative to the server of the notebook.
-    Proxied(String),
+/// Returns the address of the page on this machine.
+pub(super) fn direct(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/")
 }
 
-impl Address {
-    /// Returns the address of the page on `port`, whose random path is `secret`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `LIVE_SENTIMENT_FIGURE_URL` is
-    /// not a template of an address.
-    pub(super) fn from_environment(port: u16, secret: &str) -> Result<Address> {
-        Address::new(|name| env::var(name).ok(), port, secret)
-    }
+/// Returns the address of the page on `port`, whose random path is `secret`. It may be relative to the
+/// server of the notebook.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `LIVE_SENTIMENT_FIGURE_URL` is
+/// not a template of an address.
+pub(super) fn from_environment(port: u16, secret: &str) -> Result<String> {
+    from_variables(|name| env::var(name).ok(), port, secret)
+}
 
-    fn new(variable: impl Fn(&str) -> Option<String>, port: u16, secret: &str) -> Result<Address> {
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
-        let below = |base: String| format!("{}/proxy/{{port}}", base.trim_end_matches('/'));
-        let template = match variable(TEMPLATE) {
-            Some(template) => {
-                check(&template)?;
-                template
-            }
-            None => match variable(JUPYTERHUB).or_else(|| variable(BASE_URL)) {
-                Some(base) => below(base),
-                None => return Ok(Address::Direct(port)),
-            },
-        };
-        let url = template.replace("{port}", &port.to_string());
-        Ok(Address::Proxied(format!(
-            "{}/{secret}/",
-            url.trim_end_matches('/')
-        )))
-    }
-
-    /// Returns the URL of the page.
-    pub(super) fn url(&self) -> String {
-        match self {
-            Address::Direct(port) => format!("http://127.0.0.1:{port}/"),
-            Address::Proxied(url) => url.clone(),
-        }
-    }
+fn from_variables(
+    variable: impl Fn(&str) -> Option<String>,
+    port: u16,
+    secret: &str,
+) -> Result<String> {
+    let variable = |name| variable(name).filter(|value| !value.is_empty());
+    let template = if let Some(template) = variable(TEMPLATE) {
+        check(&template)?;
+        template
+    } else if let Some(base) = variable(JUPYTERHUB).or_else(|| variable(BASE_URL)) {
+        format!("{}/proxy/{{port}}", base.trim_end_matches('/'))
+    } else {
+        return Ok(direct(port));
+    };
+    let url = template.replace("{port}", &port.to_string());
+    Ok(format!("{}/{secret}/", url.trim_end_matches('/')))
 }
 
 fn check(template: &str) -> Result<()> {
@@ -97,7 +82,7 @@ mod tests {
             let found = variables.iter().find(|(of, _)| *of == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        Address::new(variable, 8051, "secret").map(|address| address.url())
+        from_variables(variable, 8051, "secret")
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! answer of a later one.
 
 use super::Shown;
-use super::update::{ShownTweet, TOPIC_LENGTH};
+use super::update::{TOPIC_LENGTH, tweet};
 use crate::listener::{Progress, Subscription};
 use crate::notebook::shorten;
-use crate::sentiment::{Explanation, Scored};
-use crate::trajectory::{Stretch, TEXT_LENGTH};
+use crate::trajectory::{Stretch, TEXT_LENGTH, Trajectory};
+use axum::http::StatusCode;
 use reqwest::Url;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -18,12 +18,26 @@ use std::str::FromStr;
 /// Why there is no answer.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refused {
-    /// The question is malformed.
     Malformed(&'static str),
-    /// It is about an earlier run, or a listener that is no longer shown.
     Stale,
-    /// There are no tweets at this time or on this line.
     Nothing,
+}
+
+impl Refused {
+    /// Returns the status and the text of the response.
+    pub(super) fn response(&self) -> (StatusCode, String) {
+        match self {
+            Refused::Malformed(name) => (
+                StatusCode::BAD_REQUEST,
+                format!("the parameter {name:?} is missing or malformed"),
+            ),
+            Refused::Stale => (
+                StatusCode::GONE,
+                "this belongs to an earlier run, or to a listener that is no longer shown".into(),
+            ),
+            Refused::Nothing => (StatusCode::NOT_FOUND, "there are no tweets here".into()),
+        }
+    }
 }
 
 /// A question: the parameters of its address.
@@ -34,12 +48,7 @@ impl Question {
     pub(super) fn new(query: &str) -> Question {
         let mut url = Url::parse("http://localhost/").expect("a constant address is valid");
         url.set_query(Some(query));
-        let pairs = url.query_pairs();
-        Question(
-            pairs
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        Question(url.query_pairs().into_owned().collect())
     }
 
     fn text(&self, name: &'static str) -> Result<&str, Refused> {
@@ -60,54 +69,41 @@ impl Question {
     ) -> Result<(&'s Subscription, T), Refused> {
         let generation: u64 = self.number("generation")?;
         let answer = |Shown { subscription, .. }: &'s Shown| {
-            let value = subscription
-                .read(|progress| (progress.generation == generation).then(|| read(progress)));
-            value.map(|value| (subscription, value))
+            subscription.read(|progress| {
+                (progress.generation == generation).then(|| (subscription, read(progress)))
+            })
         };
         shown.iter().find_map(answer).ok_or(Refused::Stale)
     }
 }
 
-fn tweet(scored: &Scored) -> ShownTweet {
-    ShownTweet::new(scored, TEXT_LENGTH)
+fn list(values: impl Iterator<Item = Value>) -> Value {
+    values.collect()
 }
 
 /// What happened between the times `from` and `to`, in milliseconds since 1970.
 pub(super) fn stretch(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let (from, to): (i64, i64) = (question.number("from")?, question.number("to")?);
     let (listener, (stretch, names)) = question.read(shown, |progress| {
-        let trajectory = &progress.trajectory;
-        let names: Vec<_> = trajectory
-            .lines()
-            .iter()
-            .map(|line| shorten(line.name(), TOPIC_LENGTH))
-            .collect();
-        let stretch = trajectory.history().stretch(from.min(to), from.max(to));
-        (stretch, names)
+        let Trajectory { lines, history, .. } = &progress.trajectory;
+        let names = lines.iter().map(|line| shorten(&line.name, TOPIC_LENGTH));
+        let stretch = history.stretch(from.min(to), from.max(to));
+        (stretch, names.collect::<Vec<_>>())
     })?;
-    let stretch = stretch.ok_or(Refused::Nothing)?;
-    Ok(stretch_json(&stretch, &names, listener))
-}
-
-fn stretch_json(stretch: &Stretch, names: &[String], listener: &Subscription) -> Value {
-    let Stretch { segment, words } = stretch;
+    let Stretch { segment, words } = stretch.ok_or(Refused::Nothing)?;
     let lines = names
         .iter()
         .zip(&segment.parts)
         .map(|(name, part)| json!({"name": name, "counted": part.counted, "change": part.change}));
-    let movers = segment.movers.iter().map(|mover| tweet(&mover.scored));
-    let indices: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    let texts = listener.analyzer().words(&indices);
-    let words = texts.iter().zip(words);
-    json!({
+    let (ids, totals): (Vec<_>, Vec<_>) = words.into_iter().unzip();
+    let words = listener.analyzer().words(&ids).into_iter().zip(totals);
+    Ok(json!({
         "from": segment.from,
         "to": segment.to,
-        "lines": lines.collect::<Vec<_>>(),
-        "movers": movers.collect::<Vec<_>>(),
-        "words": words
-            .map(|(word, (_, total))| json!({"word": word, "total": total}))
-            .collect::<Vec<_>>(),
-    })
+        "lines": list(lines),
+        "movers": list(segment.movers.iter().map(|(_, mover)| tweet(mover, TEXT_LENGTH))),
+        "words": list(words.map(|(word, total)| json!({"word": word, "total": total}))),
+    }))
 }
 
 /// The tweet at the point of `line` that is nearest to the time `at` and the sum `sum`.
@@ -117,10 +113,9 @@ pub(super) fn point(question: &Question, shown: &[Shown]) -> Result<Value, Refus
         question.number("at")?,
         question.number("sum")?,
     );
-    let (_, nearest) =
-        question.read(shown, |progress| progress.trajectory.nearest(line, at, sum))?;
-    let point = nearest.ok_or(Refused::Nothing)?;
-    Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored)}))
+    let nearest = |progress: &Progress| progress.trajectory.nearest(line, at, sum);
+    let point = question.read(shown, nearest)?.1.ok_or(Refused::Nothing)?;
+    Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored, TEXT_LENGTH)}))
 }
 
 /// Why `text` has its score.
@@ -128,39 +123,28 @@ pub(super) fn explain(question: &Question, shown: &[Shown]) -> Result<Value, Ref
     let text = shorten(question.text("text")?, TEXT_LENGTH);
     let (listener, ()) = question.read(shown, |_| ())?;
     let explanation = listener.analyzer().explain(&text);
-    let Explanation {
-        sentiment,
-        exclamation,
-        question,
-        sum,
-        ..
-    } = explanation;
     let words = explanation.rated().map(|word| {
         json!({"word": word.text, "contribution": word.contribution, "why": word.to_string()})
     });
     Ok(json!({
-        "compound": sentiment.compound,
+        "compound": explanation.sentiment.compound,
         "pieces": explanation.pieces(),
-        "words": words.collect::<Vec<_>>(),
-        "exclamation": exclamation,
-        "question": question,
-        "sum": sum,
+        "words": list(words),
+        "exclamation": explanation.exclamation,
+        "question": explanation.question,
+        "sum": explanation.sum,
     }))
 }
 
 /// The number of skipped messages and the first of them, for each reason.
 pub(super) fn skipped(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
-    let (_, reasons) = question.read(shown, |progress| {
-        let reasons = progress.uncounted.skipped.iter().map(|(reason, count)| {
-            json!({
-                "reason": reason.to_string(),
-                "count": count,
-                "example": progress.examples.get(reason),
-            })
-        });
-        Value::Array(reasons.collect())
-    })?;
-    Ok(reasons)
+    let reasons = |progress: &Progress| {
+        list(progress.uncounted.skipped.iter().map(|(reason, count)| {
+            let example = progress.examples.get(reason);
+            json!({"reason": reason.to_string(), "count": count, "example": example})
+        }))
+    };
+    Ok(question.read(shown, reasons)?.1)
 }
 
 #[cfg(test)]

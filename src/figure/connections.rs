@@ -38,13 +38,6 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(pages: Arc<Semaphore>) -> Connection {
-        Connection {
-            last_request: Arc::new(Mutex::new(Some(Instant::now()))),
-            pages,
-        }
-    }
-
     fn begin_request(&self) {
         *locked(&self.last_request) = Some(Instant::now());
     }
@@ -104,7 +97,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
                 report(ended);
             }
         }
-        let connection = Connection::new(pages.clone());
+        let connection = Connection {
+            last_request: Arc::new(Mutex::new(Some(Instant::now()))),
+            pages: pages.clone(),
+        };
         let task = answer_requests(stream, router.clone(), connection.clone());
         open.push((connection, tasks.spawn(task)));
     }

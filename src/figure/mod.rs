@@ -20,15 +20,16 @@ use crate::listener::{Listening, Subscription};
 use crate::notebook::{escape, shorten, show};
 use crate::task::background::{Background, CancellationToken};
 use crate::task::{locked, runtime};
-use address::Address;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
-use update::{Cursor, Update};
+use update::Cursor;
 
 const DEFAULT_PORT: u16 = 8050;
 /// The number of ports that are tried, starting with the requested one.
@@ -49,10 +50,11 @@ const MAX_NAME: usize = 32;
 #[must_use = "dropping it stops the server of the page"]
 pub struct LiveFigure {
     shared: Arc<Shared>,
-    socket: SocketAddr,
-    requested_port: u16,
+    port: u16,
+    /// The requested port, if it was not free.
+    taken_port: Option<u16>,
     /// The address for the browser that shows the notebook.
-    address: Address,
+    address: String,
     /// The task that sends updates, and the server. Both end with the figure.
     _tasks: [Background; 2],
 }
@@ -82,37 +84,27 @@ struct Shared {
 }
 
 impl Shared {
-    fn new() -> Shared {
-        Shared {
-            shown: watch::Sender::new(Vec::new()),
-            cursors: Mutex::default(),
-            updates: broadcast::Sender::new(MAX_PAGE_LAG),
-        }
-    }
-
     /// Returns what is new since `cursors`, and advances them.
     fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
-        (!shown.is_empty()).then(|| Update::since(&shown, cursors).to_json().into())
+        (!shown.is_empty()).then(|| update::update(&shown, cursors).into())
     }
 
     /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
-        // The lock keeps an update from falling between the two.
+        // Under the lock, no update is sent between the two.
         let _cursors = locked(&self.cursors);
         let updates = self.updates.subscribe();
         (self.update(&mut Vec::new()), updates)
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
-    async fn send_updates(&self, shutdown: CancellationToken) {
+    async fn send_updates(self: Arc<Shared>, shutdown: CancellationToken) {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
-            let mut changes: FuturesUnordered<_> = shown
-                .iter_mut()
-                .map(|shown| shown.subscription.changed())
-                .collect();
+            let changes = shown.iter_mut().map(|shown| shown.subscription.changed());
+            let mut changes: FuturesUnordered<_> = changes.collect();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = replaced.changed() => {}
@@ -161,33 +153,34 @@ impl LiveFigure {
     /// # Errors
     /// Those of [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
-        let listener = bind(port)?;
-        let failed = |error| no_port(port, port, &error);
-        let socket = listener.local_addr().map_err(failed)?;
-        let secret = random_secret();
-        let address = Address::from_environment(socket.port(), &secret)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let shared = Arc::new(Shared::new());
-        let listener = {
-            let _context = runtime().enter();
-            tokio::net::TcpListener::from_std(listener).map_err(failed)?
+        let last = match port {
+            0 => 0,
+            port => port.saturating_add(PORTS - 1),
         };
-        let sender = shared.clone();
+        let failed = |error| no_port(port, last, &error);
+        let listener = bind(port..=last).map_err(failed)?;
+        let socket = listener.local_addr().map_err(failed)?;
+        let taken_port = Some(port).filter(|port| *port != 0 && *port != socket.port());
+        if let Some(port) = taken_port {
+            tracing::info!(port, address = %socket, "the port is taken; the figure uses another");
+        }
+        let secret = random_secret();
+        let address = address::from_environment(socket.port(), &secret)?;
+        let shared = Arc::new(Shared {
+            shown: watch::Sender::default(),
+            cursors: Mutex::default(),
+            updates: broadcast::Sender::new(MAX_PAGE_LAG),
+        });
         let tasks = [
-            Background::spawn("figure", |shutdown| async move {
-                sender.send_updates(shutdown).await;
-            }),
+            Background::spawn("figure", |shutdown| shared.clone().send_updates(shutdown)),
             Background::spawn("figure server", |shutdown| {
                 server::serve(listener, shared.clone(), secret, shutdown)
             }),
         ];
-        if socket.port() != port && port != 0 {
-            tracing::info!(port, address = %socket, "the port is taken; the figure uses another");
-        }
         Ok(LiveFigure {
             shared,
-            socket,
-            requested_port: port,
+            port: socket.port(),
+            taken_port,
             address,
             _tasks: tasks,
         })
@@ -195,11 +188,12 @@ impl LiveFigure {
 
     /// Returns the address of the page on this machine.
     pub fn url(&self) -> String {
-        Address::Direct(self.socket.port()).url()
+        address::direct(self.port)
     }
 
     /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
-    /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the figure keeps its last state.
+    /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the
+    /// figure keeps its last state.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already
@@ -218,20 +212,21 @@ impl LiveFigure {
             name: shorten(name, MAX_NAME),
             subscription: listening.subscribe(),
         };
-        let mut result = Ok(());
-        self.shared.shown.send_modify(|shown| {
+        let is_shown = self.shared.shown.send_if_modified(|shown| {
             match shown.iter().position(|shown| shown.name == listener.name) {
                 Some(index) => shown[index] = listener,
                 None if shown.len() < MAX_LISTENERS => shown.push(listener),
-                None => {
-                    result = Err(invalid(
-                        "the figure shows four listeners already",
-                        "show it under the name of one of them, or serve another figure",
-                    ));
-                }
+                None => return false,
             }
+            true
         });
-        result
+        if !is_shown {
+            return Err(invalid(
+                "the figure shows four listeners already",
+                "show it under the name of one of them, or serve another figure",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the current state as a Plotly figure, which stays in the saved notebook.
@@ -242,14 +237,11 @@ impl LiveFigure {
     /// Displays the page below the cell.
     #[doc(hidden)]
     pub fn evcxr_display(&self) {
-        let address = self.address.url();
-        let url = escape(&address);
-        let note = if self.requested_port != self.socket.port() && self.requested_port != 0 {
-            format!(" (port {} is taken)", self.requested_port)
-        } else {
-            String::new()
-        };
-        let line = format!("The live figure is at {address}{note}");
+        let url = escape(&self.address);
+        let mut line = format!("The live figure is at {}", self.address);
+        if let Some(port) = self.taken_port {
+            line += &format!(" (port {port} is taken)");
+        }
         show(
             "text/html",
             &format!(
@@ -273,20 +265,14 @@ fn random_secret() -> String {
     format!("{:032x}", u128::from_ne_bytes(bytes))
 }
 
-fn bind(port: u16) -> Result<TcpListener> {
-    let last = if port == 0 {
-        0
-    } else {
-        port.saturating_add(PORTS - 1)
-    };
-    let mut tried = port;
-    loop {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, tried)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) if tried >= last => return Err(no_port(port, last, &error)),
-            Err(_) => tried += 1,
-        }
-    }
+/// Binds the first free port.
+fn bind(ports: RangeInclusive<u16>) -> io::Result<TcpListener> {
+    let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let addresses: Vec<_> = addresses.collect();
+    let listener = std::net::TcpListener::bind(&*addresses)?;
+    listener.set_nonblocking(true)?;
+    let _context = runtime().enter();
+    TcpListener::from_std(listener)
 }
 
 fn no_port(first: u16, last: u16, error: &io::Error) -> Error {

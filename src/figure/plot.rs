@@ -7,7 +7,7 @@ use super::Shown;
 use super::update::TOPIC_LENGTH;
 use crate::notebook::{escape, shorten, thousands};
 use crate::sentiment::Scored;
-use crate::trajectory::{Trajectory, USER_LENGTH};
+use crate::trajectory::{Point, USER_LENGTH};
 use plotly::common::{Anchor, Font, HoverInfo, Line, Marker, Mode, Orientation, Title};
 use plotly::layout::{Axis, AxisType, HoverMode, Legend, Margin};
 use plotly::{Layout, Plot, Scatter};
@@ -25,26 +25,17 @@ const HOVER_LENGTH: usize = 48;
 pub(super) fn plot(shown: &[Shown]) -> Plot {
     let mut plot = Plot::new();
     for Shown { name, subscription } in shown {
-        let prefix = if shown.len() > 1 {
-            format!("{name}: ")
-        } else {
-            String::new()
-        };
-        subscription.read(|progress| add_lines(&mut plot, &prefix, &progress.trajectory));
+        let prefix = (shown.len() > 1).then(|| format!("{name}: "));
+        let prefix = prefix.unwrap_or_default();
+        subscription.read(|progress| {
+            for (index, line) in progress.trajectory.lines.iter().enumerate() {
+                let name = format!("{prefix}{}", shorten(&line.name, TOPIC_LENGTH));
+                plot.add_trace(trace(index, &name, &progress.trajectory.points(index, 0)));
+            }
+        });
     }
     plot.set_layout(layout());
     plot
-}
-
-fn add_lines(plot: &mut Plot, prefix: &str, trajectory: &Trajectory) {
-    for (index, line) in trajectory.lines().iter().enumerate() {
-        let points = trajectory.points(index, 0);
-        let x = points.iter().map(|point| point.at()).collect();
-        let y = points.iter().map(|point| point.sum).collect();
-        let text = points.iter().map(|point| hover(&point.scored)).collect();
-        let name = format!("{prefix}{}", shorten(line.name(), TOPIC_LENGTH));
-        plot.add_trace(trace(index, &name, x, y, text));
-    }
 }
 
 /// Returns the text beside the pointer, as HTML. Plotly interprets a few HTML tags in it, so the text
@@ -64,15 +55,12 @@ fn hover(scored: &Scored) -> String {
     )
 }
 
-fn trace(
-    index: usize,
-    name: &str,
-    x: Vec<i64>,
-    y: Vec<f64>,
-    hover: Vec<String>,
-) -> Box<Scatter<i64, f64>> {
+fn trace(index: usize, name: &str, points: &[&Point]) -> Box<Scatter<i64, f64>> {
     let width = if index == 0 { 3.0 } else { 2.0 };
     let colour = COLOURS[index % COLOURS.len()];
+    let x = points.iter().map(|point| point.at()).collect();
+    let y = points.iter().map(|point| point.sum).collect();
+    let hover = points.iter().map(|point| hover(&point.scored)).collect();
     Scatter::new(x, y)
         .name(escape(name))
         .mode(Mode::LinesMarkers)
@@ -115,7 +103,7 @@ fn layout() -> Layout {
 pub(super) fn template() -> String {
     let mut plot = Plot::new();
     for index in 0..COLOURS.len() {
-        plot.add_trace(trace(index, "", Vec::new(), Vec::new(), Vec::new()));
+        plot.add_trace(trace(index, "", &[]));
     }
     plot.set_layout(layout());
     plot.to_json()

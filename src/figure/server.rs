@@ -33,23 +33,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
      img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'self' http://127.0.0.1:* http://localhost:* vscode-webview: vscode-file:";
 
+const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
+
+macro_rules! scripts {
+    ($($name:literal)*) => { [$(($name, include_str!(concat!("page/", $name)))),*] };
+}
+
 /// The script of the page, as modules that the browser loads.
-const MODULES: [(&str, &str); 14] = [
-    ("page.js", include_str!("page/page.js")),
-    ("ask.js", include_str!("page/ask.js")),
-    ("chart.js", include_str!("page/chart.js")),
-    ("controls.js", include_str!("page/controls.js")),
-    ("download.js", include_str!("page/download.js")),
-    ("format.js", include_str!("page/format.js")),
-    ("gestures.js", include_str!("page/gestures.js")),
-    ("model.js", include_str!("page/model.js")),
-    ("numbers.js", include_str!("page/numbers.js")),
-    ("panel.js", include_str!("page/panel.js")),
-    ("pipeline.js", include_str!("page/pipeline.js")),
-    ("stream.js", include_str!("page/stream.js")),
-    ("tweets.js", include_str!("page/tweets.js")),
-    ("view.js", include_str!("page/view.js")),
-];
+const SCRIPTS: [(&str, &str); 13] = scripts! {
+    "chart.js" "controls.js" "download.js" "format.js" "gestures.js" "model.js" "notebook.js"
+    "numbers.js" "page.js" "panel.js" "pipeline.js" "tweets.js" "view.js"
+};
 
 /// The plotly.js of the plotly crate. The crate provides it between script tags, followed by another
 /// script that is not needed here.
@@ -80,37 +77,22 @@ pub(super) async fn serve(
 
 /// Returns the routes below a path.
 fn files(path: &str) -> Router<Arc<Shared>> {
-    let file = |kind: &'static str, body: &'static str| {
-        get(move || async move { ([(header::CONTENT_TYPE, kind)], body) })
-    };
-    let plotly = get(|| async {
-        let kind = (header::CONTENT_TYPE, "text/javascript; charset=utf-8");
-        (
-            [kind, (header::CACHE_CONTROL, "max-age=86400")],
-            PLOTLY.as_str(),
-        )
-    });
-    let figure = get(|| async {
-        (
-            [(header::CONTENT_TYPE, "application/json")],
-            plot::template(),
-        )
-    });
     let at = |name: &str| format!("{path}/{name}");
-    let (html, script, style) = (
-        "text/html; charset=utf-8",
-        "text/javascript; charset=utf-8",
-        "text/css; charset=utf-8",
-    );
+    let file =
+        |kind: &'static str, content: &'static str| get(([(header::CONTENT_TYPE, kind)], content));
     let mut router = Router::new();
-    for (name, module) in MODULES {
-        router = router.route(&at(name), file(script, module));
+    for (name, script) in SCRIPTS {
+        router = router.route(&at(name), file(SCRIPT, script));
     }
+    let plotly = get(|| async {
+        let cache = [(header::CACHE_CONTROL, "max-age=86400")];
+        ([(header::CONTENT_TYPE, SCRIPT)], cache, PLOTLY.as_str())
+    });
     router
-        .route(&at(""), file(html, include_str!("page/index.html")))
-        .route(&at("page.css"), file(style, include_str!("page/page.css")))
+        .route(&at(""), file(HTML, include_str!("page/index.html")))
+        .route(&at("page.css"), file(STYLE, include_str!("page/page.css")))
         .route(&at("plotly.js"), plotly)
-        .route(&at("figure.json"), figure)
+        .route(&at("figure.json"), get((JSON, plot::template())))
         .route(&at("events"), get(events))
         .route(&at("stretch"), ask(answer::stretch))
         .route(&at("point"), ask(answer::point))
@@ -127,23 +109,11 @@ fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRoute
             let (status, answer) = match answer(&question, &shown) {
                 Ok(answer) => (StatusCode::OK, answer),
                 Err(refused) => {
-                    let (status, error) = match refused {
-                    Refused::Malformed(name) => (
-                        StatusCode::BAD_REQUEST,
-                        format!("the parameter {name:?} is missing or malformed"),
-                    ),
-                    Refused::Stale => (
-                        StatusCode::GONE,
-                        "this belongs to an earlier run, or to a listener that is no longer shown"
-                            .into(),
-                    ),
-                    Refused::Nothing => (StatusCode::NOT_FOUND, "there are no tweets here".into()),
-                };
-                    (status, json!({"error": error}))
+                    let (status, error) = refused.response();
+                    (status, json!({ "error": error }))
                 }
             };
-            let kind = [(header::CONTENT_TYPE, "application/json")];
-            (status, kind, answer.to_string())
+            (status, JSON, answer.to_string())
         },
     )
 }
@@ -168,29 +138,22 @@ async fn require_loopback(request: Request, next: Next) -> Response {
 /// Returns whether this is a loopback name, with a port or without.
 fn is_loopback(authority: &str) -> bool {
     let (name, port) = authority.split_once(':').unwrap_or((authority, ""));
-    let is_name = |known| name.eq_ignore_ascii_case(known);
-    ["127.0.0.1", "localhost"].into_iter().any(is_name)
+    (name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost"))
         && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Adds the security headers.
 async fn add_headers(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "cross-origin",
-        ),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    response
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    let security = [
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "cross-origin"),
+    ];
+    (security, response).into_response()
 }
 
 /// Streams everything so far, then each update. The stream ends when the page is too far behind; the

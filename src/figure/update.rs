@@ -1,14 +1,11 @@
 //! The update message of the page: what has changed since the page was last updated.
 
 use super::Shown;
-use crate::kafka::PartitionLag;
-use crate::listener::{Progress, State, Uncounted};
+use crate::listener::Progress;
 use crate::notebook::shorten;
-use crate::sentiment::{Polarity, Scored};
-use crate::trajectory::{Sum, Trajectory, USER_LENGTH};
-use crate::wire::StreamerStatus;
-use jiff::Timestamp;
-use serde::Serialize;
+use crate::sentiment::Scored;
+use crate::trajectory::{Trajectory, USER_LENGTH};
+use serde_json::{Value, json};
 
 /// The number of characters of a topic's name that are shown.
 pub(super) const TOPIC_LENGTH: usize = 48;
@@ -24,166 +21,107 @@ pub(super) struct Cursor {
     tweets: u64,
 }
 
-/// An update of a page. The first one has everything so far.
-#[derive(Debug, Serialize)]
-pub(super) struct Update {
-    listeners: Vec<ListenerUpdate>,
+/// Returns what has changed since `cursors`, one for each shown listener, and advances them. The first
+/// update has everything so far.
+pub(super) fn update(shown: &[Shown], cursors: &mut Vec<Cursor>) -> String {
+    cursors.resize_with(shown.len(), Cursor::default);
+    let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
+        let since = |progress: &_| listener_since(&shown.name, progress, cursor);
+        shown.subscription.read(since)
+    });
+    json!({"listeners": listeners.collect::<Vec<_>>()}).to_string()
 }
 
-#[derive(Debug, Serialize)]
-struct ListenerUpdate {
-    name: String,
-    state: State,
-    away_since: Option<Timestamp>,
-    lag: Vec<PartitionLag>,
-    streamer: Option<StreamerUpdate>,
-    /// If it differs from the last update's, the page starts with empty lines.
-    generation: u64,
-    #[serde(flatten)]
-    total: Sum,
-    rate: f64,
-    /// How many tweets are positive, neutral and negative.
-    polarities: [u64; 3],
-    uncounted: Uncounted,
-    times_corrected: u64,
-    lines: Vec<LineUpdate>,
-    moods: MoodUpdate,
-    latest: Vec<LatestTweet>,
-}
-
-#[derive(Debug, Serialize)]
-struct StreamerUpdate {
-    #[serde(flatten)]
-    status: StreamerStatus,
-    /// The time since the status came, in seconds. A streamer sends one each second.
-    silence: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct LineUpdate {
-    name: String,
-    counted: u64,
-    /// How many points of the page, from the first, stay. The points below follow them.
-    keep: usize,
-    x: Vec<i64>,
-    y: Vec<f64>,
-}
-
-/// The segments of the history, for the view of the mood.
-#[derive(Debug, Serialize)]
-struct MoodUpdate {
-    keep: usize,
-    at: Vec<i64>,
-    counted: Vec<u64>,
-    compounds: Vec<f64>,
-}
-
-/// A row of the page's table.
-#[derive(Debug, Serialize)]
-struct LatestTweet {
-    number: u64,
-    #[serde(flatten)]
-    tweet: ShownTweet,
-}
-
-/// A tweet, as the page shows it.
-#[derive(Debug, Serialize)]
-pub(super) struct ShownTweet {
-    /// In milliseconds since 1970.
-    at: i64,
-    user: String,
-    followers: Option<u64>,
-    compound: f64,
-    metric: f64,
-    polarity: Polarity,
-    text: String,
-    is_shortened: bool,
-}
-
-impl ShownTweet {
-    /// Shortens the text to `length` characters.
-    pub(super) fn new(scored: &Scored, length: usize) -> ShownTweet {
-        let Scored {
-            tweet, sentiment, ..
-        } = scored;
-        ShownTweet {
-            at: tweet.created_at.as_millisecond(),
-            user: shorten(&tweet.user, USER_LENGTH),
-            followers: tweet.followers,
-            compound: sentiment.compound,
-            metric: scored.metric,
-            polarity: sentiment.polarity(),
-            text: shorten(&tweet.text, length),
-            is_shortened: tweet.text.chars().nth(length).is_some(),
-        }
+fn listener_since(name: &str, progress: &Progress, cursor: &mut Cursor) -> Value {
+    if cursor.generation != progress.generation {
+        *cursor = Cursor::default();
     }
+    let trajectory = &progress.trajectory;
+    let total = trajectory.total();
+    let keep = trajectory.history.unchanged_since(cursor.version);
+    let lines = (0..trajectory.lines.len()).map(|line| line_since(trajectory, line, keep));
+    let streamer = progress.streamer.as_ref().map(|(status, at)| {
+        let mut streamer = json!(status);
+        // The time since the status came, in seconds. A streamer sends one each second.
+        streamer["silence"] = json!(at.elapsed().as_secs_f64());
+        streamer
+    });
+    let latest = trajectory.latest();
+    let known = latest
+        .len()
+        .saturating_sub((total.counted - cursor.tweets) as usize);
+    let latest = latest.skip(known).map(|scored| tweet(scored, TEXT_LENGTH));
+    *cursor = Cursor {
+        generation: progress.generation,
+        version: trajectory.history.version,
+        tweets: total.counted,
+    };
+    json!({
+        "name": name,
+        "state": progress.state,
+        "unreachable_since": progress.unreachable_since,
+        "lag": progress.lag.read(),
+        "streamer": streamer,
+        // If it differs from the last update's, the page starts with empty lines.
+        "generation": progress.generation,
+        "counted": total.counted,
+        "sum": total.sum,
+        "rate": trajectory.rate(),
+        "polarities": trajectory.polarities,
+        "uncounted": progress.uncounted,
+        "times_corrected": progress.times_corrected,
+        "lines": lines.collect::<Vec<_>>(),
+        "moods": moods_since(trajectory, keep),
+        // The newest tweets, for the table. The last one has the number `counted`.
+        "latest": latest.collect::<Vec<_>>(),
+    })
 }
 
-impl Update {
-    /// Returns what has changed since `cursors`, one for each shown listener, and advances them.
-    pub(super) fn since(shown: &[Shown], cursors: &mut Vec<Cursor>) -> Update {
-        cursors.resize_with(shown.len(), Cursor::default);
-        let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
-            shown
-                .subscription
-                .read(|progress| ListenerUpdate::since(&shown.name, progress, cursor))
-        });
-        Update {
-            listeners: listeners.collect(),
-        }
-    }
-
-    pub(super) fn to_json(&self) -> String {
-        // Numbers, strings, lists and maps with string keys: each has a JSON form.
-        serde_json::to_string(self).unwrap_or_else(|_| "{}".into())
-    }
+/// Returns the points of a line, for a page that keeps the points of the first `segments`.
+fn line_since(trajectory: &Trajectory, index: usize, segments: usize) -> Value {
+    let line = &trajectory.lines[index];
+    let kept = trajectory.history.segments(0).take(segments);
+    let points = trajectory.points(index, segments);
+    let sums = points.iter().map(|point| thousandths(point.sum));
+    json!({
+        "name": shorten(&line.name, TOPIC_LENGTH),
+        "counted": line.sum.counted,
+        // How many points of the page, from the first, stay. The points below follow them.
+        "keep": kept.map(|segment| segment.points(index).count()).sum::<usize>(),
+        "x": points.iter().map(|point| point.at()).collect::<Vec<_>>(),
+        "y": sums.collect::<Vec<_>>(),
+    })
 }
 
-impl ListenerUpdate {
-    fn since(name: &str, progress: &Progress, cursor: &mut Cursor) -> ListenerUpdate {
-        if cursor.generation != progress.generation {
-            *cursor = Cursor::default();
-        }
-        let trajectory = &progress.trajectory;
-        let keep = trajectory.history().unchanged_since(cursor.version);
-        let latest = trajectory
-            .latest()
-            .filter(|(number, _)| *number > cursor.tweets)
-            .map(|(number, scored)| LatestTweet {
-                number,
-                tweet: ShownTweet::new(scored, TEXT_LENGTH),
-            })
-            .collect();
-        *cursor = Cursor {
-            generation: progress.generation,
-            version: trajectory.history().version(),
-            tweets: trajectory.total().counted,
-        };
-        ListenerUpdate {
-            name: name.to_owned(),
-            state: progress.state.clone(),
-            away_since: progress.unreachable_since,
-            lag: progress.lag.read(),
-            streamer: progress
-                .streamer
-                .as_ref()
-                .map(|(status, at)| StreamerUpdate {
-                    status: status.clone(),
-                    silence: at.elapsed().as_secs_f64(),
-                }),
-            generation: progress.generation,
-            total: trajectory.total(),
-            rate: trajectory.rate(),
-            polarities: trajectory.polarities(),
-            uncounted: progress.uncounted.clone(),
-            times_corrected: progress.times_corrected,
-            lines: (0..trajectory.lines().len())
-                .map(|line| LineUpdate::new(trajectory, line, keep))
-                .collect(),
-            moods: MoodUpdate::new(trajectory, keep),
-            latest,
-        }
-    }
+/// Returns the segments of the history, for the view of the mood.
+fn moods_since(trajectory: &Trajectory, keep: usize) -> Value {
+    let segments: Vec<_> = trajectory.history.segments(keep).collect();
+    let compounds = segments
+        .iter()
+        .map(|segment| thousandths(segment.compounds));
+    json!({
+        "keep": keep,
+        "at": segments.iter().map(|segment| segment.to).collect::<Vec<_>>(),
+        "counted": segments.iter().map(|segment| segment.counted).collect::<Vec<_>>(),
+        "compounds": compounds.collect::<Vec<_>>(),
+    })
+}
+
+/// Returns a tweet as the page shows it, with a text of at most `length` characters.
+pub(super) fn tweet(scored: &Scored, length: usize) -> Value {
+    let Scored {
+        tweet, sentiment, ..
+    } = scored;
+    json!({
+        "at": tweet.created_at.as_millisecond(),
+        "user": shorten(&tweet.user, USER_LENGTH),
+        "followers": tweet.followers,
+        "compound": sentiment.compound,
+        "metric": scored.metric,
+        "polarity": sentiment.polarity(),
+        "text": shorten(&tweet.text, length),
+        "is_shortened": tweet.text.chars().nth(length).is_some(),
+    })
 }
 
 /// Rounds to what a page can show.
@@ -191,46 +129,21 @@ fn thousandths(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }
 
-impl LineUpdate {
-    /// The page keeps the points of the first `segments`.
-    fn new(trajectory: &Trajectory, index: usize, segments: usize) -> LineUpdate {
-        let points = trajectory.points(index, segments);
-        let line = &trajectory.lines()[index];
-        let kept = trajectory.history().segments(0).take(segments);
-        LineUpdate {
-            name: shorten(line.name(), TOPIC_LENGTH),
-            counted: line.sum().counted,
-            keep: kept.map(|segment| segment.points(index).count()).sum(),
-            x: points.iter().map(|point| point.at()).collect(),
-            y: points.iter().map(|point| thousandths(point.sum)).collect(),
-        }
-    }
-}
-
-impl MoodUpdate {
-    fn new(trajectory: &Trajectory, keep: usize) -> MoodUpdate {
-        let segments: Vec<_> = trajectory.history().segments(keep).collect();
-        MoodUpdate {
-            keep,
-            at: segments.iter().map(|segment| segment.to).collect(),
-            counted: segments.iter().map(|segment| segment.counted).collect(),
-            compounds: segments
-                .iter()
-                .map(|segment| thousandths(segment.compounds))
-                .collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trajectory::scored;
     use proptest::prelude::*;
+    use serde::de::DeserializeOwned;
     use std::time::Instant;
 
-    fn since(progress: &Progress, cursor: &mut Cursor) -> ListenerUpdate {
-        ListenerUpdate::since("listener", progress, cursor)
+    fn since(progress: &Progress, cursor: &mut Cursor) -> Value {
+        listener_since("listener", progress, cursor)
+    }
+
+    /// Returns the values of a list.
+    fn list<T: DeserializeOwned>(values: &Value) -> Vec<T> {
+        serde_json::from_value(values.clone()).unwrap()
     }
 
     #[test]
@@ -245,39 +158,40 @@ mod tests {
                 .add(&scored(number, metric, &[topic]), Instant::now());
         }
         let everything = since(&progress, &mut Cursor::default());
-        let total = &everything.lines[0];
-        assert!(total.y.len() > 200, "{} points", total.y.len());
-        let last = total.y.last().unwrap();
+        let total: Vec<f64> = list(&everything["lines"][0]["y"]);
+        assert!(total.len() > 200, "{} points", total.len());
+        let last = total.last().unwrap();
         assert!((last - progress.trajectory.total().sum).abs() < 1e-3);
-        let update = Update {
-            listeners: vec![everything],
-        };
-        let bytes = 3 * update.to_json().len();
+        let bytes = 3 * everything.to_string().len();
         assert!(bytes < 400_000, "{bytes} bytes");
     }
 
     type Lines = Vec<Vec<(i64, f64)>>;
 
     /// Applies an update as the page does.
-    fn apply(page: &mut (Lines, Vec<(i64, u64)>), generation: &mut u64, update: &ListenerUpdate) {
-        if *generation != update.generation {
+    fn apply(page: &mut (Lines, Vec<(i64, u64)>), generation: &mut u64, update: &Value) {
+        if *generation != update["generation"] {
             *page = Default::default();
-            *generation = update.generation;
+            *generation = update["generation"].as_u64().unwrap();
         }
+        let keep = |update: &Value| update["keep"].as_u64().unwrap() as usize;
         let (lines, moods) = page;
-        lines.resize(update.lines.len(), Vec::new());
-        for (line, update) in lines.iter_mut().zip(&update.lines) {
-            line.truncate(update.keep);
-            line.extend(update.x.iter().copied().zip(update.y.iter().copied()));
+        let updates = update["lines"].as_array().unwrap();
+        lines.resize(updates.len(), Vec::new());
+        for (line, update) in lines.iter_mut().zip(updates) {
+            line.truncate(keep(update));
+            line.extend(
+                list::<i64>(&update["x"])
+                    .into_iter()
+                    .zip(list(&update["y"])),
+            );
         }
-        let update = &update.moods;
-        moods.truncate(update.keep);
+        let update = &update["moods"];
+        moods.truncate(keep(update));
         moods.extend(
-            update
-                .at
-                .iter()
-                .copied()
-                .zip(update.counted.iter().copied()),
+            list::<i64>(&update["at"])
+                .into_iter()
+                .zip(list(&update["counted"])),
         );
     }
 

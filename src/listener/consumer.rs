@@ -1,17 +1,17 @@
 //! The consumer: how a listener connects to the topic, and how a connection ends.
 //!
 //! In a cluster, librdkafka finds the next broker of a partition, and one consumer serves until the
-//! listener ends. A broker that has no other beside it is different: when it restarts, it may have
-//! forgotten the topic (the embedded one has), and librdkafka crashes when it asks such a broker for a
-//! topic that it knew. So the listener closes the consumer when the only broker is lost, and creates a
-//! new one when the broker is back.
+//! listener ends. A single broker is different. After a restart it may have forgotten the topic, as the
+//! embedded broker has. librdkafka crashes when a broker does not know a topic that it knew before. So
+//! the listener closes the consumer when the only broker is lost, and creates a new one when the broker
+//! is back.
 //!
-//! A new consumer reads the last counted message once more. If another message is at that offset, or
-//! none, the partition is another log, and counting starts again. If retention has removed the message,
-//! the unread messages that were removed with it are counted as missed.
+//! A new consumer reads the last counted message again. If that offset has another message or none, the
+//! partition is another log, and counting starts again. If retention has removed the message, the unread
+//! messages that were removed with it are counted as missed.
 
 use super::StartFrom;
-use super::merge::{Partitions, Position, Resume, Start};
+use super::merge::{Partition, Partitions, Position, Resume};
 use crate::error::{Error, Result};
 use crate::kafka::{
     Client, Cluster, METADATA_INTERVAL_MS, Role, TopicContext, fetch_ends, is_compacted,
@@ -64,10 +64,10 @@ impl Config {
     }
 }
 
-/// A consumer with one queue per partition, so that a slow partition cannot fill another's queue.
+/// A consumer with one queue per partition. A slow partition cannot fill another's queue.
 pub(super) struct Consumer {
     topic: String,
-    /// The queue of everything that belongs to no partition: errors, and the streamer's status.
+    /// Its queue has what belongs to no partition: errors, and the streamer's status.
     pub(super) main: Arc<BaseConsumer<TopicContext>>,
     pub(super) partitions: Vec<PartitionQueue<TopicContext>>,
     /// Whether the cluster has no other broker.
@@ -79,7 +79,7 @@ pub(super) struct Consumer {
 pub(super) struct Connected {
     pub(super) consumer: Consumer,
     /// Where the consumer starts to read each partition.
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Vec<Partition>,
     /// The number of messages that the broker removed before they were read.
     pub(super) missed: u64,
     pub(super) is_compacted: bool,
@@ -149,14 +149,14 @@ fn create(
         // librdkafka requires a group id, although the consumer joins no group.
         .set("group.id", "listener")
         .set("enable.partition.eof", "true")
-        // Reading at an offset that was removed is an error, so that the missed messages are counted.
+        // Reading at a removed offset is an error. Then the missed messages are counted.
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", FETCH_WAIT_MS)
-        // A topic that was deleted is an error after this time, instead of after half a minute.
+        // A deleted topic is an error after this time. The default is half a minute.
         .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS);
     if cluster.brokers == 1 {
-        // The given address may be one that no broker advertises. Losing that one is not losing the
-        // broker.
+        // The broker may not advertise the given address. A lost connection to that address says
+        // nothing about the broker.
         settings.set("bootstrap.servers", cluster.bootstrap());
     }
     if cluster.is_embedded {
@@ -174,7 +174,7 @@ fn create(
         settings.create_with_context(TopicContext::new(&config.topic))?;
     warm_metadata_cache(consumer.client(), &config.topic);
     // A host name may have several addresses, which librdkafka tries one after the other. Drop the
-    // errors of the addresses before the one that accepts.
+    // errors of the addresses that did not accept.
     while consumer.poll(Duration::ZERO).is_some() {}
     Ok(consumer)
 }
@@ -187,7 +187,7 @@ fn find_starts(
     resumes: &[Resume],
     partitions: usize,
     is_compacted: bool,
-) -> KafkaResult<Option<(Vec<Start>, u64)>> {
+) -> KafkaResult<Option<(Vec<Partition>, u64)>> {
     let from = match resumes {
         [] => config.from,
         _ => StartFrom::Earliest,
@@ -198,7 +198,7 @@ fn find_starts(
     for (number, resume) in (0..).zip(resumes.take(partitions)) {
         if resume == Resume::Start && from == StartFrom::Earliest && !is_compacted {
             // The broker knows where its first message is.
-            starts.push(Start::default());
+            starts.push(Partition::default());
             continue;
         }
         let (first, end) = consumer.fetch_watermarks(&config.topic, number, OFFSETS_LIMIT)?;
@@ -214,28 +214,23 @@ fn find_starts(
 
 /// Returns how to start in a partition with the offsets from `first` to `end`, and how many messages
 /// were removed before they were read; `None` if it is another log than before.
-fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Start, i64)> {
-    let resumed = |resume, is_verifiable| Start {
-        resume,
-        is_verifiable,
-        next: None,
-    };
+fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Partition, i64)> {
     match resume {
-        Resume::Start if from == StartFrom::Earliest => Some((Start::default(), 0)),
-        // The offset is fixed now: a reconnect must not skip the messages that come from here on.
-        Resume::Start => Some((resumed(Resume::At(end), false), 0)),
+        Resume::Start if from == StartFrom::Earliest => Some((Partition::default(), 0)),
+        // The offset is fixed now, because a reconnect must not skip later messages.
+        Resume::Start => Some((Partition::new(Resume::At(end), false), 0)),
         Resume::At(next) if end < next => None,
         Resume::At(next) => {
-            let start = resumed(Resume::At(next.max(first)), false);
+            let start = Partition::new(Resume::At(next.max(first)), false);
             Some((start, (first - next).max(0)))
         }
         Resume::After(last) if end <= last.offset => None,
         Resume::After(last) if first > last.offset => {
             let offset = first - 1;
-            let start = resumed(Resume::After(Position { offset, ..last }), false);
+            let start = Partition::new(Resume::After(Position { offset, ..last }), false);
             Some((start, offset - last.offset))
         }
-        Resume::After(_) => Some((resumed(resume, true), 0)),
+        Resume::After(_) => Some((Partition::new(resume, true), 0)),
     }
 }
 
@@ -244,7 +239,7 @@ fn assign(
     consumer: &BaseConsumer<TopicContext>,
     cluster: &Cluster,
     topic: &str,
-    starts: &[Start],
+    starts: &[Partition],
 ) -> KafkaResult<()> {
     let mut assignment = TopicPartitionList::new();
     for (number, start) in (0..).zip(starts) {
@@ -263,7 +258,7 @@ fn assign(
     consumer.assign(&assignment)
 }
 
-/// Gives each partition a queue of its own, or returns `None` if a partition does not exist.
+/// Gives each partition its own queue, or returns `None` if a partition does not exist.
 fn split_queues(
     consumer: &Arc<BaseConsumer<TopicContext>>,
     topic: &str,

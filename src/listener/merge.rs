@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// The limits of the pending records of all partitions together, in records and in bytes of messages.
 const MAX_RECORDS: usize = 2_000;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a partition without a pending record may delay the merge. If its broker is unreachable, it
-/// does so once, and not again until the broker is back.
+/// How long a partition without a pending record may delay the merge. A partition whose broker is
+/// unreachable delays it once. It delays it again when the broker is back.
 const MERGE_WAIT: Duration = Duration::from_secs(1);
 
 /// The position of a message. It identifies the message in its partition, even after the topic was
@@ -67,8 +67,8 @@ pub(super) enum Resume {
     Start,
     /// At this offset, because nothing was counted yet.
     At(i64),
-    /// After this message, the last counted one. It is read once more, to make sure that the partition
-    /// is still the same log.
+    /// After this message, the last counted one. It is read again, to check that the partition is still
+    /// the same log.
     After(Position),
 }
 
@@ -91,29 +91,19 @@ impl Resume {
     }
 }
 
-/// How a new consumer starts to read a partition.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Start {
-    pub(super) resume: Resume,
-    /// Whether the last counted message is read first, to identify the log. The broker may have removed
-    /// it.
-    pub(super) is_verifiable: bool,
-    /// The expected offset of the next message, if a gap in the offsets means that messages were
-    /// removed.
-    pub(super) next: Option<i64>,
-}
-
 /// A record proves that the partition is another log than before.
 #[derive(Debug, PartialEq)]
 pub(super) struct OtherLog;
 
+/// A partition, as a consumer reads it.
 #[derive(Default)]
 pub(super) struct Partition {
     pub(super) resume: Resume,
-    /// The last counted message, until the new consumer has read it once more.
-    verify: Option<Position>,
-    /// The expected offset of the next record, if gaps are counted.
-    next: Option<i64>,
+    /// Whether the consumer reads the last counted message first, to identify the log. The broker may
+    /// have removed that message.
+    pub(super) is_verifiable: bool,
+    /// The expected offset of the next record, if a gap in the offsets means that messages were removed.
+    pub(super) next: Option<i64>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
     /// Whether the partition was read to its end.
@@ -121,13 +111,23 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    pub(super) fn new(resume: Resume, is_verifiable: bool) -> Partition {
+        Partition {
+            resume,
+            is_verifiable,
+            ..Partition::default()
+        }
+    }
+
     /// Adds a record. Returns the number of missing messages before it, if gaps are counted.
     ///
     /// # Errors
     /// [`OtherLog`] if the record proves that the partition is another log than before.
     pub(super) fn push(&mut self, record: PendingRecord) -> Result<u64, OtherLog> {
         let offset = record.position.offset;
-        if let Some(last) = self.verify.take() {
+        if std::mem::take(&mut self.is_verifiable)
+            && let Resume::After(last) = self.resume
+        {
             if record.position == last {
                 return Ok(0);
             }
@@ -144,9 +144,8 @@ impl Partition {
 
     /// Returns the offset of the next message to read; `None` before the first one.
     pub(super) fn next_offset(&self) -> Option<i64> {
-        let last = self.pending.back();
-        last.map(|record| record.position.offset + 1)
-            .or(self.resume.position())
+        let read = self.pending.back().map(|last| last.position.offset + 1);
+        read.or(self.resume.position())
     }
 
     /// Returns whether the partition was read to its end and all its records are counted.
@@ -191,24 +190,15 @@ impl Room {
 #[derive(Default)]
 pub(super) struct Partitions {
     all: Vec<Partition>,
-    held_up: Option<Instant>,
+    delayed_since: Option<Instant>,
 }
 
 impl Partitions {
     /// Prepares for a new consumer, which starts each partition as given. Pending records are dropped,
     /// because the consumer reads them again.
-    pub(super) fn reset(&mut self, starts: Vec<Start>) {
-        self.all.clear();
-        self.all.extend(starts.into_iter().map(|start| Partition {
-            resume: start.resume,
-            verify: match start.resume {
-                Resume::After(last) => Some(last).filter(|_| start.is_verifiable),
-                Resume::Start | Resume::At(_) => None,
-            },
-            next: start.next,
-            ..Partition::default()
-        }));
-        self.held_up = None;
+    pub(super) fn reset(&mut self, starts: Vec<Partition>) {
+        self.all = starts;
+        self.delayed_since = None;
     }
 
     /// Forgets all positions, for another log.
@@ -238,7 +228,7 @@ impl Partitions {
 
     /// Returns the next record to count, unless a partition delays the merge.
     pub(super) fn next(&mut self) -> Option<PendingRecord> {
-        if self.is_held_up() {
+        if self.is_delayed() {
             return None;
         }
         self.oldest()
@@ -246,29 +236,25 @@ impl Partitions {
 
     /// Returns the oldest pending record, even if a partition delays the merge.
     pub(super) fn oldest(&mut self) -> Option<PendingRecord> {
-        let (_, number) = self
+        let written = |partition: &Partition| Some(partition.pending.front()?.position.written);
+        let pending = self
             .all
-            .iter()
-            .enumerate()
-            .filter_map(|(number, partition)| {
-                let first = partition.pending.front()?;
-                Some((first.position.written, number))
-            })
-            .min()?;
-        self.all[number].pop()
+            .iter_mut()
+            .filter(|partition| !partition.pending.is_empty());
+        pending.min_by_key(|partition| written(partition))?.pop()
     }
 
-    fn is_held_up(&mut self) -> bool {
+    fn is_delayed(&mut self) -> bool {
         let is_empty = |partition: &Partition| partition.pending.is_empty();
         let is_unread = |partition: &Partition| is_empty(partition) && !partition.at_end;
         if !self.all.iter().any(is_unread) {
-            self.held_up = None;
+            self.delayed_since = None;
             return false;
         }
         if self.all.iter().all(is_empty) {
             return true;
         }
-        let since = *self.held_up.get_or_insert_with(Instant::now);
+        let since = *self.delayed_since.get_or_insert_with(Instant::now);
         since.elapsed() < MERGE_WAIT
     }
 }
@@ -295,7 +281,7 @@ mod tests {
 
     fn partitions(count: usize) -> Partitions {
         let mut partitions = Partitions::default();
-        partitions.reset(vec![Start::default(); count]);
+        partitions.reset((0..count).map(|_| Partition::default()).collect());
         partitions
     }
 
@@ -381,10 +367,9 @@ mod tests {
         let last = record(7, 3).position;
         let after_reconnect = |next: PendingRecord| {
             let mut partitions = Partitions::default();
-            partitions.reset(vec![Start {
-                resume: Resume::After(last),
-                is_verifiable: true,
+            partitions.reset(vec![Partition {
                 next: Some(4),
+                ..Partition::new(Resume::After(last), true)
             }]);
             let pushed = partitions.all[0].push(next);
             (pushed, partitions.all[0].pending.len())
@@ -402,9 +387,9 @@ mod tests {
     fn gaps_are_counted_only_where_a_gap_means_that_messages_were_removed() {
         let missed = |next: Option<i64>| -> u64 {
             let mut partitions = Partitions::default();
-            partitions.reset(vec![Start {
+            partitions.reset(vec![Partition {
                 next,
-                ..Start::default()
+                ..Partition::default()
             }]);
             let offsets = [2, 3, 7];
             let pushed = offsets.map(|offset| partitions.all[0].push(record(0, offset)).unwrap());

@@ -15,8 +15,8 @@
 //! 3. A message that was read is pending until it is counted. Counting it and advancing the position in
 //!    its partition is one step (`merge.rs`).
 //! 4. A new connection drops the pending messages and continues at the last counted message. It reads
-//!    that message once more: if another one is at its offset, the topic was deleted and created again,
-//!    and counting starts from zero (`consumer.rs`).
+//!    that message again. If another message has its offset, the topic was deleted and created again, and
+//!    counting starts from zero (`consumer.rs`).
 //! 5. Each message carries the identifier of its [run](crate::kafka#runs). A message of a later run
 //!    starts the count from zero, and one of an earlier run is not counted
 //!    ([`Uncounted::earlier_runs`]). An identifier that the topic cannot have is ignored.
@@ -70,6 +70,7 @@ use progress::Shared;
 use reader::Reader;
 use scoring::{BatchScorer, Content, Metric};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tweets::Output;
@@ -140,28 +141,23 @@ impl Listener {
     /// Creates a listener to a topic of tweets. Unless configured further, it starts at the earliest
     /// message, uses the metric of the original ([`weighted`]), and runs until stopped.
     pub fn new(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::with_content(kafka, topic, Content::Tweets)
+        Listener::with_content(kafka.client(), topic, Content::Tweets)
     }
 
     /// Creates a listener to a topic of scores, which a [`Scorer`](crate::scorer::Scorer) writes. It
     /// takes the sentiment of each tweet from the message instead of scoring it.
     pub fn scored(kafka: &Kafka, topic: &str) -> Listener {
-        Listener::with_content(kafka, topic, Content::Scores)
+        Listener::with_content(kafka.client(), topic, Content::Scores)
     }
 
     /// Creates a listener to the tweets of the run that `topic` has begun or joined. Tweets of earlier
     /// runs are never counted, not even before the first tweet of this run arrives. Otherwise like
     /// [`new`](Listener::new).
     pub fn of(topic: &Topic) -> Listener {
-        let listener = Listener::with_client(topic.client(), topic.name(), Content::Tweets);
-        listener.run_of(topic)
+        Listener::with_content(topic.client(), topic.name(), Content::Tweets).run_of(topic)
     }
 
-    fn with_content(kafka: &Kafka, topic: &str, content: Content) -> Listener {
-        Listener::with_client(kafka.client(), topic, content)
-    }
-
-    fn with_client(client: &Arc<Client>, topic: &str, content: Content) -> Listener {
+    fn with_content(client: &Arc<Client>, topic: &str, content: Content) -> Listener {
         Listener {
             client: client.clone(),
             topic: topic.into(),
@@ -271,13 +267,18 @@ impl Listener {
     /// ```
     pub fn tweets(self) -> Result<Tweets> {
         let (output, queue) = Output::queue();
-        Ok(Tweets::new(self.start_with(output)?, queue))
+        let listening = self.start_with(output)?;
+        Ok(Tweets { listening, queue })
     }
 
     fn start_with(self, output: Output) -> Result<Listening> {
         let time_span = time_limit(self.time_span)?;
         check_name(&self.topic)?;
-        let shared = Arc::new(Shared::new(self.analyzer.clone(), self.name));
+        let shared = Arc::new(Shared {
+            analyzer: self.analyzer.clone(),
+            name: self.name,
+            ..Shared::default()
+        });
         let config = Config {
             client: self.client,
             topic: self.topic,
@@ -290,23 +291,15 @@ impl Listener {
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let task = Background::spawn_blocking("listener", move |shutdown| {
-            let end = EndGuard(task_shared.clone());
-            Reader::new(config, scoring, task_shared, counter, shutdown).run();
-            drop(end);
+            let reader = Reader::new(config, scoring, task_shared.clone(), counter, shutdown);
+            let outcome = catch_unwind(AssertUnwindSafe(|| reader.run()));
+            task_shared.set_state(match &outcome {
+                Ok(()) => State::Ended,
+                Err(_) => State::Failed("the listener panicked".into()),
+            });
+            outcome.unwrap_or_else(|panic| resume_unwind(panic));
         });
         Ok(Listening { shared, task })
-    }
-}
-
-/// Sets the final state of the listener, even if its task panics.
-struct EndGuard(Arc<Shared>);
-
-impl Drop for EndGuard {
-    fn drop(&mut self) {
-        self.0.set_state(match std::thread::panicking() {
-            true => State::Failed("the listener panicked".into()),
-            false => State::Ended,
-        });
     }
 }
 

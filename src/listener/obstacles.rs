@@ -23,12 +23,10 @@ pub(super) struct Obstacles {
 impl Obstacles {
     /// Adds the reason why a partition, or the whole consumer, cannot read on.
     pub(super) fn add(&mut self, partition: Option<usize>, reason: String) {
+        let general = (reason.clone(), Instant::now());
         let known = match partition {
             Some(number) => self.partitions.insert(number, reason.clone()),
-            None => {
-                let known = self.general.replace((reason.clone(), Instant::now()));
-                known.map(|(reason, _)| reason)
-            }
+            None => self.general.replace(general).map(|(reason, _)| reason),
         };
         // librdkafka repeats the error with each attempt.
         if known.as_ref() != Some(&reason) {
@@ -43,17 +41,14 @@ impl Obstacles {
 
     /// Records the offset of the open transaction that a partition waits for, if it waits for one.
     pub(super) fn watch_transaction(&mut self, partition: usize, open: Option<i64>) {
-        match open {
-            None => {
-                self.transactions.remove(&partition);
-            }
-            Some(offset) => {
-                let known = self.transactions.entry(partition);
-                let (at, since) = known.or_insert((offset, Instant::now()));
-                if *at != offset {
-                    (*at, *since) = (offset, Instant::now());
-                }
-            }
+        let Some(offset) = open else {
+            self.transactions.remove(&partition);
+            return;
+        };
+        let new = (offset, Instant::now());
+        let wait = self.transactions.entry(partition).or_insert(new);
+        if wait.0 != offset {
+            *wait = new;
         }
     }
 
@@ -63,24 +58,24 @@ impl Obstacles {
             return None;
         }
         self.general.take_if(|(_, at)| at.elapsed() > GENERAL_LIMIT);
-        let mut transactions = self.transactions.iter();
-        let long_open = transactions.find(|(_, (_, since))| since.elapsed() > TRANSACTION_LIMIT);
-        let failed = self.partitions.iter().next();
-        let reason = failed
-            .map(|(number, reason)| format!("partition {number}: {reason}"))
-            .or_else(|| self.general.as_ref().map(|(reason, _)| reason.clone()))
-            .or_else(|| {
-                let (number, (offset, _)) = long_open?;
-                Some(format!(
+        let is_long = |since: Instant| since.elapsed() > TRANSACTION_LIMIT;
+        let reason = if let Some((number, reason)) = self.partitions.first_key_value() {
+            Some(format!("partition {number}: {reason}"))
+        } else if let Some((reason, _)) = &self.general {
+            Some(reason.clone())
+        } else {
+            let mut waits = self.transactions.iter();
+            let wait = waits.find(|(_, (_, since))| is_long(*since));
+            wait.map(|(number, (offset, _))| {
+                format!(
                     "partition {number}: waits at offset {offset} for the end of another program's \
                      transaction"
-                ))
-            });
+                )
+            })
+        };
         let was_blocked = std::mem::replace(&mut self.was_blocked, reason.is_some());
-        match reason {
-            Some(reason) => Some(State::Blocked(reason)),
-            None => was_blocked.then_some(State::Connected),
-        }
+        let blocked = reason.map(State::Blocked);
+        blocked.or(was_blocked.then_some(State::Connected))
     }
 
     /// Returns whether there is no obstacle, not even a transaction that has just begun.

@@ -123,10 +123,10 @@ impl Progress {
 
     /// Starts again for a new run. The tweets that were counted so far belong to an earlier run.
     pub(crate) fn start_run(&mut self) {
-        let earlier = self.uncounted.earlier_runs + self.trajectory.total().counted;
+        let earlier_runs = self.uncounted.earlier_runs + self.trajectory.total().counted;
         *self = Progress {
             uncounted: Uncounted {
-                earlier_runs: earlier,
+                earlier_runs,
                 ..Uncounted::default()
             },
             state: self.state.clone(),
@@ -141,55 +141,44 @@ impl Progress {
 
 /// The state that the thread of a listener shares with its owner and with figures. To take both locks,
 /// take `progress` first.
+#[derive(Default)]
 pub(super) struct Shared {
     pub(super) progress: Mutex<Progress>,
     pub(super) watched: Mutex<Watched>,
     /// Notified after each batch and each poll without a message.
     pub(super) news: Notify,
     /// Notifies the subscribers.
-    changes: watch::Sender<()>,
+    pub(super) changes: watch::Sender<()>,
     /// The analyzer that scores the tweets.
-    analyzer: Analyzer,
+    pub(super) analyzer: Analyzer,
     pub(super) name: Option<String>,
     /// The reading thread, once it runs.
     pub(super) reader: OnceLock<Thread>,
 }
 
 impl Shared {
-    pub(super) fn new(analyzer: Analyzer, name: Option<String>) -> Shared {
-        Shared {
-            analyzer,
-            name,
-            reader: OnceLock::new(),
-            progress: Mutex::default(),
-            watched: Mutex::default(),
-            news: Notify::new(),
-            changes: watch::Sender::new(()),
-        }
-    }
-
     pub(super) fn set_state(&self, state: State) {
         let mut progress = locked(&self.progress);
-        if progress.state != state {
-            match &state {
-                State::Connected | State::Blocked(_) => progress.unreachable_since = None,
-                State::Waiting(_) | State::Reconnecting(_) => {
-                    progress
-                        .unreachable_since
-                        .get_or_insert_with(Timestamp::now);
-                }
-                State::Ended | State::Failed(_) => {}
-            }
-            let before = std::mem::replace(&mut progress.state, state);
-            if progress.state == State::Ended
-                && let State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) =
-                    before
-            {
-                progress.unread = Some(reason);
-            }
-            drop(progress);
-            self.notify_subscribers();
+        if progress.state == state {
+            return;
         }
+        match &state {
+            State::Connected | State::Blocked(_) => progress.unreachable_since = None,
+            State::Waiting(_) | State::Reconnecting(_) => {
+                let now = Timestamp::now();
+                progress.unreachable_since.get_or_insert(now);
+            }
+            State::Ended | State::Failed(_) => {}
+        }
+        let before = std::mem::replace(&mut progress.state, state);
+        if let State::Waiting(reason) | State::Reconnecting(reason) | State::Blocked(reason) =
+            before
+            && progress.state == State::Ended
+        {
+            progress.unread = Some(reason);
+        }
+        drop(progress);
+        self.notify_subscribers();
     }
 
     pub(super) fn notify_subscribers(&self) {
@@ -241,9 +230,8 @@ mod tests {
     #[test]
     fn a_new_run_starts_again_and_counts_the_earlier_tweets() {
         let mut progress = Progress::default();
-        progress
-            .trajectory
-            .add(&scored(1, 0.5, &["a"]), Instant::now());
+        let tweet = scored(1, 0.5, &["a"]);
+        progress.trajectory.add(&tweet, Instant::now());
         progress.uncounted.duplicate = 3;
         let generation = progress.generation;
         progress.start_run();

@@ -3,7 +3,7 @@
 use super::StartFrom;
 use super::consumer::{self, Config, Connected, Consumer, ConsumerError};
 use super::counting::Counter;
-use super::merge::{OtherLog, Partitions, PendingRecord, Position, Resume, Start};
+use super::merge::{OtherLog, Partition, Partitions, PendingRecord, Position, Resume};
 use super::obstacles::Obstacles;
 use super::progress::{Shared, State};
 use super::scoring::{BatchScorer, Content};
@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// The pause after a failed attempt to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// After this long without a batch of this many messages, the embedded broker is too slow, if it has
-/// messages.
+/// The embedded broker is too slow if it has messages, and no batch of [`FAST_BATCH`] messages has come
+/// for this long.
 const SLOW_LIMIT: Duration = Duration::from_secs(1);
 const FAST_BATCH: usize = 100;
 
@@ -108,9 +108,9 @@ impl Reader {
             || (self.config.count < u64::MAX && counted() >= self.config.count)
     }
 
-    /// Connects to the topic on a thread for blocking calls, so that a stop need not wait for the
-    /// broker. Returns `None` if the listener is over first, and `Some(Ok(None))` if the topic is
-    /// another log than before.
+    /// Connects to the topic on a thread for blocking calls. A stop does not wait for the broker.
+    /// Returns `None` if the listener is over first, and `Some(Ok(None))` if the topic is another log
+    /// than before.
     fn connect(&self) -> Option<Result<Option<Connected>>> {
         let config = self.config.clone();
         let resumes: Vec<Resume> = self
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// Prepares for a new consumer.
-    fn prepare(&mut self, starts: Vec<Start>, missed: u64, is_compacted: bool) {
+    fn prepare(&mut self, starts: Vec<Partition>, missed: u64, is_compacted: bool) {
         self.partitions.reset(starts);
         self.obstacles = Obstacles::default();
         self.starved = Duration::ZERO;
@@ -200,7 +200,7 @@ impl Reader {
                 Ok(message) if message.topic() != self.config.topic => {
                     self.receive_status(&message);
                 }
-                // It was fetched before the partition had a queue of its own.
+                // It was fetched before the partition had its own queue.
                 Ok(message) => batch.messages.push((index(message.partition()), message)),
                 // The status topic has an end too.
                 Err(KafkaError::PartitionEOF(_)) => {}
@@ -356,7 +356,7 @@ impl Reader {
             return Ok(());
         }
         self.add_quiet(POLL);
-        // A batch that cannot be read does not come sooner from a broker with more time.
+        // More time does not help with a batch that cannot be read.
         if !self.obstacles.is_clear() || !consumer.is_behind(&self.partitions) {
             self.starved = Duration::ZERO;
             return Ok(());
@@ -377,7 +377,7 @@ impl Reader {
     /// Ends the work with a consumer that must be closed.
     fn close(&mut self, error: ConsumerError) {
         if !matches!(error, ConsumerError::OtherLog) {
-            // Count everything that was read: the merge need not wait for a partition any longer.
+            // Count all pending records. The merge waits for no partition now.
             self.count(Partitions::oldest);
         }
         let topic = &self.config.topic;

@@ -5,7 +5,6 @@
 //! therefore loses no tweets, and its memory is bounded (backpressure).
 
 use super::Listening;
-use super::progress::Shared;
 use crate::sentiment::Scored;
 use crate::task::interrupt;
 use crate::task::queue::{self, Receiver, Sender};
@@ -29,8 +28,8 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// in the topic resets the sum, and the iterator continues with the tweets of the new run.
 #[must_use = "dropping it stops the listener"]
 pub struct Tweets {
-    listening: Listening,
-    queue: Receiver<Arc<Scored>>,
+    pub(super) listening: Listening,
+    pub(super) queue: Receiver<Arc<Scored>>,
 }
 
 impl fmt::Debug for Tweets {
@@ -42,10 +41,6 @@ impl fmt::Debug for Tweets {
 }
 
 impl Tweets {
-    pub(super) fn new(listening: Listening, queue: Receiver<Arc<Scored>>) -> Tweets {
-        Tweets { listening, queue }
-    }
-
     /// Returns the listener, for its status and for a figure. Its methods that wait for tweets wait
     /// longer while the queue is full.
     pub fn listening(&self) -> &Listening {
@@ -61,7 +56,10 @@ impl Iterator for Tweets {
             let received = interrupt::block_on(Duration::MAX, self.queue.recv());
             received.ok().flatten()
         });
-        self.listening.shared.wake_reader();
+        // The reading thread checks whether the queue has room.
+        if let Some(reader) = self.listening.shared.reader.get() {
+            reader.unpark();
+        }
         next
     }
 }
@@ -88,15 +86,6 @@ impl Output {
         if let Some(queue) = &self.0 {
             // An error means that the iterator was dropped, which stops the listener.
             let _ = queue.try_send(scored.clone(), scored.tweet.text.len());
-        }
-    }
-}
-
-impl Shared {
-    /// Wakes the reading thread, which checks whether the queue has room.
-    fn wake_reader(&self) {
-        if let Some(reader) = self.reader.get() {
-            reader.unpark();
         }
     }
 }

@@ -86,17 +86,13 @@ impl StreamerLiveness {
 
 /// Formats a tweet as a line of [`print_tweets`](super::Listening::print_tweets).
 pub(super) fn tweet_line(scored: &Scored) -> String {
-    let Scored {
-        tweet,
-        sentiment,
-        metric,
-        ..
-    } = scored;
+    let tweet = &scored.tweet;
     format!(
-        "@{:<18} {:>10} followers  {:+.2} → {metric:+6.2}  {}",
+        "@{:<18} {:>10} followers  {:+.2} → {:+6.2}  {}",
         shorten(&tweet.user, 18),
         tweet.followers.map_or("?".into(), thousands),
-        sentiment.compound,
+        scored.sentiment.compound,
+        scored.metric,
         shorten(&tweet.text, 90)
     )
 }

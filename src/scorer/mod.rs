@@ -1,11 +1,10 @@
-//! The scorer: scores the tweets of one topic into another topic, so that scoring scales with the
-//! machines.
+//! The scorer: scores the tweets of one topic into another topic. Several scorers share the work.
 //!
 //! Any number of scorers, in any number of processes and on any number of machines, form one consumer
 //! group. Kafka assigns some of the partitions to each, and reassigns them when one fails. A
 //! [`Listener`](crate::Listener) to the topic of scores only has to add up.
 //!
-//! Each tweet is scored into the topic exactly once, whichever program fails when. This is Kafka's
+//! Each tweet is scored into the topic exactly once, even if a program fails. This is Kafka's
 //! *read-process-write*: one transaction contains the scores and the offsets of the tweets that were
 //! read, and readers see all of it or nothing. A slow scorer may lose its partitions to another one.
 //! Kafka then rejects its transaction, because the transaction names the generation of the group
@@ -253,12 +252,9 @@ impl ScorerStatus {
 
 impl fmt::Display for ScorerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scored = thousands(self.scored);
-        let partitions = match self.partitions {
-            1 => "1 partition".to_owned(),
-            count => format!("{count} partitions"),
-        };
-        write!(f, "scored {scored}, {partitions}")?;
+        let (scored, count) = (thousands(self.scored), self.partitions);
+        let plural = if count == 1 { "" } else { "s" };
+        write!(f, "scored {scored}, {count} partition{plural}")?;
         let skipped = self.skipped.values().sum();
         if skipped > 0 {
             write!(f, ", skipped {}", thousands(skipped))?;

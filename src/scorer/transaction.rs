@@ -4,8 +4,7 @@ use super::refusals::{DeliveryReports, Refusal, Refused, reason};
 use crate::kafka::{TopicContext, fetch_ends};
 use crate::sentiment::Analyzer;
 use crate::tweet::{Skip, SkipCounts, Tweet};
-use crate::wire::score;
-use crate::wire::{RunCheck, RunId};
+use crate::wire::{RunCheck, RunId, score};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -20,8 +19,8 @@ const STEP_LIMIT: Duration = Duration::from_secs(10);
 /// How often the thread checks whether all messages are delivered.
 const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A producer with a thread of its own for delivery reports: `abort_transaction` blocks on delivery
-/// reports but does not poll for them.
+/// A producer with a thread for delivery reports: `abort_transaction` blocks on delivery reports but
+/// does not poll for them.
 pub(super) type TransactionalProducer = ThreadedProducer<DeliveryReports>;
 
 /// A member of the group of scorers.
@@ -56,7 +55,7 @@ impl Member {
         Ok(producer.context().take())
     }
 
-    /// Waits until each message has its delivery report, and calls `check` meanwhile. `flush` would wait
+    /// Waits until each message has its delivery report, and calls `check` repeatedly. `flush` would wait
     /// too, but checks only every 100 ms.
     fn settle(&self, check: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
         let deadline = Instant::now() + STEP_LIMIT;
@@ -178,7 +177,7 @@ impl Member {
     /// member was assigned one of them.
     pub(super) fn is_outgrown(&self, assignment: &TopicPartitionList) -> bool {
         let assigned = assignment.elements();
-        let last = assigned.iter().map(|one| one.partition()).max();
+        let last = assigned.iter().map(|element| element.partition()).max();
         last.and_then(|last| usize::try_from(last).ok()) >= Some(self.from_partitions)
     }
 

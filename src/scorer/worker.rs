@@ -34,7 +34,7 @@ const OFFSETS_LIMIT: Duration = Duration::from_secs(1);
 /// The state of the thread.
 pub(super) struct Worker {
     scorer: Scorer,
-    /// The transactional id. It is unique to this scorer, on whichever machine it runs.
+    /// The transactional id. It is unique to this scorer among those of all machines.
     id: String,
     analyzer: Analyzer,
     shared: Arc<Shared>,
@@ -173,14 +173,15 @@ impl Worker {
         let mut all_known = true;
         let elements = committed.elements();
         let mut lag = locked(&self.shared.lag);
-        lag.retain(|partition| elements.iter().any(|one| one.partition() == partition));
-        for one in elements {
-            let next = match one.offset() {
+        lag.retain(|number| elements.iter().any(|element| element.partition() == number));
+        for element in elements {
+            let number = element.partition();
+            let next = match element.offset() {
                 Offset::Offset(next) => Some(next),
-                _ => context.first(one.partition()),
+                _ => context.first(number),
             };
             match next {
-                Some(next) => lag.record(one.partition(), next, context.end(one.partition()), None),
+                Some(next) => lag.record(number, next, context.end(number), None),
                 None => all_known = false,
             }
         }
@@ -189,8 +190,10 @@ impl Worker {
 
     /// Measures the lag after a batch was committed.
     fn measure_lag(&self, member: &Member, batch: &[BorrowedMessage<'_>]) {
-        let last: BTreeMap<i32, &BorrowedMessage<'_>> =
-            batch.iter().map(|one| (one.partition(), one)).collect();
+        let last: BTreeMap<i32, &BorrowedMessage<'_>> = batch
+            .iter()
+            .map(|message| (message.partition(), message))
+            .collect();
         let mut lag = locked(&self.shared.lag);
         for (partition, message) in last {
             let end = member.consumer.context().end(partition);

@@ -2,8 +2,7 @@
 
 use super::Sentiment;
 use super::lexicon::Lexicon;
-
-use super::vader::{self, Observer, Origin, Rule};
+use super::vader::{self, Origin, Rule};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
@@ -62,21 +61,12 @@ pub struct Explanation {
     pub sum: f64,
 }
 
-/// A part of an explained text: a word, or what is between two words.
+/// A part of an explained text: a word, or the text between two words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Piece<'e> {
     pub(crate) text: &'e str,
     /// What it adds to the sum.
     pub(crate) contribution: f64,
-}
-
-/// The rules that acted on each word, with the index of the other word.
-struct Rules(Vec<Vec<(Rule, Option<usize>)>>);
-
-impl Observer for Rules {
-    fn acts(&mut self, rule: Rule, on: usize, by: Option<usize>) {
-        self.0[on].push((rule, by));
-    }
 }
 
 impl Explanation {
@@ -86,8 +76,12 @@ impl Explanation {
             tokens.push(token);
             origins.push(origin);
         });
-        let mut rules = Rules(vec![Vec::new(); tokens.len()]);
-        let valences = vader::rate(lexicon, &tokens, &mut rules);
+        let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
+        let mut rules = vec![Vec::new(); tokens.len()];
+        let valences = vader::rate(lexicon, &tokens, |rule, on, by| {
+            let by = by.map(|by| name(by).to_owned());
+            rules[on].push(AppliedRule { rule, by });
+        });
         let (exclamation, question) = vader::emphasis(marks);
         let (sentiment, sum) = vader::add_up(&valences, exclamation + question);
         // The emphasis adds to a sum in its direction, and nothing to a sum of zero.
@@ -97,21 +91,16 @@ impl Explanation {
         } else {
             words_only.signum()
         };
-        let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
-        let words = (0..tokens.len()).map(|index| {
+        let words = rules.into_iter().enumerate().map(|(index, rules)| {
             let Origin { source, named } = origins[index];
             let start = source.as_ptr() as usize - text.as_ptr() as usize;
-            let rules = rules.0[index].iter().map(|(rule, by)| AppliedRule {
-                rule: *rule,
-                by: by.map(|by| name(by).to_owned()),
-            });
             ExplainedWord {
                 text: name(index).to_owned(),
                 emoji: named.and_then(|_| source.chars().next()).map(String::from),
                 range: start..start + source.len(),
                 rating: lexicon.get(tokens[index]).valence,
                 contribution: valences[index],
-                rules: rules.collect(),
+                rules,
             }
         });
         Explanation {
@@ -131,7 +120,7 @@ impl Explanation {
             .filter(|word| word.contribution != 0.0 || !word.rules.is_empty())
     }
 
-    /// Returns the whole text in parts. An emoji is one part, whatever the words of its name.
+    /// Returns the whole text in parts. An emoji is one part, even if its name has several words.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
         let piece = |range: Range<usize>, contribution| Piece {
             text: &self.text[range],

@@ -159,18 +159,13 @@ impl Lexicon {
     }
 
     fn entry(&mut self, word: &str) -> &mut Entry {
-        let new = self.entries.len();
-        let id = self.ids.get(word.as_bytes()).copied();
-        let id = id.unwrap_or_else(|| match WordId::try_from(new) {
-            Ok(id) => {
-                self.entries.push(Entry::default());
-                self.ids.insert(word.as_bytes().into(), id);
-                id
-            }
-            // There are 7,600 words, plus those that a user adds.
-            Err(_) => UNKNOWN,
+        // There are 7,600 words, plus those that a user adds while there is room.
+        let new = WordId::try_from(self.entries.len()).unwrap_or(UNKNOWN);
+        let id = self.ids.entry(word.as_bytes().into()).or_insert_with(|| {
+            self.entries.push(Entry::default());
+            new
         });
-        &mut self.entries[usize::from(id)]
+        &mut self.entries[usize::from(*id)]
     }
 
     /// Returns whether another word fits.
@@ -225,7 +220,7 @@ impl Lexicon {
     }
 
     /// Returns the words with these ids, in their order. It searches the whole lexicon, which takes
-    /// about 50 µs, so that no word is stored twice.
+    /// about 50 µs. A second table would store each word twice.
     pub(super) fn words(&self, ids: &[WordId]) -> Vec<String> {
         let mut words = vec![String::new(); ids.len()];
         for (word, id) in &self.ids {

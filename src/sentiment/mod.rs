@@ -14,7 +14,7 @@
 //! | "Never so" and "never this" increase a rating to 125 %; "without doubt" has no effect | "never so happy" |
 //! | **"No"** before another rated word negates it, and does not count itself | "no fun" |
 //! | **"Least"** negates, unless it is in "at least" or "very least" | "least happy" |
-//! | **Idioms** have a rating of their own | "yeah right", "kiss of death" |
+//! | **Idioms** have their own rating | "yeah right", "kiss of death" |
 //! | **"But"**: what comes before it counts half, what comes after it one and a half times | "good, but slow" |
 //!
 //! The sum of the ratings is then increased in its own direction: by 0.292 for each of up to four
@@ -23,7 +23,7 @@
 //!
 //! Know where VADER fails when you look at the figure. *Sarcasm* is scored by its words: "great,
 //! another crash" is positive. *Languages* other than English have no words in the lexicon and score
-//! 0, or share a word by accident: German "die" means "the". *Slang* has meanings of its own: "moon",
+//! 0, or share a word by accident: German "die" means "the". *Slang* has its own meanings: "moon",
 //! "hodl" and "rekt" mean nothing to VADER. [`Analyzer::with_words`] adds them.
 
 mod explain;
@@ -192,7 +192,7 @@ impl Analyzer {
     }
 }
 
-/// Not generic, unlike [`Analyzer::with_words`], so that a notebook cell does not have to compile it.
+/// The part of [`Analyzer::with_words`] that is not generic. A notebook cell does not compile it.
 fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
     let mut lexicon = Lexicon::clone(&LEXICON);
     for (word, valence) in words {

@@ -1,6 +1,6 @@
 //! The rules of VADER, which the documentation of the parent module describes.
 //!
-//! The same code scores and explains: each rule that changes a valence reports it to an [`Observer`]. The
+//! The same code scores and explains: each rule that changes a valence is passed to an observer. The
 //! observer of [`score`] does nothing and costs no time.
 //!
 //! This is the algorithm of the reference implementation, `vaderSentiment` 3.3.2, with equal results to
@@ -37,7 +37,7 @@ pub(super) type Valences = SmallVec<[f64; FEW_WORDS]>;
 pub(super) fn score(lexicon: &Lexicon, text: &str) -> (Sentiment, ScoredWords) {
     let mut tokens: SmallVec<[Token; FEW_WORDS]> = SmallVec::new();
     let marks = read(lexicon, text, |token, _| tokens.push(token));
-    let valences = rate(lexicon, &tokens, &mut ());
+    let valences = rate(lexicon, &tokens, |_, _, _| {});
     let (exclamation, question) = emphasis(marks);
     let (sentiment, sum) = add_up(&valences, exclamation + question);
     if sentiment.compound == 0.0 {
@@ -149,34 +149,30 @@ pub enum Rule {
     Strengthened,
     /// The word is "no" before a rated word: it negates that word and does not count itself.
     No,
-    /// The word is part of an idiom, which has a rating of its own.
+    /// The word is part of an idiom, which has its own rating.
     Idiom,
     /// The text has a "but" before or after it.
     But,
 }
 
-/// Receives which rules change the valence of a word.
-pub(super) trait Observer {
-    /// Called when `rule` acts on the word at the index `on`, because of the word at the index `by`.
-    fn acts(&mut self, rule: Rule, on: usize, by: Option<usize>);
-}
-
-impl Observer for () {
-    fn acts(&mut self, _: Rule, _: usize, _: Option<usize>) {}
-}
-
-/// Returns what each word adds to the sum.
-pub(super) fn rate(lexicon: &Lexicon, tokens: &[Token], observer: &mut impl Observer) -> Valences {
+/// Returns what each word adds to the sum. `acts` is called with each rule, the index of the word that it
+/// acts on, and the index of the word because of which it acts.
+pub(super) fn rate(
+    lexicon: &Lexicon,
+    tokens: &[Token],
+    acts: impl FnMut(Rule, usize, Option<usize>),
+) -> Valences {
     let capitals = tokens.iter().filter(|token| token.upper).count();
-    let sentence = Sentence {
+    let mut sentence = Sentence {
         lexicon,
         tokens,
         mixed: (1..tokens.len()).contains(&capitals),
+        acts,
     };
-    let valences = (0..tokens.len()).map(|index| sentence.valence(index, observer));
+    let valences = (0..tokens.len()).map(|index| sentence.valence(index));
     let mut valences: Valences = valences.collect();
     if let Some(but) = (0..tokens.len()).find(|index| sentence.word(*index) == RuleWord::But) {
-        weigh_but(&mut valences, but, observer);
+        weigh_but(&mut valences, but, sentence.acts);
     }
     valences
 }
@@ -187,14 +183,16 @@ pub(super) fn is_word(word: &str) -> bool {
 }
 
 /// The words of a text.
-struct Sentence<'t> {
+struct Sentence<'t, A> {
     lexicon: &'t Lexicon,
     tokens: &'t [Token],
     /// Whether some of the words are in capitals, but not all.
     mixed: bool,
+    /// The observer of the rules.
+    acts: A,
 }
 
-impl Sentence<'_> {
+impl<A: FnMut(Rule, usize, Option<usize>)> Sentence<'_, A> {
     fn entry(&self, index: usize) -> Option<&Entry> {
         Some(self.lexicon.get(*self.tokens.get(index)?))
     }
@@ -214,7 +212,7 @@ impl Sentence<'_> {
     }
 
     /// Returns what the word adds to the sum.
-    fn valence(&self, index: usize, observer: &mut impl Observer) -> f64 {
+    fn valence(&mut self, index: usize) -> f64 {
         let entry = self.lexicon.get(self.tokens[index]);
         let Some(rated) = entry.valence else {
             return 0.0;
@@ -223,9 +221,9 @@ impl Sentence<'_> {
         if entry.boost != 0.0 || kind_of {
             return 0.0;
         }
-        let mut valence = self.after_no(index, rated, observer);
+        let mut valence = self.after_no(index, rated);
         if self.tokens[index].upper && self.mixed {
-            observer.acts(Rule::Capitals, index, None);
+            (self.acts)(Rule::Capitals, index, None);
             valence += if valence > 0.0 { CAPITALS } else { -CAPITALS };
         }
         // This is true for most words, which then need none of the rules below.
@@ -245,29 +243,29 @@ impl Sentence<'_> {
                 } else {
                     Rule::Dampener
                 };
-                observer.acts(rule, index, Some(index - distance));
+                (self.acts)(rule, index, Some(index - distance));
             }
             valence += boost * weight;
-            valence = self.negate(index, distance, valence, observer);
+            valence = self.negate(index, distance, valence);
             if distance == 3 {
-                valence = self.idiom(index, valence, observer);
+                valence = self.idiom(index, valence);
             }
         }
-        self.least(index, valence, observer)
+        self.least(index, valence)
     }
 
     /// Applies the rule for "no": before a rated word it negates that word, and does not count itself.
-    fn after_no(&self, index: usize, rated: f64, observer: &mut impl Observer) -> f64 {
+    fn after_no(&mut self, index: usize, rated: f64) -> f64 {
         let no = (1..=3.min(index)).find(|distance| self.word(index - distance) == RuleWord::No);
         let or = || matches!(self.word(index - 1), RuleWord::Or | RuleWord::Nor);
         if let Some(distance) = no
             && (distance < 3 || or())
         {
-            observer.acts(Rule::Negation, index, Some(index - distance));
+            (self.acts)(Rule::Negation, index, Some(index - distance));
             return rated * NEGATION;
         }
         if self.word(index) == RuleWord::No && self.is_rated(index + 1) {
-            observer.acts(Rule::No, index, Some(index + 1));
+            (self.acts)(Rule::No, index, Some(index + 1));
             return 0.0;
         }
         rated
@@ -290,13 +288,7 @@ impl Sentence<'_> {
     }
 
     /// Applies a negation at this distance before the word to its valence.
-    fn negate(
-        &self,
-        index: usize,
-        distance: usize,
-        valence: f64,
-        observer: &mut impl Observer,
-    ) -> f64 {
+    fn negate(&mut self, index: usize, distance: usize, valence: f64) -> f64 {
         let before = |distance| self.word(index - distance);
         let so = |distance| matches!(before(distance), RuleWord::So | RuleWord::This);
         let never = before(distance) == RuleWord::Never;
@@ -310,10 +302,10 @@ impl Sentence<'_> {
         let doubtless = before(distance) == RuleWord::Without
             && (1..distance).any(|nearer| before(nearer) == RuleWord::Doubt);
         if strengthened {
-            observer.acts(Rule::Strengthened, index, Some(index - distance));
+            (self.acts)(Rule::Strengthened, index, Some(index - distance));
             valence * 1.25
         } else if !doubtless && self.negates(index - distance) {
-            observer.acts(Rule::Negation, index, Some(index - distance));
+            (self.acts)(Rule::Negation, index, Some(index - distance));
             valence * NEGATION
         } else {
             valence
@@ -321,7 +313,7 @@ impl Sentence<'_> {
     }
 
     /// Applies idioms around the word, which has three words before it.
-    fn idiom(&self, index: usize, mut valence: f64, observer: &mut impl Observer) -> f64 {
+    fn idiom(&mut self, index: usize, mut valence: f64) -> f64 {
         let find = |range: Range<usize>| {
             let third = (range.len() > 2).then(|| self.word(range.start + 2));
             idiom(self.word(range.start), self.word(range.start + 1), third)
@@ -333,36 +325,34 @@ impl Sentence<'_> {
             index - 3..index,
             index - 3..index - 1,
         ];
-        if let Some(rated) = before.into_iter().find_map(find) {
-            observer.acts(Rule::Idiom, index, None);
+        let after = [index..index + 2, index..index + 3];
+        let found = [before.into_iter().find_map(find)]
+            .into_iter()
+            .chain(after.map(find));
+        for rated in found.flatten() {
+            (self.acts)(Rule::Idiom, index, None);
             valence = rated;
-        }
-        for after in [index..index + 2, index..index + 3] {
-            if let Some(rated) = find(after) {
-                observer.acts(Rule::Idiom, index, None);
-                valence = rated;
-            }
         }
         for first in [index - 3, index - 2] {
             let pair = (self.word(first), self.word(first + 1));
             if let (RuleWord::Just, RuleWord::Enough)
             | (RuleWord::Kind | RuleWord::Sort, RuleWord::Of) = pair
             {
-                observer.acts(Rule::Dampener, index, Some(first));
+                (self.acts)(Rule::Dampener, index, Some(first));
                 valence += -BOOST;
             }
         }
         valence
     }
 
-    fn least(&self, index: usize, valence: f64, observer: &mut impl Observer) -> f64 {
+    fn least(&mut self, index: usize, valence: f64) -> f64 {
         if index == 0 || self.is_rated(index - 1) || self.word(index - 1) != RuleWord::Least {
             return valence;
         }
         if index > 1 && matches!(self.word(index - 2), RuleWord::At | RuleWord::Very) {
             return valence;
         }
-        observer.acts(Rule::Negation, index, Some(index - 1));
+        (self.acts)(Rule::Negation, index, Some(index - 1));
         valence * NEGATION
     }
 }
@@ -385,14 +375,14 @@ fn idiom(first: RuleWord, second: RuleWord, third: Option<RuleWord>) -> Option<f
 ///
 /// The reference iterates over the values, and changes for each the *first* value that is equal to it.
 /// Of two equal values, the first is changed twice. (A changed value may be equal to another one.)
-fn weigh_but(valences: &mut [f64], but: usize, observer: &mut impl Observer) {
+fn weigh_but(valences: &mut [f64], but: usize, mut acts: impl FnMut(Rule, usize, Option<usize>)) {
     let mut weigh = |index: usize, value: f64| {
         let weight = match index.cmp(&but) {
             std::cmp::Ordering::Less => 0.5,
             std::cmp::Ordering::Equal => return value,
             std::cmp::Ordering::Greater => 1.5,
         };
-        observer.acts(Rule::But, index, Some(but));
+        acts(Rule::But, index, Some(but));
         value * weight
     };
     let rated = valences.iter().filter(|value| **value != 0.0).count();
@@ -458,7 +448,7 @@ pub(super) fn add_up(valences: &[f64], emphasis: f64) -> (Sentiment, f64) {
     } else if pos < -neg {
         neg -= emphasis;
     }
-    // Not `-neg`, so that no share is minus zero.
+    // `-neg` could be minus zero.
     let neg = neg.abs();
     let total = pos + neg + neu;
     let sentiment = Sentiment {

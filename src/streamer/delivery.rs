@@ -1,4 +1,4 @@
-//! The producer, and its delivery reports: which tweets does the broker have?
+//! The producer, and its delivery reports: which tweets the broker has.
 //!
 //! A tweet that the broker did not accept goes to the dead-letter file, for
 //! [`Replay`](crate::source::Replay). Every tweet that the source gave is in the topic or in this file.
@@ -32,7 +32,7 @@ const REPORT_LIMIT: Duration = Duration::from_secs(30);
 /// A disk that writes none of the dead letters for this long has failed.
 const DISK_LIMIT: Duration = Duration::from_secs(30);
 
-/// The producer of a stream, with a thread of its own that receives the delivery reports.
+/// The producer of a stream. It has a thread that receives the delivery reports.
 pub(super) type TweetProducer = ThreadedProducer<DeliveryReports>;
 
 /// What the delivery reports say.
@@ -46,7 +46,7 @@ pub(super) struct Deliveries {
 }
 
 /// A tweet that the broker has refused for a reason that may pass: the topic is missing, or this client
-/// may not write to it. It is sent again, like the tweets that wait for a broker that is away.
+/// may not write to it. It is sent again.
 pub(super) struct HeldTweet {
     pub(super) key: Vec<u8>,
     pub(super) message: Vec<u8>,
@@ -116,8 +116,8 @@ impl Deliveries {
         }
     }
 
-    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. Returns whether it is kept,
-    /// so that it is still part of the stream. It blocks like [`fail`](Deliveries::fail).
+    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. Returns whether it is kept.
+    /// A kept tweet is still part of the stream. It blocks like [`fail`](Deliveries::fail).
     pub(super) fn refuse(&self, key: &[u8], message: &[u8], error: &KafkaError) -> bool {
         use RDKafkaErrorCode as Code;
         let reason = match error.rdkafka_error_code() {
@@ -169,8 +169,8 @@ impl Deliveries {
         &self.status_offsets
     }
 
-    /// Counts a failed tweet, and passes it to the dead-letter file. It blocks while the disk is
-    /// slower than the failures; no lock is held meanwhile.
+    /// Counts a failed tweet, and passes it to the dead-letter file. It blocks, without a lock, while
+    /// the disk is slower than the failures.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
         // Its error is part of the status.
         let _ = self.dead_letters.add(message);
@@ -184,8 +184,8 @@ impl Deliveries {
         locked(&self.state).sent
     }
 
-    /// Adds what the deliveries know to the status. An error of a connection that is still down comes
-    /// before the other errors, while the stream runs.
+    /// Adds the counts and the last error of the deliveries to the status. While the stream runs, the
+    /// error of a lost connection has precedence over other errors.
     pub(super) fn add_to(&self, status: &mut StreamerStatus) {
         let (dead_letter_file, file_error) = self.dead_letters.status();
         let state = locked(&self.state);
@@ -208,12 +208,12 @@ impl Deliveries {
     /// Returns why a part of the messages has neither, if that is so.
     pub(super) fn finish(&self, producer: &TweetProducer) -> Option<String> {
         let flushed = self.flush(producer);
-        // What is not confirmed by now fails, tweet by tweet.
+        // Each tweet that is still not confirmed fails.
         producer.purge(PurgeConfig::default().queue().inflight());
         let mut in_flight = producer.in_flight_count();
         let mut deadline = Instant::now() + REPORT_LIMIT;
         while in_flight > 0 && Instant::now() < deadline {
-            // An error means that there are reports left, which the count tells too.
+            // An error means that reports are missing, which the count shows too.
             let _ = producer.flush(Duration::from_millis(100));
             if producer.in_flight_count() != in_flight {
                 in_flight = producer.in_flight_count();
@@ -323,7 +323,7 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
         .set("message.max.bytes", "1100000")
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS)
         .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
-        // A topic that was deleted is noticed after this long, and not after half a minute.
+        // A deleted topic is noticed after this time. The default is half a minute.
         .set("topic.metadata.propagation.max.ms", METADATA_INTERVAL_MS)
         .create_with_context(DeliveryReports(deliveries))
         .map_err(|error| {

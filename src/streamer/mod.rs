@@ -153,7 +153,7 @@ impl Streamer {
         self.start_boxed(Box::new(source))
     }
 
-    /// Apart from `start`, so that it is compiled once and not for each type of source.
+    /// The part of `start` that is compiled once, not for each type of source.
     fn start_boxed(self, mut source: Box<dyn Source>) -> Result<Streaming> {
         let time_span = time_limit(self.time_span)?;
         let filter = Filter::new(self.tracks, self.languages)?;
@@ -227,7 +227,8 @@ impl Streaming {
 
     /// Ends the stream, waits until the broker has confirmed the tweets in flight, and returns the final
     /// status. The wait ends when the broker has confirmed nothing for 10 seconds and does not throttle
-    /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An interrupt ends the wait; the stream then ends by itself.
+    /// this client. A tweet without a confirmation counts as failed, and is in the dead-letter file. An
+    /// interrupt ends the wait, but not the end of the stream.
     pub fn stop(&self) -> StreamerStatus {
         if !self.task.stop() {
             println!("interrupted; the stream is still ending: `streaming` shows its status");

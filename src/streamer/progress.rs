@@ -25,13 +25,13 @@ pub(super) struct Shared {
 /// What the task records.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// The status, without what the deliveries know and what depends on the time.
+    /// The status, without the counts of the deliveries and without times.
     pub(super) status: StreamerStatus,
     pub(super) ended_at: Option<Instant>,
     /// The number of sent tweets at the last status messages, oldest first.
     recent: VecDeque<(Instant, u64)>,
-    /// How many items had come from the source at the last status message, and when a status message
-    /// first had this number.
+    /// The number of items from the source at the last status message, and the time of the first status
+    /// message with this number.
     received: Option<(u64, Instant)>,
 }
 
@@ -112,13 +112,12 @@ impl Shared {
         let received = progress.received.filter(|_| is_running);
         let received = received.filter(|(items, _)| *items == progress.items());
         status.waiting = received.map(|(_, since)| now - since);
-        let left = |span: Duration| span.saturating_sub(status.elapsed);
-        let remaining = self.time_span.map(left);
-        status.remaining = if is_running {
-            remaining
+        let over = if is_running {
+            status.elapsed
         } else {
-            remaining.and(Some(Duration::ZERO))
+            Duration::MAX
         };
+        status.remaining = self.time_span.map(|span| span.saturating_sub(over));
         status
     }
 }

@@ -1,18 +1,16 @@
 //! Other streamers that write to the same topic.
 //!
-//! A listener counts the newest run of a topic only. A streamer that did not join the run of another
-//! one therefore makes the other's tweets worthless, and both must be told. Each streamer writes its
-//! status, marked with its run, to the status topic once a second. The offsets in the delivery reports
-//! of its own messages show whether another streamer has written in between. Only then is the status
-//! topic read.
+//! A listener counts the newest run of a topic only. If two streamers write different runs, the tweets
+//! of one are not counted, and both streamers report it. Each streamer writes its status, marked with
+//! its run, to the status topic once a second. A gap in the offsets of its own status messages means
+//! that another streamer has written too. Only then does it read the status topic.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Client, newest_status_runs};
 use crate::task::locked;
 use crate::wire::RunId;
 use jiff::Timestamp;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 

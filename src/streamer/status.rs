@@ -10,8 +10,8 @@ const SILENT_WAIT: Duration = Duration::from_secs(10);
 impl Counts {
     /// Returns the rows of the card. A new count needs a field, a row here, and the statement that
     /// increments it.
-    fn rows(&self) -> Vec<(&'static str, u64)> {
-        let mut rows = vec![
+    fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let rows = [
             ("read", self.read),
             ("filtered out", self.filtered),
             ("duplicates", self.duplicate),
@@ -21,30 +21,24 @@ impl Counts {
             ("skipped, not tweets", self.skipped),
             ("failed", self.failed),
         ];
-        rows.extend(errors.into_iter().filter(|(_, count)| *count > 0));
-        rows
+        let errors = errors.into_iter().filter(|(_, count)| *count > 0);
+        rows.into_iter().chain(errors)
     }
 }
 
 impl StreamerStatus {
     fn state(&self) -> String {
-        match (self.ended, &self.connection) {
+        let lost = |connection: &&Connection| connection.since.is_none();
+        match (self.ended, self.connection.as_ref().filter(lost)) {
             (Some(EndReason::Source), _) => "the source has ended".into(),
             (Some(EndReason::Failed), _) => "failed".into(),
             (Some(EndReason::TimeSpan), _) => "the time span is over".into(),
             (Some(EndReason::Stopped), _) => "stopped".into(),
-            (
-                None,
-                Some(Connection {
-                    since: None,
-                    last_reason,
-                    ..
-                }),
-            ) => match last_reason {
+            (None, Some(connection)) => match &connection.last_reason {
                 Some(reason) => format!("not connected, retrying: {reason}"),
                 None => "connecting".into(),
             },
-            (None, _) => match self.waiting {
+            (None, None) => match self.waiting {
                 Some(waiting) if waiting > SILENT_WAIT => {
                     let seconds = waiting.as_secs();
                     format!("waiting for the next tweet of the source for {seconds} s")

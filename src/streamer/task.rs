@@ -27,10 +27,10 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const STATUS_KEY: &str = "streamer";
 /// How long to wait before a tweet is offered again to a full producer queue.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
-/// The pause before tweets that the broker has refused are sent again, and how often it is checked
-/// whether the broker still throttles.
+/// The pause before refused tweets are sent again, and between two checks whether the broker still
+/// throttles.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
-/// After how many items the task lets other tasks of its thread run.
+/// The number of items after which the task lets other tasks of its thread run.
 const YIELD_INTERVAL: u32 = 512;
 
 /// The state of the task.
@@ -259,8 +259,8 @@ impl Task {
                     if !last_try =>
                 {
                     record = returned;
-                    // When the stream ends while the broker does not answer, the tweet is tried once
-                    // more and then fails. Otherwise the end would wait for the broker forever.
+                    // When the stream ends while the broker does not answer, the tweet is tried a last
+                    // time. Otherwise the end would wait for the broker forever.
                     tokio::select! {
                         _ = ending.reached() => last_try = true,
                         () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
@@ -288,7 +288,7 @@ impl Task {
     }
 
     async fn finish(mut self, reason: EndReason, ending: &mut Ending) {
-        // What was refused is tried once more, and fails if it is refused again.
+        // A held tweet is sent a last time. It fails if it is refused again.
         self.shared.deliveries.end();
         self.send_held(ending).await;
         let Task {
@@ -300,7 +300,7 @@ impl Task {
             shared,
             ..
         } = self;
-        // Close the connection of the source first: the broker may take its time.
+        // Close the connection of the source first, because the broker may be slow.
         drop(source);
         shared.record(|progress| {
             progress.status.ended = Some(reason);

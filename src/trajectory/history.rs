@@ -44,8 +44,8 @@ pub(crate) struct History {
     open: Segment,
     open_words: WordTotals,
     counted: u64,
-    /// The newest version of a closed segment.
-    version: u64,
+    /// The newest version of a closed segment. It grows with each change of one.
+    pub(crate) version: u64,
     /// When the last segment was closed, as the caller measures time.
     closed_at: Duration,
 }
@@ -124,7 +124,7 @@ impl History {
                 .map_or(whole, |view| view.min(whole));
             let span = b.to.max(a.to).saturating_sub(a.from.min(b.from));
             let share_of_time = span as f64 / view as f64;
-            // Tweets that come all at once have no width in time.
+            // Tweets of the same time have no width in time.
             let share_of_tweets = (a.counted + b.counted) as f64 / self.counted as f64;
             share_of_time.max(share_of_tweets)
         };
@@ -136,16 +136,11 @@ impl History {
             .map(|(index, _)| index)
     }
 
-    /// Returns the version of the closed segments. It grows with each change of one.
-    pub(crate) fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Returns how many of the first segments have not changed since this version.
     pub(crate) fn unchanged_since(&self, version: u64) -> usize {
         // Where segments were merged, the merged one has a new version. Those before it keep their places.
-        self.closed
-            .iter()
+        let closed = self.closed.iter();
+        closed
             .take_while(|closed| closed.version <= version)
             .count()
     }
@@ -160,24 +155,24 @@ impl History {
 
     /// Returns the points of a line in the segments without the first `skip`.
     pub(super) fn points(&self, line: usize, skip: usize) -> impl Iterator<Item = &Point> {
-        self.segments(skip)
-            .flat_map(move |segment| segment.points(line))
+        let segments = self.segments(skip);
+        segments.flat_map(move |segment| segment.points(line))
     }
 
     /// Returns what happened between two times, in milliseconds since 1970: in all segments that have a
     /// tweet there, as a whole. `None` if there is none.
     pub(crate) fn stretch(&self, from: i64, to: i64) -> Option<Stretch> {
         let open_words = self.open_words.largest(MAX_WORDS);
-        let (mut whole, mut words) = (Segment::default(), WordTotals::default());
-        for (segment, segment_words) in self
+        let closed = self
             .closed
             .iter()
-            .map(|closed| (&closed.segment, &closed.words))
-            .chain([(&self.open, &open_words)])
-            .filter(|(segment, _)| segment.to >= from && segment.from <= to)
-        {
-            whole.merge(segment);
-            words.add_all(segment_words);
+            .map(|closed| (&closed.segment, &closed.words));
+        let (mut whole, mut words) = (Segment::default(), WordTotals::default());
+        for (segment, segment_words) in closed.chain([(&self.open, &open_words)]) {
+            if segment.to >= from && segment.from <= to {
+                whole.merge(segment);
+                words.add_all(segment_words);
+            }
         }
         (whole.counted > 0).then(|| Stretch {
             segment: whole,
@@ -402,7 +397,7 @@ mod tests {
             movers.sort_by(|a, b| b.total_cmp(a));
             movers.retain(|metric| *metric != 0.0);
             movers.truncate(10);
-            let found: Vec<f64> = stretch.segment.movers.iter().map(|mover| mover.scored.metric.abs()).collect();
+            let found: Vec<f64> = stretch.segment.movers.iter().map(|(_, scored)| scored.metric.abs()).collect();
             prop_assert_eq!(found, movers);
             let times = || tweets.iter().map(|scored| scored.tweet.created_at.as_millisecond());
             prop_assert_eq!(
@@ -432,7 +427,7 @@ mod tests {
                 recorded.add(at, f64::from(metric));
             }
             let history = &recorded.history;
-            let (closed, version) = (history.closed.len(), history.version());
+            let (closed, version) = (history.closed.len(), history.version);
             prop_assert_eq!(history.unchanged_since(version), closed);
             let skip = (skip * closed as f64) as usize;
             if let Some(oldest_change) = history.closed[skip..].iter().map(|closed| closed.version).min() {

@@ -9,10 +9,11 @@ mod words;
 pub(crate) use history::Stretch;
 pub(crate) use segment::{Point, TEXT_LENGTH, USER_LENGTH};
 
-use crate::sentiment::{Polarity, Scored};
+use crate::sentiment::Scored;
 use crate::time::Rate;
 use history::History;
 use serde::Serialize;
+use std::cmp::Ordering::Equal;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,10 +43,11 @@ pub struct Sum {
 }
 
 /// The running sum of all tweets or of a topic.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Line {
-    name: String,
-    sum: Sum,
+    /// The full name of the topic.
+    pub(crate) name: String,
+    pub(crate) sum: Sum,
     last: Option<Point>,
 }
 
@@ -53,18 +55,8 @@ impl Line {
     fn new(name: &str) -> Line {
         Line {
             name: name.to_owned(),
-            sum: Sum::default(),
-            last: None,
+            ..Line::default()
         }
-    }
-
-    /// Returns the full name of the topic.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn sum(&self) -> Sum {
-        self.sum
     }
 }
 
@@ -72,13 +64,14 @@ impl Line {
 #[derive(Debug)]
 pub(crate) struct Trajectory {
     /// The line of all tweets, then the line of each topic.
-    lines: Vec<Line>,
-    history: History,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) history: History,
     compounds: f64,
-    polarities: [u64; 3],
-    most_positive: Option<Arc<Scored>>,
-    most_negative: Option<Arc<Scored>>,
-    latest: VecDeque<(u64, Arc<Scored>)>,
+    /// How many tweets are positive, neutral and negative: the order of `Polarity`.
+    pub(crate) polarities: [u64; 3],
+    /// The tweets with the highest and the lowest compound.
+    extremes: Option<[Arc<Scored>; 2]>,
+    latest: VecDeque<Arc<Scored>>,
     rate: Rate,
 }
 
@@ -89,9 +82,8 @@ impl Default for Trajectory {
             history: History::default(),
             compounds: 0.0,
             polarities: [0; 3],
-            most_positive: None,
-            most_negative: None,
-            latest: VecDeque::with_capacity(LATEST_TWEETS + 1),
+            extremes: None,
+            latest: VecDeque::new(),
             rate: Rate::default(),
         }
     }
@@ -117,23 +109,17 @@ impl Trajectory {
         self.rate.add_at(1, now);
         let compound = scored.sentiment.compound;
         self.compounds += compound;
-        self.polarities[match scored.sentiment.polarity() {
-            Polarity::Positive => 0,
-            Polarity::Neutral => 1,
-            Polarity::Negative => 2,
-        }] += 1;
-        let is_beyond = |most: &Option<Arc<Scored>>, sign: f64| {
-            most.as_ref()
-                .is_none_or(|most| sign * compound > sign * most.sentiment.compound)
-        };
-        if is_beyond(&self.most_positive, 1.0) {
-            self.most_positive = Some(scored.clone());
+        self.polarities[scored.sentiment.polarity() as usize] += 1;
+        let [highest, lowest] = self
+            .extremes
+            .get_or_insert_with(|| [scored.clone(), scored.clone()]);
+        if compound > highest.sentiment.compound {
+            *highest = scored.clone();
         }
-        if is_beyond(&self.most_negative, -1.0) {
-            self.most_negative = Some(scored.clone());
+        if compound < lowest.sentiment.compound {
+            *lowest = scored.clone();
         }
-        self.latest
-            .push_back((self.total().counted, scored.clone()));
+        self.latest.push_back(scored.clone());
         if self.latest.len() > LATEST_TWEETS {
             self.latest.pop_front();
         }
@@ -180,39 +166,32 @@ impl Trajectory {
     /// Returns the sum of each topic, in the order in which the topics appeared. A tweet with several
     /// topics counts in each.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, Sum)> {
-        self.lines[1..].iter().map(|line| (line.name(), line.sum()))
-    }
-
-    /// Returns the line of all tweets, then the line of each topic.
-    pub(crate) fn lines(&self) -> &[Line] {
-        &self.lines
-    }
-
-    pub(crate) fn history(&self) -> &History {
-        &self.history
+        let topics = self.lines[1..].iter();
+        topics.map(|line| (line.name.as_str(), line.sum))
     }
 
     /// Returns the points of a line without those in the first `skip` segments of the history. The last one
     /// is the newest.
     pub(crate) fn points(&self, line: usize, skip: usize) -> Vec<&Point> {
-        let newest = self.history.points(line, 0).last();
-        let newest = newest.map(|point| point.number);
+        let newest = self
+            .history
+            .points(line, 0)
+            .map(|point| point.number)
+            .last();
         let last = self.lines[line].last.as_ref();
-        self.history
-            .points(line, skip)
-            .chain(last.filter(|last| Some(last.number) != newest))
-            .collect()
+        let last = last.filter(|last| Some(last.number) != newest);
+        self.history.points(line, skip).chain(last).collect()
     }
 
     /// Returns the point of a line that is nearest to this time and sum.
     pub(crate) fn nearest(&self, line: usize, at: i64, sum: f64) -> Option<Point> {
         self.lines.get(line)?;
         let distance = |point: &Point| (point.at().abs_diff(at), (point.sum - sum).abs());
-        let nearest = self.points(line, 0).into_iter().min_by(|a, b| {
-            let ((time, sum), (other_time, other_sum)) = (distance(a), distance(b));
-            time.cmp(&other_time).then(sum.total_cmp(&other_sum))
-        });
-        nearest.cloned()
+        let points = self.points(line, 0).into_iter();
+        // A sum that is not a number is equally far from all points.
+        let nearest =
+            points.min_by(|a, b| distance(a).partial_cmp(&distance(b)).unwrap_or(Equal))?;
+        Some(nearest.clone())
     }
 
     /// Returns the mean compound of all tweets, in \[-1, 1\]; 0 without tweets.
@@ -220,24 +199,16 @@ impl Trajectory {
         self.compounds / self.total().counted.max(1) as f64
     }
 
-    /// Returns how many tweets are positive, neutral and negative.
-    pub(crate) fn polarities(&self) -> [u64; 3] {
-        self.polarities
-    }
-
     /// Returns the most positive and the most negative tweet, by compound. Of equal tweets, it
     /// returns the first.
     pub(crate) fn extremes(&self) -> Option<(&Scored, &Scored)> {
-        self.most_positive
-            .as_deref()
-            .zip(self.most_negative.as_deref())
+        let [highest, lowest] = self.extremes.as_ref()?;
+        Some((highest, lowest))
     }
 
-    /// Returns the newest tweets with their numbers, from 1, oldest first.
-    pub(crate) fn latest(&self) -> impl Iterator<Item = (u64, &Scored)> {
-        self.latest
-            .iter()
-            .map(|(number, scored)| (*number, &**scored))
+    /// Returns the newest tweets, oldest first.
+    pub(crate) fn latest(&self) -> impl ExactSizeIterator<Item = &Scored> {
+        self.latest.iter().map(|scored| &**scored)
     }
 
     /// Returns the number of tweets per second over the last seconds.
@@ -387,7 +358,7 @@ mod tests {
                     Instant::now(),
                 );
             }
-            let lines = trajectory.lines().len();
+            let lines = trajectory.lines.len();
             let points: usize = (0..lines)
                 .map(|line| trajectory.points(line, 0).len())
                 .sum();
@@ -396,7 +367,7 @@ mod tests {
             assert!(points <= limit, "{points} points, {lines} lines");
             for line in 0..lines {
                 let points = trajectory.points(line, 0);
-                let sum = trajectory.lines()[line].sum().sum;
+                let sum = trajectory.lines[line].sum.sum;
                 assert_eq!(points.last().unwrap().sum, sum);
             }
         }

@@ -69,14 +69,6 @@ impl Point {
     }
 }
 
-/// A tweet that moved the sum.
-#[derive(Clone, Debug)]
-pub(crate) struct Mover {
-    /// The number of the tweet in the stream, from 1.
-    number: u64,
-    pub(crate) scored: Arc<Scored>,
-}
-
 /// What a segment keeps of one line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
@@ -128,9 +120,9 @@ pub(crate) struct Segment {
     pub(crate) compounds: f64,
     /// The parts of the lines. A line after the last one has no tweets here.
     pub(crate) parts: Vec<Part>,
-    /// The tweets that moved the sum of all tweets most, largest first. Of equally large ones, the earlier
-    /// come first.
-    pub(crate) movers: Vec<Mover>,
+    /// The tweets that moved the sum of all tweets most, largest first, with their numbers in the stream.
+    /// Of equally large ones, the earlier come first.
+    pub(crate) movers: Vec<(u64, Arc<Scored>)>,
 }
 
 impl Default for Segment {
@@ -155,18 +147,17 @@ impl Segment {
         self.to = self.to.max(at);
         self.compounds += scored.sentiment.compound;
         let smallest = self.movers.get(MOVERS - 1);
-        let smallest = smallest.map_or(0.0, |mover| mover.scored.metric.abs());
+        let smallest = smallest.map_or(0.0, |(_, mover)| mover.metric.abs());
         if scored.metric.abs() > smallest {
-            let scored = scored.clone();
-            self.add_movers([Mover { number, scored }]);
+            self.add_movers(&[(number, scored.clone())]);
         }
     }
 
-    fn add_movers(&mut self, movers: impl IntoIterator<Item = Mover>) {
-        self.movers.extend(movers);
-        self.movers.sort_by(|a, b| {
-            let largest_first = b.scored.metric.abs().total_cmp(&a.scored.metric.abs());
-            largest_first.then(a.number.cmp(&b.number))
+    fn add_movers(&mut self, movers: &[(u64, Arc<Scored>)]) {
+        self.movers.extend_from_slice(movers);
+        self.movers.sort_by(|(number, a), (other, b)| {
+            let largest_first = b.metric.abs().total_cmp(&a.metric.abs());
+            largest_first.then(number.cmp(other))
         });
         self.movers.truncate(MOVERS);
     }
@@ -199,7 +190,7 @@ impl Segment {
         for (part, next) in self.parts.iter_mut().zip(&next.parts) {
             part.merge(next);
         }
-        self.add_movers(next.movers.iter().cloned());
+        self.add_movers(&next.movers);
     }
 }
 
@@ -220,7 +211,7 @@ mod tests {
     fn movers(segment: &Segment) -> Vec<(u64, f64)> {
         let movers = segment.movers.iter();
         movers
-            .map(|mover| (mover.number, mover.scored.metric))
+            .map(|(number, scored)| (*number, scored.metric))
             .collect()
     }
 

@@ -3,7 +3,7 @@
 // Plotly only draws. This module computes the ranges of both axes, so it knows the position of each time and
 // value, and the pointer and the keyboard (gestures.js) work while the lines move.
 
-import { byId, element, setText } from "./format.js";
+import { byId, element, setText, showEach } from "./format.js";
 import { listeners, timeRange } from "./model.js";
 import { followed, view } from "./view.js";
 
@@ -83,12 +83,10 @@ function edges() {
 
 // Returns the points between two times, and one more on each side: the line must reach the edges.
 function between({ x, y }, from, to) {
-  let first = 0;
-  while (first < x.length && x[first] < from) first++;
-  let end = x.length;
-  while (end > first && x[end - 1] > to) end--;
-  first = Math.max(0, first - 1);
-  return { x: x.slice(first, end + 1), y: y.slice(first, end + 1) };
+  const before = x.findIndex((at) => at >= from);
+  const inside = before < 0 ? x.length : before;
+  const [first, end] = [Math.max(0, inside - 1), Math.max(inside, x.findLastIndex((at) => at <= to) + 1) + 1];
+  return { x: x.slice(first, end), y: y.slice(first, end) };
 }
 
 // Returns the mean compound in a window that moves over the segments of a listener.
@@ -144,12 +142,11 @@ function scales(series) {
       axis.top = Math.max(axis.top, range.top);
     } else axes.push(range);
   }
-  for (const axis of axes) {
-    const margin = axis.top > axis.bottom ? 0.05 * (axis.top - axis.bottom) : 1;
-    axis.bottom -= margin;
-    axis.top += margin;
-  }
-  return axes.length ? axes : [{ listeners, bottom: -1, top: 1 }];
+  if (!axes.length) return [{ listeners, bottom: -1, top: 1 }];
+  return axes.map(({ listeners, bottom, top }) => {
+    const margin = top > bottom ? 0.05 * (top - bottom) : 1;
+    return { listeners, bottom: bottom - margin, top: top + margin };
+  });
 }
 
 // Returns the lines that are in view, and the axes.
@@ -175,11 +172,11 @@ function lineTrace({ name, look, dash, x, y, axis }, mode, shift, scale) {
   };
 }
 
-const barTrace = ({ listener, look }, from, to, shift) => {
-  const width = (to - from) / BARS;
+function barTrace({ listener, look }, from, to, shift) {
   const y = bars(listener.moods, from, to);
-  return { type: "bar", x: y.map((_, bar) => from + (bar + 0.5) * width + shift), y, marker: { color: look.line.color }, yaxis: "y9", opacity: 0.8, showlegend: false };
-};
+  const x = y.map((_, bar) => from + ((bar + 0.5) * (to - from)) / BARS + shift);
+  return { type: "bar", x, y, marker: { color: look.line.color }, yaxis: "y9", opacity: 0.8, showlegend: false };
+}
 
 // Returns a vertical line for each streamer that has ended.
 const ends = (shift, { color, size }) => listeners.filter(({ streamer }) => streamer?.ended && streamer.newest).map(({ streamer }) => ({
@@ -197,9 +194,8 @@ const endName = ({ short, name }, width) => (isNarrow(width) ? short : name);
 export function picture(width, height) {
   const [from, to] = edges();
   const { series, axes } = visible(from, to);
-  const root = getComputedStyle(document.documentElement);
-  const size = parseFloat(root.fontSize);
-  const ink = root.getPropertyValue("--ink").trim();
+  const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const ink = getComputedStyle(document.body).color;
   const narrow = isNarrow(width);
   const shift = localShift(to);
   const layout = structuredClone(template.layout);
@@ -257,10 +253,9 @@ function nameLines(width, room) {
   const place = byId("names");
   const height = 1.15 * parseFloat(getComputedStyle(place).fontSize);
   const { box, axes, series } = drawn;
-  let names = series.filter(({ y }) => y.length).map((line) => ({ line, at: yOf(axes[line.axis], line.y.at(-1)) }));
   const fitting = Math.floor(box.height / height);
-  if (names.length > fitting) names = names.sort((a, b) => a.line.number - b.line.number).slice(0, fitting);
-  names.sort((a, b) => a.at - b.at);
+  const labelled = series.filter(({ y }) => y.length).map((line) => ({ line, at: yOf(axes[line.axis], line.y.at(-1)) }));
+  const names = labelled.toSorted((a, b) => a.line.number - b.line.number).slice(0, fitting).sort((a, b) => a.at - b.at);
   let free = box.top;
   for (const name of names) {
     name.at = Math.max(name.at - height / 2, free);
@@ -271,9 +266,7 @@ function nameLines(width, room) {
     name.at = Math.min(name.at, floor - height);
     floor = name.at;
   }
-  while (place.children.length > names.length) place.lastChild.remove();
-  names.forEach(({ line, at }, index) => {
-    const label = place.children[index] ?? place.appendChild(element("span"));
+  showEach(place, names, () => element("span"), (label, { line, at }) => {
     setText(label, endName(line, width));
     label.style.transform = `translate(${width - room + 6}px, ${at.toFixed(1)}px)`;
     label.style.maxWidth = `${room - 8}px`;

@@ -1,21 +1,12 @@
-// The buttons and the keys of the page, and the legend.
+// The buttons of the page with their keys, and the legend.
 
 import { allSeries } from "./chart.js";
 import { saveNumbers, savePicture } from "./download.js";
-import { byId, element, setText } from "./format.js";
+import { byId, element, setText, showEach } from "./format.js";
 import { ZOOM, togglePause, unselect, zoom, zoomTo } from "./gestures.js";
 import { listeners } from "./model.js";
 import { closePanel } from "./panel.js";
 import { change, view } from "./view.js";
-
-async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    say("link copied");
-  } catch {
-    say("the browser does not allow copying; copy the address of this page");
-  }
-}
 
 let forget = null;
 
@@ -25,16 +16,14 @@ function say(text) {
   forget = setTimeout(() => setText(byId("message"), ""), 5000);
 }
 
-async function toggleFullScreen() {
-  try {
-    if (document.fullscreenElement) await document.exitFullscreen();
-    else await document.documentElement.requestFullscreen();
-  } catch {
-    say("the browser does not allow full screen here; open the page in its own tab");
-  }
-}
+// Says whether the browser has allowed an action.
+const attempt = (action, done, failed) => action().then(() => say(done), () => say(failed));
 
-const picture = (format) => savePicture(format).catch(() => say(`the browser failed to draw the ${format.toUpperCase()} file`));
+const copyLink = () => attempt(async () => navigator.clipboard.writeText(location.href),
+  "link copied", "the browser does not allow copying; copy the address of this page");
+const toggleFullScreen = () => attempt(async () => document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
+  "", "the browser does not allow full screen here; open the page in its own tab");
+const picture = (format) => attempt(async () => savePicture(format), "", `the browser failed to draw the ${format.toUpperCase()} file`);
 
 const actions = {
   "sum-view": () => change({ chart: "sum" }),
@@ -54,19 +43,6 @@ const actions = {
   "panel-close": close,
 };
 
-const keys = {
-  m: () => change({ chart: view.chart === "sum" ? "mood" : "sum" }),
-  a: actions["follow-all"],
-  5: actions["follow-5"],
-  1: actions["follow-1"],
-  p: togglePause,
-  "+": actions["zoom-in"],
-  "-": actions["zoom-out"],
-  l: copyLink,
-  f: toggleFullScreen,
-  Escape: close,
-};
-
 function close() {
   closePanel();
   unselect();
@@ -74,9 +50,10 @@ function close() {
 
 // Shows which buttons are pressed.
 export function showControls() {
-  const pressed = { "sum-view": view.chart === "sum", "mood-view": view.chart === "mood" };
-  for (const follow of ["all", "5", "1"]) pressed["follow-" + follow] = !view.range && view.follow === follow;
-  for (const [id, isPressed] of Object.entries(pressed)) byId(id).setAttribute("aria-pressed", String(isPressed));
+  const pressed = [view.chart + "-view", view.range ? "" : "follow-" + view.follow];
+  for (const button of document.querySelectorAll(".toolbar [aria-pressed]")) {
+    button.setAttribute("aria-pressed", String(pressed.includes(button.id)));
+  }
   setText(byId("pause"), view.range ? "Back to live" : "Pause");
   byId("panel-zoom").hidden = !view.selection;
 }
@@ -86,48 +63,40 @@ export function showLegend() {
   const legend = byId("legend");
   const series = allSeries();
   const names = view.chart === "sum" && listeners.length > 1 ? listeners.map(({ name }) => name) : [""];
-  while (legend.children.length > names.length) legend.lastChild.remove();
-  names.forEach((name, index) => {
-    const group = legend.children[index] ?? legend.appendChild(createGroup());
+  const createGroup = () => element("div", { role: "group" }, element("bdi"), element("ul"));
+  showEach(legend, names, createGroup, (group, name) => {
     group.setAttribute("aria-label", name || "lines");
     setText(group.firstChild, name);
-    showEntries(group.lastChild, name ? series.filter(({ listener }) => listener.name === name) : series);
+    showEach(group.lastChild, series.filter(({ listener }) => !name || listener.name === name), createEntry, showEntry);
   });
 }
 
-const createGroup = () => element("div", { role: "group" }, element("bdi"), element("ul"));
-
-function showEntries(list, series) {
-  while (list.children.length > series.length) list.lastChild.remove();
-  series.forEach(({ key, short, look, dash }, index) => {
-    const button = list.children[index]?.firstChild ?? createEntry(list);
-    button.dataset.key = key;
-    button.setAttribute("aria-pressed", String(!view.hidden.has(key)));
-    button.firstChild.style.borderTopColor = look.line.color;
-    button.firstChild.style.borderTopStyle = { solid: "solid", dash: "dashed" }[dash] ?? "dotted";
-    setText(button.lastChild, short);
-  });
-}
-
-function createEntry(list) {
-  const button = element("button", { type: "button" }, element("span", { class: "swatch" }), element("bdi"));
+function createEntry() {
+  const button = element("button", {}, element("span", { class: "swatch" }), element("bdi"));
   button.addEventListener("click", () => {
     const hidden = new Set(view.hidden);
-    if (!hidden.delete(button.dataset.key)) hidden.add(button.dataset.key);
+    if (!hidden.delete(button.dataset.line)) hidden.add(button.dataset.line);
     change({ hidden });
   });
-  list.append(element("li", {}, button));
-  return button;
+  return element("li", {}, button);
+}
+
+function showEntry({ firstChild: button }, { key, short, look, dash }) {
+  button.dataset.line = key;
+  button.setAttribute("aria-pressed", String(!view.hidden.has(key)));
+  button.firstChild.style.borderTopColor = look.line.color;
+  button.firstChild.style.borderTopStyle = { solid: "solid", dash: "dashed" }[dash] ?? "dotted";
+  setText(button.lastChild, short);
 }
 
 // Shows the choice of the listener whose numbers are shown, if there are several.
 export function showListeners(chosen) {
   const select = byId("listener");
   select.parentElement.hidden = listeners.length < 2;
-  const names = listeners.map(({ name }) => name);
-  if (names.join("\n") !== [...select.options].map(({ value }) => value).join("\n")) {
-    select.replaceChildren(...names.map((name) => element("option", { value: name }, name)));
-  }
+  showEach(select, listeners, () => element("option"), (option, { name }) => {
+    option.value = name;
+    setText(option, name);
+  });
   if (chosen && select.value !== chosen.name) select.value = chosen.name;
 }
 
@@ -136,7 +105,7 @@ export function startControls() {
   byId("listener").addEventListener("change", (event) => change({ listener: event.target.value }));
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea")) return;
-    if (Object.hasOwn(keys, event.key)) keys[event.key]();
+    document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([aria-pressed=true])`)?.click();
   });
   document.addEventListener("fullscreenchange", () => {
     document.documentElement.classList.toggle("stage", document.fullscreenElement !== null);

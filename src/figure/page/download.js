@@ -6,14 +6,12 @@ import { listeners } from "./model.js";
 
 const SIZE = { width: 1400, height: 700 };
 
-function save(name, url) {
-  element("a", { href: url, download: name }).click();
-}
+const save = (name, url) => element("a", { href: url, download: name }).click();
 
 // Saves the chart as it is in view, with a legend. `format` is "png" or "svg".
 export async function savePicture(format) {
   const { data, layout } = picture(SIZE.width, SIZE.height);
-  const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim();
+  const paper = getComputedStyle(document.body).backgroundColor;
   Object.assign(layout, { showlegend: true, paper_bgcolor: paper, plot_bgcolor: paper });
   layout.margin.t = 50;
   save(`live-sentiment.${format}`, await Plotly.toImage({ data, layout }, { format, ...SIZE }));
@@ -32,6 +30,6 @@ export function saveNumbers() {
   }
   const url = URL.createObjectURL(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }));
   save("live-sentiment.csv", url);
-  // By then, the browser has started to read it.
+  // After this time, the browser has read the file.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -15,7 +15,8 @@ export function signed(number, digits = 2) {
   return `${number < 0 ? "−" : "+"}${integer.replace(/\B(?=(\d{3})+$)/g, ",")}.${fraction}`;
 }
 
-export const perSecond = (rate) => (rate < 10 ? rate.toFixed(1) : whole(Math.round(rate))) + "/s";
+export const rateText = (rate) => (rate < 10 ? rate.toFixed(1) : whole(Math.round(rate)));
+export const perSecond = (rate) => rateText(rate) + "/s";
 
 export function age(seconds) {
   if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
@@ -34,6 +35,12 @@ export function element(name, attributes = {}, ...children) {
   }
   created.append(...children);
   return created;
+}
+
+// Gives a node one child for each item, and updates each child.
+export function showEach(parent, items, create, update) {
+  while (parent.children.length > items.length) parent.lastChild.remove();
+  items.forEach((item, index) => update(parent.children[index] ?? parent.appendChild(create()), item));
 }
 
 // Sets a text only if it differs. An equal text would cause another layout.

@@ -103,14 +103,12 @@ function followPointer() {
     if (done.moved) select(done.time, done.now);
     else click(done);
   });
-  figure.addEventListener("pointercancel", () => {
-    drag = null;
-    showCursor();
-  });
-  figure.addEventListener("pointerleave", () => {
-    hovered = null;
-    showCursor();
-  });
+  for (const end of ["pointercancel", "pointerleave"]) {
+    figure.addEventListener(end, () => {
+      drag = hovered = null;
+      showCursor();
+    });
+  }
   figure.addEventListener("dblclick", () => change({ range: null }));
   figure.addEventListener("wheel", (event) => {
     // Without the control key, the wheel scrolls the page.
@@ -157,12 +155,8 @@ export function unselect() {
 function moveTo(time, widen) {
   const before = cursor ?? drawn.to;
   cursor = clampTime(time);
-  if (widen) {
-    anchor ??= before;
-    select(anchor, cursor);
-  } else {
-    anchor = null;
-  }
+  anchor = widen ? (anchor ?? before) : null;
+  if (widen) select(anchor, cursor);
   const point = nearest(xOf(cursor), null);
   figure.setAttribute("aria-valuenow", String(Math.round((100 * (cursor - drawn.from)) / (drawn.to - drawn.from))));
   if (point) figure.setAttribute("aria-valuetext", describe(point));
@@ -175,17 +169,13 @@ function followKeys() {
     const step = (drawn.to - drawn.from) * STEP;
     const at = cursor ?? drawn.to;
     const moves = {
-      ArrowLeft: () => moveTo(at - step, event.shiftKey),
-      ArrowRight: () => moveTo(at + step, event.shiftKey),
-      PageUp: () => moveTo(at - 10 * step, event.shiftKey),
-      PageDown: () => moveTo(at + 10 * step, event.shiftKey),
-      Home: () => moveTo(drawn.from, event.shiftKey),
-      End: () => moveTo(drawn.to, event.shiftKey),
-      Enter: () => cursor !== null && click({ x: xOf(cursor), y: null }),
+      ArrowLeft: at - step, ArrowRight: at + step, PageUp: at - 10 * step, PageDown: at + 10 * step,
+      Home: drawn.from, End: drawn.to,
     };
-    if (!Object.hasOwn(moves, event.key)) return;
+    if (Object.hasOwn(moves, event.key)) moveTo(moves[event.key], event.shiftKey);
+    else if (event.key === "Enter" && cursor !== null) click({ x: xOf(cursor), y: null });
+    else return;
     event.preventDefault();
-    moves[event.key]();
   });
 }
 

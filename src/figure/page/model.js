@@ -3,7 +3,7 @@
 // The listeners in the order of the server. Times are in milliseconds since 1970.
 export const listeners = [];
 
-const fresh = (update) => ({ generation: update.generation, lines: [], moods: { at: [], counted: [], compounds: [] }, rows: [], newest: 0 });
+const fresh = (update) => ({ generation: update.generation, lines: [], moods: { at: [], counted: [], compounds: [] }, rows: [] });
 
 // Keeps the first `keep` values of a list and appends others.
 function splice(list, keep, values) {
@@ -27,12 +27,9 @@ export function merge({ listeners: updates }) {
       splice(known.y, line.keep, line.y);
     });
     for (const list of ["at", "counted", "compounds"]) splice(listener.moods[list], moods.keep, moods[list]);
-    for (const tweet of latest) {
-      if (tweet.number <= listener.newest) continue;
-      listener.newest = tweet.number;
-      listener.rows.push(tweet);
-    }
-    listener.rows = listener.rows.slice(-20);
+    const known = listener.rows.at(-1)?.number ?? 0;
+    const numbered = latest.map((tweet, index) => ({ ...tweet, number: update.counted - latest.length + index + 1 }));
+    listener.rows = [...listener.rows, ...numbered.filter(({ number }) => number > known)].slice(-20);
   });
 }
 

@@ -1,7 +1,7 @@
 // The numbers above the figure, of the listener that the reader has chosen.
 
-import { ask } from "./ask.js";
-import { byId, element, plural, setText, signed, whole } from "./format.js";
+import { ask } from "./notebook.js";
+import { byId, element, plural, rateText, setText, signed, whole } from "./format.js";
 
 // The minimum time between two announcements to a screen reader.
 const ANNOUNCE_MS = 10_000;
@@ -26,7 +26,7 @@ export function showState({ is, reason }, text = labels[is]) {
 export function showNumbers(listener) {
   setText(byId("sum"), signed(listener.sum));
   setText(byId("counted"), whole(listener.counted));
-  setText(byId("rate"), listener.rate < 10 ? listener.rate.toFixed(1) : whole(Math.round(listener.rate)));
+  setText(byId("rate"), rateText(listener.rate));
   const total = Math.max(1, listener.polarities.reduce((a, b) => a + b, 0));
   const percent = listener.polarities.map((count) => Math.round((100 * count) / total));
   [...byId("polarities").children].forEach((part, index) => {
@@ -67,11 +67,7 @@ export async function showSkipped() {
   const details = byId("skipped");
   if (!details.open) return;
   const answer = await ask("skipped", { generation: details.dataset.generation });
-  const list = byId("skipped-reasons");
-  if (answer.error) {
-    list.replaceChildren(element("li", {}, answer.error));
-    return;
-  }
-  list.replaceChildren(...answer.map(({ reason, count, example }) =>
-    element("li", {}, `${whole(count)}: ${reason}, for example `, element("code", {}, element("bdi", {}, example || "(empty)")))));
+  const reasons = answer.error ? [element("li", {}, answer.error)] : answer.map(({ reason, count, example }) =>
+    element("li", {}, `${whole(count)}: ${reason}, for example `, element("code", {}, element("bdi", {}, example || "(empty)"))));
+  byId("skipped-reasons").replaceChildren(...reasons);
 }

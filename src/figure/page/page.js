@@ -1,6 +1,6 @@
 // The page: connects the stream of updates to its parts. Each part shows one thing and knows no other:
 //
-//   stream.js → model.js → chart.js, numbers.js, pipeline.js, tweets.js
+//   notebook.js → model.js → chart.js, numbers.js, pipeline.js, tweets.js
 //   controls.js, gestures.js → view.js → chart.js, panel.js
 //
 // Text from the network is inserted as text only, never as HTML.
@@ -13,7 +13,7 @@ import { listeners, merge } from "./model.js";
 import { showNumbers, showSkipped, showState } from "./numbers.js";
 import { showSelection } from "./panel.js";
 import { countUpdate, sampleLag, showLag, showPipeline } from "./pipeline.js";
-import { follow } from "./stream.js";
+import { follow } from "./notebook.js";
 import { showRows } from "./tweets.js";
 import { onChange, readFragment, view } from "./view.js";
 

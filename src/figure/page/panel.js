@@ -1,6 +1,6 @@
 // The panel beside the chart: why the sum moved in a stretch, or which tweet a point is.
 
-import { ask } from "./ask.js";
+import { ask } from "./notebook.js";
 import { age, byId, clock, element, plural, setText, signed, toneOf, whole } from "./format.js";
 import { tweetItem } from "./tweets.js";
 import { change, view } from "./view.js";
@@ -76,7 +76,7 @@ function showStretch({ generation, name }, { from, to, lines, movers, words }, s
   const wordItems = words.map(({ word, total }) => {
     const bar = element("span", { class: `bar ${total > 0 ? "adds" : "subtracts"}` });
     bar.style.width = `${(100 * Math.abs(total)) / largest}%`;
-    return element("li", {}, element("span", { class: "word" }, element("bdi", {}, word)), element("span", { class: `number ${toneOf(total)}` }, signed(total)), element("span", { class: "track" }, bar));
+    return element("li", {}, element("span", { class: "word" }, element("bdi", {}, word)), element("span", { class: `number ${toneOf(total)}` }, signed(total)), element("span", {}, bar));
   });
   const total = lines[0];
   const [atStart, atEnd] = [moved(from - selectedFrom), moved(to - selectedTo)];

@@ -1,7 +1,7 @@
 // The pipeline, drawn small: source, streamer, topic, listener and page, each with its state and rate; and
 // how far the listener is behind the end of each partition.
 
-import { age, byId, clock, element, perSecond, plural, setText, whole } from "./format.js";
+import { age, byId, clock, element, perSecond, plural, setText, showEach, whole } from "./format.js";
 
 // A streamer sends a status each second. After this time without a status it counts as gone.
 const SILENCE_S = 5;
@@ -14,15 +14,15 @@ const reasons = { source: "the source has ended", failed: "failed", timespan: "t
 // The last samples of the total lag, and the name of their listener.
 let samples = [];
 let sampled;
+// When the updates of the last two seconds came.
 let updates = [];
 
 export function countUpdate() {
   const now = performance.now();
-  updates.push(now);
-  updates = updates.filter((at) => now - at < 2000);
+  updates = [...updates, now].filter((at) => now - at < 2000);
 }
 
-function part(id, state, status, rate) {
+function part(id, state, status = state, rate = "") {
   const node = byId(id);
   node.dataset.state = state;
   setText(node.querySelector(".status"), status);
@@ -34,34 +34,33 @@ export function showPipeline(listener, connected) {
   const pageRate = connected ? `${(updates.length / 2).toFixed(0)} updates/s` : "";
   part("at-page", connected ? "works" : "broken", connected ? "open" : "no connection to the notebook", pageRate);
   if (!listener || !connected) {
-    for (const id of ["at-source", "at-streamer", "at-topic", "at-listener"]) part(id, "unknown", "unknown", "");
-    if (connected) part("at-listener", "waiting", "not started", "");
+    for (const id of ["at-source", "at-streamer", "at-topic", "at-listener"]) part(id, "unknown");
+    if (connected) part("at-listener", "waiting", "not started");
     return;
   }
-  const away = listener.away_since !== null;
+  const isUnreachable = listener.unreachable_since !== null;
   const { is, reason } = listener.state;
   const over = is === "ended" || is === "failed";
   part("at-listener", { connected: "works", ended: "ended", failed: "broken", blocked: "broken" }[is] ?? "waiting",
     { connected: "reads", ended: "has ended", failed: `failed: ${reason}`, waiting: "waits for Kafka", reconnecting: "reconnects", blocked: "cannot read on" }[is], perSecond(listener.rate));
-  const written = listener.lag.reduce((sum, { write_rate }) => sum + write_rate, 0);
   const partitions = listener.lag.length;
-  part("at-topic", over ? "unknown" : away ? "broken" : "works",
-    over ? "unknown" : away ? `away since ${clock(listener.away_since)}` : partitions ? plural(partitions, "partition") : "no messages yet",
-    over || away ? "" : perSecond(written));
-  showStreamer(listener.streamer, away || over);
+  const written = listener.lag.reduce((sum, { write_rate }) => sum + write_rate, 0);
+  if (over) part("at-topic", "unknown");
+  else if (isUnreachable) part("at-topic", "broken", `unreachable since ${clock(listener.unreachable_since)}`);
+  else part("at-topic", "works", partitions ? plural(partitions, "partition") : "no messages yet", perSecond(written));
+  showStreamer(listener.streamer, isUnreachable || over);
 }
 
 // The status of the streamer comes through the broker, so it is unknown while the broker is unreachable.
-function showStreamer(streamer, away) {
-  if (!streamer || away) {
-    part("at-source", "unknown", away ? "unknown" : "no status yet", "");
-    part("at-streamer", "unknown", away ? "unknown" : "no status yet", "");
+function showStreamer(streamer, isUnknown) {
+  if (!streamer || isUnknown) {
+    for (const id of ["at-source", "at-streamer"]) part(id, "unknown", isUnknown ? "unknown" : "no status yet");
   } else {
     const { connection, ended, silence } = streamer;
     const gone = !ended && silence > SILENCE_S;
     const lost = connection && !connection.since;
     part("at-source", ended === "failed" || lost ? "broken" : ended || gone ? "ended" : "works",
-      streamer.source + (lost && !ended ? ": not connected" : ended === "source" ? ": has ended" : ""), "");
+      streamer.source + (lost && !ended ? ": not connected" : ended === "source" ? ": has ended" : ""));
     part("at-streamer", ended === "failed" || gone ? "broken" : ended ? "ended" : "works",
       ended ? reasons[ended] : gone ? `no status for ${age(silence)}` : "sends", ended || gone ? "" : perSecond(streamer.rate));
   }
@@ -110,8 +109,7 @@ const totalLag = (listener) => listener.lag.reduce((sum, { lag }) => sum + lag, 
 export function sampleLag(listener) {
   if (listener?.name !== sampled) samples = [];
   sampled = listener?.name;
-  samples.push(listener ? totalLag(listener) : 0);
-  samples = samples.slice(-GROWTH - 1);
+  samples = [...samples, listener ? totalLag(listener) : 0].slice(-GROWTH - 1);
 }
 
 function grows() {
@@ -124,16 +122,12 @@ export function showLag(listener) {
   const newest = Math.min(...partitions.map((partition) => partition.age ?? Infinity));
   const parts = [partitions.length ? `lag ${plural(totalLag(listener), "message")}` : "lag unknown"];
   if (Number.isFinite(newest)) parts.push(`newest counted ${age(newest)} old`);
-  if (listener?.away_since) parts.push(`broker away since ${clock(listener.away_since)}`);
+  if (listener?.unreachable_since) parts.push(`broker unreachable since ${clock(listener.unreachable_since)}`);
   setText(byId("lag-title"), parts.join(" · "));
   byId("lag").classList.toggle("grows", grows());
   byId("lag").dataset.grows = grows();
   const rows = partitions.map(({ partition, position, end, lag, age: seconds, rate }) =>
     [String(partition), whole(position), whole(end), whole(lag), seconds === null ? "–" : age(seconds), perSecond(rate)]);
-  const body = byId("partitions");
-  while (body.rows.length > rows.length) body.deleteRow(-1);
-  rows.forEach((cells, index) => {
-    const row = body.rows[index] ?? body.appendChild(element("tr", {}, ...cells.map(() => element("td", { class: "number" }))));
-    cells.forEach((text, cell) => setText(row.cells[cell], text));
-  });
+  showEach(byId("partitions"), rows, () => element("tr"), (row, cells) =>
+    showEach(row, cells, () => element("td", { class: "number" }), setText));
 }

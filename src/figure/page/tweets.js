@@ -1,6 +1,6 @@
 // Tweets: the table of the latest ones, and the explanation of a score.
 
-import { ask } from "./ask.js";
+import { ask } from "./notebook.js";
 import { byId, clock, element, plural, signed, toneOf, whole } from "./format.js";
 
 const ROWS = 20;
@@ -23,7 +23,7 @@ function explanation(answer, tweet) {
 
 // Returns a button that opens the explanation of a tweet in the element that `place` returns.
 function whyButton(generation, tweet, place) {
-  const button = element("button", { type: "button", "aria-expanded": "false", "aria-label": `why this score: ${tweet.user}` }, BUTTON);
+  const button = element("button", { "aria-expanded": "false", "aria-label": `why this score: ${tweet.user}` }, BUTTON);
   button.addEventListener("click", async () => {
     const isOpen = button.getAttribute("aria-expanded") === "true";
     button.setAttribute("aria-expanded", String(!isOpen));
@@ -32,8 +32,6 @@ function whyButton(generation, tweet, place) {
   });
   return button;
 }
-
-const followers = (count) => (count === null ? "?" : whole(count));
 
 // Returns a tweet as an item of a list, with what it added.
 export function tweetItem(generation, tweet) {
@@ -79,7 +77,7 @@ function row(tweet) {
     element("td", { class: tweet.polarity + "-text" }, signed(tweet.compound)),
     element("td", { class: "number" }, signed(tweet.metric)),
     element("td", {}, element("bdi", {}, "@" + tweet.user)),
-    element("td", { class: "number" }, followers(tweet.followers)),
+    element("td", { class: "number" }, tweet.followers === null ? "?" : whole(tweet.followers)),
     element("td", { class: "text" }, element("bdi", {}, tweet.text), " ", button, details));
   return created;
 }

@@ -5,10 +5,8 @@ const FOLLOW = { all: Infinity, "5": 300_000, "1": 60_000 };
 
 // `range` is set while the reader looks at a fixed stretch of time; otherwise the page follows the
 // newest tweets. A stretch is selected between `selection[0]` and `selection[1]`.
-const view = { chart: "sum", follow: "all", range: null, listener: null, hidden: new Set(), selection: null };
+export const view = { chart: "sum", follow: "all", range: null, listener: null, hidden: new Set(), selection: null };
 const observers = [];
-
-export { view };
 
 // Calls `observer` after each change.
 export function onChange(observer) {
