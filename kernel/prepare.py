@@ -53,8 +53,8 @@ prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new(); live_s
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}
 """
-# The profile of the dependencies is that of the programs, which use the same compiled crates. evcxr sets
-# rpath for all crates; kernel/rustc sets it for those that need it.
+# The dependencies have the profile of the programs, which use the same compiled crates. The programs need no
+# rpath. evcxr sets it for all crates, and kernel/rustc only for the cell and the library.
 PROFILE = "[profile.release.package]"
 CARGO_CONFIG = f"""# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
 [profile.release]
@@ -62,8 +62,8 @@ rpath = false
 
 {PROFILE}
 live_sentiment = {{ opt-level = 2 }}{(ROOT / "Cargo.toml").read_text().partition(PROFILE)[2]}"""
-# As evcxr and our cargo write it for a cell. With another profile, the kernel would compile the library
-# once more.
+# The manifest as evcxr and our cargo write it for a cell. With another profile, each kernel would compile the
+# library again.
 MANIFEST = f"""[package]
 name = "ctx"
 version = "1.0.0"
@@ -259,8 +259,8 @@ def compile_library(variables):
 
 
 def share_with_programs():
-    """Gives the compiled dependencies to `cargo run --release`, which looks for the same files in another
-    folder. They are links, which need no space, except for the few files that cargo changes in place."""
+    """Links the compiled dependencies into the folder of `cargo run --release`. Cargo finds them there by their
+    names. It changes the files of `.fingerprint` in place, so these are copies."""
     for folder in UNCHANGING:
         compiled, programs = WARM / "target" / "release" / folder, ROOT / "target" / "release" / folder
         programs.mkdir(parents=True, exist_ok=True)
