@@ -174,7 +174,10 @@ impl<'a> Event<'a> {
     fn frame(self) -> Result<Frame<'a>, Skip> {
         let cursor = JetstreamCursor(self.time_us);
         match self.commit {
-            Some(commit) if self.kind == "commit" => commit.commit(cursor, self.did),
+            Some(mut commit) if self.kind == "commit" => {
+                commit.did = self.did;
+                commit.post(cursor)
+            }
             _ => Ok(Frame::Other(Some(cursor))),
         }
     }
@@ -196,11 +199,10 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn frame(mut self) -> Result<Frame<'a>, Skip> {
-        let did = std::mem::take(&mut self.did);
+    fn frame(self) -> Result<Frame<'a>, Skip> {
         let cursor = self.cursor();
         match self.kind.rsplit_once('#') {
-            Some((_, "commit")) => self.commit(cursor.ok_or(Skip::WrongType)?, did),
+            Some((_, "commit")) => self.post(cursor.ok_or(Skip::WrongType)?),
             Some((_, "info")) => Ok(Frame::Info(format!(
                 "{} {}",
                 self.name.unwrap_or_default(),
@@ -218,17 +220,18 @@ impl<'a> Payload<'a> {
         u64::try_from(at.as_microsecond()).ok().map(JetstreamCursor)
     }
 
-    fn commit(self, cursor: JetstreamCursor, did: Cow<'a, str>) -> Result<Frame<'a>, Skip> {
+    /// Returns the post of a commit that creates one.
+    fn post(self, cursor: JetstreamCursor) -> Result<Frame<'a>, Skip> {
         if self.operation != "create" || self.collection != POSTS {
             return Ok(Frame::Other(Some(cursor)));
         }
         let record = self.record.ok_or(Skip::NoText)?;
-        if did.is_empty() || self.rkey.is_empty() {
+        if self.did.is_empty() || self.rkey.is_empty() {
             return Err(Skip::WrongType);
         }
         Ok(Frame::Post(Box::new(Post {
             cursor,
-            did,
+            did: self.did,
             rkey: self.rkey,
             record,
         })))
