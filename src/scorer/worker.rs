@@ -190,10 +190,8 @@ impl Worker {
 
     /// Measures the lag after a batch was committed.
     fn measure_lag(&self, member: &Member, batch: &[BorrowedMessage<'_>]) {
-        let last: BTreeMap<i32, &BorrowedMessage<'_>> = batch
-            .iter()
-            .map(|message| (message.partition(), message))
-            .collect();
+        let messages = batch.iter().map(|message| (message.partition(), message));
+        let last: BTreeMap<_, _> = messages.collect();
         let mut lag = locked(&self.shared.lag);
         for (partition, message) in last {
             let end = member.consumer.context().end(partition);

@@ -116,11 +116,7 @@ impl StreamerState {
         let received = progress.received.filter(|_| is_running);
         let received = received.filter(|(items, _)| *items == progress.items());
         status.waiting = received.map(|(_, since)| now - since);
-        let over = if is_running {
-            status.elapsed
-        } else {
-            Duration::MAX
-        };
+        let over = status.ended.map_or(status.elapsed, |_| Duration::MAX);
         status.remaining = self.time_span.map(|span| span.saturating_sub(over));
         status
     }
