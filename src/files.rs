@@ -12,17 +12,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-/// How many blocks wait for the disk at most. A block is 256 KiB, or one longer line.
+/// The maximum number of blocks that wait for the disk. A block has up to 256 KiB, or is one longer line.
 const QUEUE_BLOCKS: usize = 16;
 const BLOCK: usize = 256 * 1024;
-/// How long to wait for another program that has locked the file. It locks it for one write, unless it
-/// is stopped.
+/// How long to wait for another program that has locked the file. A program locks it only while it
+/// writes a block.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// Appends lines to a file, on a thread of its own. A short queue leads to the thread, so that its users
-/// wait for the disk only when the queue is full. No line is dropped before the disk fails. After the
-/// first error nothing more is added.
+/// Appends lines to a file, on its own thread. The lines reach the thread through a short queue. Adding a
+/// line waits for the disk only when the queue is full. No line is dropped before the disk fails. After
+/// the first error, no line is added.
 pub(crate) struct LineWriter {
     shared: Arc<Shared>,
     thread: Background,
@@ -40,7 +40,7 @@ struct Shared {
 struct State {
     waiting: VecDeque<Vec<u8>>,
     is_writing: bool,
-    /// How often the thread has asked for a block. The disk makes progress when it grows.
+    /// How often the thread has asked for a block. While this grows, the disk makes progress.
     requests: u64,
     path: Option<PathBuf>,
     error: Option<String>,
@@ -48,8 +48,8 @@ struct State {
 }
 
 impl LineWriter {
-    /// Starts the thread. It calls `open` when the first line comes. A disk that writes nothing for
-    /// `limit` has failed. `failure` is the beginning of every error.
+    /// Starts the thread, which calls `open` when the first line is added. A disk that writes nothing
+    /// for `limit` has failed. Every error begins with `failure`.
     pub(crate) fn new(
         failure: String,
         limit: Duration,
@@ -70,10 +70,10 @@ impl LineWriter {
         LineWriter { shared, thread }
     }
 
-    /// Adds a line, without its line end. It blocks while the disk is slower than the lines.
+    /// Adds a line, without its line end. It blocks while the queue is full.
     ///
     /// # Errors
-    /// Why the file is no longer written to.
+    /// The reason if nothing is written to the file any more.
     pub(crate) fn add(&self, line: &[u8]) -> Result<(), String> {
         let mut state = self
             .shared
@@ -95,14 +95,14 @@ impl LineWriter {
         Ok(())
     }
 
-    /// Returns the path of the file once it is open, and why lines are missing in it, if any are.
+    /// Returns the path of the file once it is open, and the error if lines are missing in it.
     pub(crate) fn status(&self) -> (Option<PathBuf>, Option<String>) {
         let state = locked(&self.shared.state);
         (state.path.clone(), state.error.clone())
     }
 
-    /// Blocks until every line is in the file, as long as the disk makes progress. Returns why lines are
-    /// missing in it, if any are.
+    /// Blocks until every line is in the file, as long as the disk makes progress. Returns the error if
+    /// lines are missing.
     pub(crate) fn finish(&self) -> Option<String> {
         let is_done = |state: &State| state.waiting.is_empty() && !state.is_writing;
         let error = self.shared.wait_until(is_done).error.clone();
@@ -125,7 +125,7 @@ impl Shared {
             return state;
         }
         drop(state);
-        // Another thread runs the other tasks of this thread, if it has any.
+        // tokio moves the other tasks of this thread to another one.
         block_in_place(|| {
             let mut state = locked(&self.state);
             while !is_met(&state) && state.error.is_none() {
@@ -186,8 +186,8 @@ impl Shared {
     }
 }
 
-/// A file of lines. It contains whole lines only, even when the disk is full or several programs append
-/// to it.
+/// A file of lines. It contains only whole lines, even when the disk is full or several programs append to
+/// it.
 pub(crate) struct LineFile {
     file: File,
     path: PathBuf,
@@ -202,15 +202,15 @@ impl LineFile {
         Ok(LineFile { file, path })
     }
 
-    /// Appends whole lines. If that fails, it removes the part that was written. The file is locked
-    /// meanwhile, so that this does not remove lines of another program.
+    /// Appends whole lines. If that fails, it removes the part that was written. The lock keeps it from
+    /// removing lines of another program.
     ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) if another program has locked the file for 5 seconds.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.lock()?;
         let appended = self.append_locked(lines);
-        // It fails for a file that cannot be locked.
+        // This fails for a file that cannot be locked.
         let _ = self.file.unlock();
         appended
     }
@@ -244,18 +244,17 @@ impl LineFile {
             })
     }
 
-    /// Ends a last line without a line end, which a crash may leave, so that it does not merge with the
-    /// next line. A device and a pipe have the length 0.
+    /// Ends a last line that has no line end, as a crash may leave it. Otherwise the next line would become
+    /// a part of it. A device and a pipe have the length 0.
     fn end_line(&mut self, length: u64) -> io::Result<()> {
-        let Some(end) = length.checked_sub(1) else {
-            return Ok(());
-        };
-        let mut last = [0];
-        self.file.read_exact_at(&mut last, end)?;
-        match last {
-            [b'\n'] => Ok(()),
-            _ => self.file.write_all(b"\n"),
+        let mut last = [b'\n'];
+        if let Some(end) = length.checked_sub(1) {
+            self.file.read_exact_at(&mut last, end)?;
         }
+        if last != [b'\n'] {
+            self.file.write_all(b"\n")?;
+        }
+        Ok(())
     }
 }
 

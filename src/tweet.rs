@@ -118,6 +118,16 @@ impl fmt::Display for Skip {
     }
 }
 
+impl Skip {
+    /// Returns the reason for an error of the JSON decoder.
+    pub(crate) fn of_json(error: &serde_json::Error) -> Skip {
+        match error.classify() {
+            serde_json::error::Category::Data => Skip::WrongType,
+            _ => Skip::NotJson,
+        }
+    }
+}
+
 impl Tweet {
     /// Creates a tweet with an author and a text. Everything else is empty or unknown.
     ///
@@ -195,10 +205,9 @@ impl Tweet {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
-        let decoded = serde_json::from_str(json).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data if has_no_text(json) => Skip::NoText,
-            serde_json::error::Category::Data => Skip::WrongType,
-            _ => Skip::NotJson,
+        let decoded = serde_json::from_str(json).map_err(|error| match Skip::of_json(&error) {
+            Skip::WrongType if has_no_text(json) => Skip::NoText,
+            reason => reason,
         });
         decoded.map(|Object(tweet)| tweet)
     }

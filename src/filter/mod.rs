@@ -57,7 +57,7 @@ pub struct Filter {
 impl Filter {
     /// Creates a filter that passes tweets which match one of `tracks` and are in one of
     /// `languages`. Without tracks, every tweet passes and keeps its topics. Without languages,
-    /// every language passes. A track that is given twice is one track.
+    /// every language passes. A repeated track counts once.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that
@@ -70,22 +70,19 @@ impl Filter {
         T: Into<String>,
         L: Into<String>,
     {
-        let mut filter = Filter {
-            tracks: Tracks::new(tracks)?,
-            ..Filter::default()
-        };
-        for language in languages {
-            let language = language.into().trim().to_lowercase();
-            if language.is_empty() {
-                return Err(Error::invalid_argument(
-                    "language \"\"",
-                    "the tag is empty",
-                    "give a tag such as \"en\", or no language to pass all of them",
-                ));
-            }
-            filter.languages.push(language);
+        let tracks = Tracks::new(tracks)?;
+        let languages: Vec<String> = languages
+            .into_iter()
+            .map(|tag| tag.into().trim().to_lowercase())
+            .collect();
+        if languages.iter().any(String::is_empty) {
+            return Err(Error::invalid_argument(
+                "language \"\"",
+                "the tag is empty",
+                "give a tag such as \"en\", or no language to pass all of them",
+            ));
         }
-        Ok(filter)
+        Ok(Filter { tracks, languages })
     }
 
     /// Returns the tracked phrases.
@@ -110,11 +107,11 @@ impl Filter {
             return true;
         }
         let topics = self.tracks.matching(&tweet.text);
-        let is_match = !topics.is_empty();
-        if is_match {
-            tweet.topics = topics;
+        if topics.is_empty() {
+            return false;
         }
-        is_match
+        tweet.topics = topics;
+        true
     }
 
     fn admits_language(&self, tag: &str) -> bool {

@@ -1,13 +1,14 @@
-//! The form in which texts and tracks are compared, and the words of a text in that form.
+//! The normal form in which texts and tracks are compared, and the words of a text in that form.
 
 use std::iter;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-/// A word of a text, and the characters between it and the word before.
+/// A word of a text, and the gap before it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Segment<'a> {
+    /// The characters since the word before.
     pub(super) gap: &'a str,
     /// Empty at the end of a text that does not end with a word.
     pub(super) word: &'a str,
@@ -20,31 +21,27 @@ pub(super) struct Segment<'a> {
 pub(super) fn normalize(text: &str, buffer: &mut String) {
     buffer.clear();
     let mut rest = text;
-    loop {
-        // ASCII characters need no table, and no character before or after changes them.
-        let ascii = ascii_length(rest);
+    while !rest.is_empty() {
+        // ASCII characters need no table, and the characters around them do not change them.
+        let (ascii, others) = rest.split_at(ascii_length(rest));
         let start = buffer.len();
-        buffer.push_str(&rest[..ascii]);
+        buffer.push_str(ascii);
         buffer[start..].make_ascii_lowercase();
-        rest = &rest[ascii..];
-        if rest.is_empty() {
-            return;
+        let length = others.bytes().position(|b| b.is_ascii());
+        let (others, next) = others.split_at(length.unwrap_or(others.len()));
+        if !others.is_empty() {
+            normalize_unicode(others, buffer);
         }
-        let other = rest
-            .bytes()
-            .position(|b| b.is_ascii())
-            .unwrap_or(rest.len());
-        normalize_unicode(&rest[..other], buffer);
-        rest = &rest[other..];
+        rest = next;
     }
 }
 
-/// Appends the normal form of a text of other characters than ASCII.
+/// Appends the normal form of a text without ASCII characters.
 fn normalize_unicode(text: &str, buffer: &mut String) {
     let start = buffer.len();
     for c in text.nfd() {
         let last = buffer.chars().next_back().unwrap_or(' ');
-        // Between symbols, a joiner or a tag is a part of an emoji.
+        // Between two symbols, a joiner or a tag belongs to an emoji.
         let ignored = is_default_ignorable(c) && (in_word(c) || in_word(last));
         // Turkish İ is an I with a dot. Lower case i has it already.
         let dot = c == '\u{307}' && matches!(last, 'i' | 'I');
@@ -66,7 +63,7 @@ fn normalize_unicode(text: &str, buffer: &mut String) {
 
 /// Returns the length of the ASCII characters at the start.
 fn ascii_length(text: &str) -> usize {
-    // Most texts are ASCII, which `is_ascii` finds out eight bytes at a time.
+    // Most texts are ASCII. `is_ascii` checks eight bytes at a time.
     if text.is_ascii() {
         return text.len();
     }
@@ -74,7 +71,7 @@ fn ascii_length(text: &str) -> usize {
     other.unwrap_or(text.len())
 }
 
-/// Splits a normalized text into words and what is between them.
+/// Splits a normalized text into its words and the gaps between them.
 pub(super) fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
     let mut rest = text;
     iter::from_fn(move || {

@@ -11,8 +11,8 @@ pub(super) struct Tracks {
     tracks: Vec<Track>,
     /// The number of each term, by its normal form.
     terms: HashMap<String, usize>,
-    /// For each term, the tracks to check if a text contains it. A track is listed under its rarest
-    /// term only: a word that all tracks share does not cause a check of all tracks.
+    /// For each term, the tracks to check when a text contains the term. A track is listed only under
+    /// its rarest term, so a word that all tracks share does not cause a check of all tracks.
     listed: Vec<Vec<usize>>,
     /// True in the slot of each term, see [`Tracks::slot`].
     slots: Vec<bool>,
@@ -30,7 +30,7 @@ struct Track {
 }
 
 impl Tracks {
-    /// Creates the index. A track that is given twice is one track.
+    /// Creates the index. A repeated track counts once.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track that contains no word.
@@ -124,14 +124,11 @@ impl Tracks {
         found.sort_unstable();
         found.dedup();
         let is_found = |term: &usize| found.binary_search(term).is_ok();
-        let mut matching: Vec<usize> = found
-            .iter()
-            .flat_map(|term| &self.listed[*term])
-            .filter(|track| self.tracks[**track].terms.iter().all(is_found))
-            .copied()
-            .collect();
+        let is_match = |track: &&usize| self.tracks[**track].terms.iter().all(is_found);
+        let listed = found.iter().flat_map(|term| &self.listed[*term]);
+        let mut matching: Vec<&usize> = listed.filter(is_match).collect();
         matching.sort_unstable();
-        let name = |track: usize| self.tracks[track].name.clone();
+        let name = |track: &usize| self.tracks[*track].name.clone();
         matching.into_iter().map(name).collect()
     }
 
@@ -149,8 +146,8 @@ impl Tracks {
         self.slots[self.slot(text)].then(|| self.terms.get(text).copied())?
     }
 
-    /// Returns the slot of a term. Most words of a text have the slot of no term, and are not looked
-    /// up, which costs more than the slot.
+    /// Returns the slot of a term. Most words of a text have a slot without a term. They are not looked
+    /// up in the map, which is slower.
     fn slot(&self, text: &str) -> usize {
         let bytes = text.as_bytes();
         let [first, .., last] = bytes else {

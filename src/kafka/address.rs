@@ -118,22 +118,22 @@ impl fmt::Display for Address {
 
 /// Returns the addresses as a list that [`Address::parse_list`] reads.
 pub(super) fn list(addresses: &[Address]) -> String {
-    let all: Vec<String> = addresses.iter().map(Address::to_string).collect();
-    all.join(",")
+    let addresses: Vec<String> = addresses.iter().map(Address::to_string).collect();
+    addresses.join(",")
 }
 
-/// Connects to all addresses at once, and returns the first that accepts. If none does, it returns the
-/// reason of each, within a little more than [`CONNECT_LIMIT`].
+/// Connects to all addresses at once, and returns the first that accepts. If none accepts, it returns the
+/// reason of each, after little more than [`CONNECT_LIMIT`].
 pub(super) async fn first_reachable(addresses: &[Address]) -> Result<Address, String> {
     let is_only_one = addresses.len() == 1;
-    let attempts = addresses.iter().cloned().map(|address| async move {
+    let attempt = |address: Address| async move {
         match address.connect_in_time().await {
             Ok(_) => Ok(address),
             Err(reason) if is_only_one => Err(reason),
             Err(reason) => Err(format!("{address}: {reason}")),
         }
-    });
-    let mut attempts: JoinSet<_> = attempts.collect();
+    };
+    let mut attempts: JoinSet<_> = addresses.iter().cloned().map(attempt).collect();
     let mut reasons = Vec::new();
     while let Some(attempt) = attempts.join_next().await {
         match attempt.map_err(|error| error.to_string())? {

@@ -1,11 +1,12 @@
 //! Requests to the broker about topics: create one, compare its configuration, find its end.
 
-use super::client::{Client, Cluster, REQUEST_LIMIT};
+use super::client::{Client, Cluster, IS_RUNNING, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::block_on;
 use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
+use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ pub(super) fn create_if_missing(client: &Client, name: &str, config: &TopicConfi
     )
     .set("retention.ms", &retention)
     .set("min.insync.replicas", &min_insync);
-    let results = block_on(client.admin().create_topics([&topic], &options()))
+    let results = block_on(client.admin.create_topics([&topic], &options()))
         .map_err(|error| Error::kafka(&action, &error, hint))?;
     for result in results {
         match result {
@@ -48,11 +49,11 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
     let action = format!("add partitions to topic {name:?}, up to {count}");
     let hint = "ask an administrator for the permission to alter the topic, or for the partitions";
     let more = [NewPartitions::new(name, count)];
-    let results = block_on(client.admin().create_partitions(&more, &options()))
+    let results = block_on(client.admin.create_partitions(&more, &options()))
         .map_err(|error| Error::kafka(&action, &error, hint))?;
     for result in results {
         match result {
-            // Another program has added them meanwhile.
+            // In the meantime, another program has added them.
             Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
             Err((_, code)) => {
                 return Err(Error::failed(ErrorKind::Kafka, action, code, hint).with_code(code));
@@ -63,16 +64,17 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
     Ok(())
 }
 
-/// Waits for new partitions: the broker answers before each of its threads knows them.
+/// Waits for new partitions. The broker answers before all of its threads know them.
 fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    let known = || client.partitions(name).is_ok_and(|known| known >= count);
-    while !known() && Instant::now() < deadline {
+    let are_known = || client.partitions(name).is_ok_and(|known| known >= count);
+    while !are_known() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Returns why the broker refuses a topic. rdkafka passes on the broker's number, and not its words.
+/// Returns why the broker refuses a topic. rdkafka passes on the error code of the broker, and not its
+/// message.
 fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
     let topics = |cluster: Cluster| colliding(name, cluster.topics()).map(String::from);
     match code {
@@ -92,13 +94,13 @@ fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
 
 /// Returns the topic that differs from `name` only in dots and underscores.
 fn colliding<'a>(name: &str, topics: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let same = |name: &str| name.replace('.', "_");
+    let key = |name: &str| name.replace('.', "_");
     let mut topics = topics.into_iter();
-    topics.find(|topic| *topic != name && same(topic) == same(name))
+    topics.find(|topic| *topic != name && key(topic) == key(name))
 }
 
-/// Returns how many in-sync replicas must have a message before it counts as sent: a majority. So a
-/// sent message survives the loss of one broker if there are two replicas or more.
+/// Returns how many in-sync replicas must have a message before it counts as sent: a majority. With two
+/// replicas or more, a sent message therefore survives the loss of one broker.
 fn min_insync_replicas(replication: i32) -> i32 {
     replication / 2 + 1
 }
@@ -112,34 +114,31 @@ pub(super) fn differences(
     let cluster = client.cluster()?;
     let existing = cluster.config_like(name)?;
     let mut differences = Vec::new();
-    let mut compare = |what: &str, exists: String, wanted: String| {
-        if exists != wanted {
-            differences.push(format!(
-                "{what}: the topic has {exists}, {wanted} requested"
-            ));
-        }
-    };
-    let counts = [
-        ("partitions", existing.partitions, wanted.partitions),
-        ("replicas", existing.replication, wanted.replication),
-    ];
-    for (what, exists, wanted) in counts {
-        compare(what, exists.to_string(), wanted.to_string());
-    }
+    differences.extend(difference(
+        "partitions",
+        existing.partitions,
+        wanted.partitions,
+    ));
+    differences.extend(difference(
+        "replicas",
+        existing.replication,
+        wanted.replication,
+    ));
     // The embedded broker has no retention: it keeps every message until it stops.
-    if !cluster.is_embedded
-        && let Some(retention) = retention(client, name)
-    {
-        compare(
-            "retention",
-            format!("{retention:?}"),
-            format!("{:?}", wanted.retention),
-        );
-    }
-    if !cluster.is_embedded && is_compacted(client, name) {
-        differences.push(COMPACTED.into());
+    if !cluster.is_embedded {
+        let retention = retention(client, name);
+        let compare = |retention| difference("retention", retention, wanted.retention);
+        differences.extend(retention.and_then(compare));
+        if is_compacted(client, name) {
+            differences.push(COMPACTED.into());
+        }
     }
     Ok(differences)
+}
+
+fn difference<T: fmt::Debug + PartialEq>(setting: &str, exists: T, wanted: T) -> Option<String> {
+    let is_different = exists != wanted;
+    is_different.then(|| format!("{setting}: the topic has {exists:?}, {wanted:?} requested"))
 }
 
 /// Returns the retention of a topic, if the broker tells it.
@@ -149,7 +148,7 @@ fn retention(client: &Client, name: &str) -> Option<Duration> {
 }
 
 /// Returns whether the topic is compacted: Kafka then removes all but the newest message of each key,
-/// which is the author of a tweet. A topic whose settings the broker does not tell counts as not
+/// which is the author of a tweet. If the broker does not tell the settings, the topic counts as not
 /// compacted.
 pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
     let policy = setting(client, name, "cleanup.policy");
@@ -159,28 +158,28 @@ pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
 /// Returns a setting of a topic, if the broker tells it.
 fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
     let topic = [ResourceSpecifier::Topic(topic)];
-    let configs = block_on(client.admin().describe_configs(&topic, &options())).ok()?;
+    let configs = block_on(client.admin.describe_configs(&topic, &options())).ok()?;
     let config = configs.into_iter().next()?.ok()?;
     config.get(name)?.value.clone()
 }
 
-/// Returns the offsets of each partition of a topic. It waits for a partition that has no leader at
-/// the moment.
+/// Returns the offsets of each partition of a topic: from its first message to the next one to be written.
+/// It waits for a partition without a leader.
 pub(super) fn offsets(client: &Client, topic: &str) -> Result<Vec<Range<i64>>> {
     let deadline = Instant::now() + REQUEST_LIMIT;
-    let partitions = (0..).take(client.partitions(topic)?);
-    partitions
-        .map(|partition| {
-            loop {
-                match client.offsets(topic, partition) {
-                    Err(_) if Instant::now() < deadline => {
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                    result => break result,
-                }
+    let inner = client.admin.inner();
+    let offsets = |partition| loop {
+        match inner.fetch_watermarks(topic, partition, REQUEST_LIMIT) {
+            Ok((first, end)) => break Ok(first..end),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(50)),
+            Err(error) => {
+                let action =
+                    format!("fetch the offsets of partition {partition} of topic {topic:?}");
+                break Err(Error::kafka(action, &error, IS_RUNNING));
             }
-        })
-        .collect()
+        }
+    };
+    (0..).take(client.partitions(topic)?).map(offsets).collect()
 }
 
 fn options() -> AdminOptions {

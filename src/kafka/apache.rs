@@ -7,8 +7,8 @@ use crate::error::Result;
 use std::path::Path;
 use std::time::Duration;
 
-/// The time limit of the first start, which downloads 44 MB and prepares later starts. Those take a few
-/// seconds.
+/// The time limit of the first start, which downloads 44 MB and prepares later starts. Later starts take
+/// a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long the broker may take to shut down, in seconds. Its messages are on disk in any case.
 const SHUTDOWN_SECONDS: u8 = 5;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -47,13 +47,13 @@ impl fmt::Display for Engine {
 
 /// A broker process. Dropping it stops the process, and waits for its end.
 pub(super) struct Broker {
-    command: Command,
+    pub(super) command: Command,
     running: Mutex<Running>,
 }
 
 struct Running {
     process: Process,
-    /// Why it has exited, once that is known.
+    /// Why it has exited, once this is known.
     exit_reason: Option<String>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Command {
     pub(super) engine: Engine,
     pub(super) address: String,
     pub(super) arguments: Vec<String>,
-    /// How long the broker may take to shut down, in seconds; 0 for one that has nothing to save.
+    /// How long the broker may take to shut down, in seconds; 0 if it has nothing to save.
     pub(super) shutdown_seconds: u8,
     /// How long it may take until it answers.
     pub(super) start_limit: Duration,
@@ -71,7 +71,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Returns the command line, for a person who wants to see why it fails.
+    /// Returns the command line, for error messages.
     fn line(&self) -> String {
         self.arguments.join(" ")
     }
@@ -89,18 +89,18 @@ impl Command {
     }
 
     fn read_exit_reason(&self) -> String {
-        let tail = self.log.as_ref().map(log_tail).unwrap_or_default();
+        let engine = self.engine;
+        let Some(log) = &self.log else {
+            return format!("{engine} has exited");
+        };
+        let tail = log_tail(log);
         let line = tail
             .lines()
-            .rev()
-            .find(|line| line.contains("Exception: ") || line.contains("Caused by: "))
-            .or_else(|| tail.lines().rev().find(|line| !line.trim().is_empty()))
-            .map(|line| line.trim().trim_start_matches("Caused by: "));
-        match (line, &self.log) {
-            (Some(line), Some(log)) => {
-                format!("{} has exited: {line} ({})", self.engine, log.display())
-            }
-            _ => format!("{} has exited", self.engine),
+            .rfind(|line| line.contains("Exception: ") || line.contains("Caused by: "))
+            .or_else(|| tail.lines().rfind(|line| !line.trim().is_empty()));
+        match line.map(|line| line.trim().trim_start_matches("Caused by: ")) {
+            Some(line) => format!("{engine} has exited: {line} ({})", log.display()),
+            None => format!("{engine} has exited"),
         }
     }
 }
@@ -110,18 +110,6 @@ impl Broker {
     pub(super) fn start(command: Command) -> Result<Broker> {
         let running = Mutex::new(command.spawn()?);
         Ok(Broker { command, running })
-    }
-
-    pub(super) fn engine(&self) -> Engine {
-        self.command.engine
-    }
-
-    pub(super) fn address(&self) -> &str {
-        &self.command.address
-    }
-
-    pub(super) fn start_limit(&self) -> Duration {
-        self.command.start_limit
     }
 
     /// Kills the process at once, as a crash would end it, and waits for its end.
@@ -149,14 +137,16 @@ impl Broker {
 
     /// Returns the error for a broker that does not answer after its start.
     pub(super) fn start_error(&self, error: &Error) -> Error {
-        let silent = || format!("it does not answer at {} ({error})", self.address());
+        let Command {
+            engine, address, ..
+        } = &self.command;
+        let silent = || format!("it does not answer at {address} ({error})");
         let hint = format!("run `{}` in a terminal to see why", self.command.line());
-        let reason = self.exit_reason().unwrap_or_else(silent);
-        self.engine().failed(reason, hint)
+        engine.failed(self.exit_reason().unwrap_or_else(silent), hint)
     }
 }
 
-fn log_tail(log: &PathBuf) -> String {
+fn log_tail(log: &Path) -> String {
     let mut tail = Vec::new();
     if let Ok(mut file) = File::open(log) {
         let size = file.metadata().map_or(0, |data| data.len());

@@ -10,86 +10,81 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use std::collections::HashMap;
-use std::ops::Range;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use std::time::{Duration, Instant};
 
 /// The hint of a request that got no answer.
 pub(super) const IS_RUNNING: &str = "check that the broker is running";
-/// The cluster id of an embedded broker, which is configured without one.
+/// The cluster id of the embedded broker, which has this one unless another is configured.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
-/// The time limit for a request to a broker.
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
 /// How long the brokers of a cluster may take to tell each other of a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
 
-/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. So a
-/// partition that was added is found within seconds, and not within five minutes.
+/// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. With
+/// librdkafka's default, it would find an added partition only after five minutes.
 pub(crate) const METADATA_INTERVAL_MS: &str = "2000";
 
 /// A connection to a broker, and the broker's process if this process started it.
 pub(crate) struct Client {
     address: String,
-    settings: Settings,
-    admin: AdminClient<DefaultClientContext>,
+    pub(super) settings: Settings,
+    pub(super) admin: AdminClient<DefaultClientContext>,
     broker: Option<Broker>,
 }
 
-/// The metadata of a cluster.
 pub(crate) struct Cluster {
-    /// The number of brokers.
     pub(crate) brokers: usize,
-    /// The addresses that the brokers advertise.
-    pub(super) advertised: Vec<Address>,
     /// Whether the broker is the embedded one, whichever process started it.
     pub(crate) is_embedded: bool,
-    topics: HashMap<String, Shape>,
+    metadata: Metadata,
     address: String,
-}
-
-#[derive(Clone, Copy)]
-struct Shape {
-    partitions: usize,
-    replication: usize,
 }
 
 impl Cluster {
     /// Returns the partition count of a topic.
     pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
-        Ok(self.shape(topic)?.partitions)
+        Ok(self.topic(topic)?.partitions().len())
     }
 
     /// Returns the configuration that creates a topic with the partitions and replicas of this one.
     pub(crate) fn config_like(&self, topic: &str) -> Result<TopicConfig> {
-        let shape = self.shape(topic)?;
+        let partitions = self.topic(topic)?.partitions();
+        let replicas = partitions.first().map_or(0, |first| first.replicas().len());
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         Ok(TopicConfig {
-            partitions: number(shape.partitions),
-            replication: number(shape.replication.max(1)),
+            partitions: number(partitions.len()),
+            replication: number(replicas.max(1)),
             ..TopicConfig::default()
         })
     }
 
+    pub(super) fn advertised(&self) -> Vec<Address> {
+        let brokers = self.metadata.brokers().iter();
+        brokers
+            .filter_map(|broker| Address::new(broker.host(), broker.port()))
+            .collect()
+    }
+
     /// Returns the addresses that the brokers advertise, as `bootstrap.servers` of a client.
     pub(crate) fn bootstrap(&self) -> String {
-        address::list(&self.advertised)
+        address::list(&self.advertised())
     }
 
-    /// Returns the names of all topics.
     pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
-        self.topics.keys().map(String::as_str)
+        self.metadata.topics().iter().map(MetadataTopic::name)
     }
 
-    /// Returns whether the topic exists.
     pub(crate) fn has(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+        self.topics().any(|name| name == topic)
     }
 
-    fn shape(&self, topic: &str) -> Result<Shape> {
-        let shape = self.topics.get(topic).filter(|shape| shape.partitions > 0);
-        let missing = || Error::no_topic(topic, &self.address);
-        shape.copied().ok_or_else(missing)
+    fn topic(&self, name: &str) -> Result<&MetadataTopic> {
+        let mut topics = self.metadata.topics().iter();
+        topics
+            .find(|topic| topic.name() == name && !topic.partitions().is_empty())
+            .ok_or_else(|| Error::no_topic(name, &self.address))
     }
 }
 
@@ -119,11 +114,7 @@ impl Client {
 
     /// Returns which broker program this process started, if it started one.
     pub(crate) fn engine(&self) -> Option<Engine> {
-        self.broker.as_ref().map(Broker::engine)
-    }
-
-    pub(super) fn broker(&self) -> Option<&Broker> {
-        self.broker.as_ref()
+        self.broker.as_ref().map(|broker| broker.command.engine)
     }
 
     /// Returns the broker that this process has started. `action` is what should be done to it.
@@ -137,16 +128,8 @@ impl Client {
         })
     }
 
-    pub(super) fn admin(&self) -> &AdminClient<DefaultClientContext> {
-        &self.admin
-    }
-
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Returns the exit reason if this process started the broker and it has exited. The call reads
-    /// the broker's log once, so it may block for a moment.
+    /// Returns the exit reason if this process started the broker and it has exited. The first call
+    /// after that reads the broker's log, so it may block for a moment.
     pub(crate) fn exit_reason(&self) -> Option<String> {
         self.broker.as_ref().and_then(Broker::exit_reason)
     }
@@ -156,7 +139,6 @@ impl Client {
         config(&self.address, &self.settings, role)
     }
 
-    /// Fetches the metadata of the cluster.
     pub(crate) fn cluster(&self) -> Result<Cluster> {
         self.fetch_cluster(REQUEST_LIMIT)
     }
@@ -168,24 +150,10 @@ impl Client {
         // auto.create.topics.enable.
         let client = self.admin.inner();
         let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
-        let topics = metadata.topics().iter();
-        let brokers = metadata.brokers().iter();
         Ok(Cluster {
             brokers: metadata.brokers().len(),
-            advertised: brokers
-                .filter_map(|broker| Address::new(broker.host(), broker.port()))
-                .collect(),
             is_embedded: client.fetch_cluster_id(limit).as_deref() == Some(EMBEDDED_CLUSTER_ID),
-            topics: topics
-                .map(|topic| {
-                    let partitions = topic.partitions();
-                    let shape = Shape {
-                        partitions: partitions.len(),
-                        replication: partitions.first().map_or(0, |one| one.replicas().len()),
-                    };
-                    (topic.name().to_owned(), shape)
-                })
-                .collect(),
+            metadata,
             address: self.address.clone(),
         })
     }
@@ -197,8 +165,8 @@ impl Client {
     /// [`ErrorKind::NoTopic`] if it does not exist.
     pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
         let partitions = cluster.partitions(topic);
-        // The embedded broker has no permissions, and crashes librdkafka when it is asked by name for a
-        // topic that it does not have.
+        // The embedded broker has no permissions, and its answer to a request for a missing topic by
+        // name crashes librdkafka.
         if partitions.is_ok() || cluster.is_embedded {
             return partitions;
         }
@@ -234,16 +202,6 @@ impl Client {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-
-    /// Returns the offsets of a partition, from its first message to the one that comes next.
-    pub(super) fn offsets(&self, topic: &str, partition: i32) -> Result<Range<i64>> {
-        let client = self.admin.inner();
-        let offsets = client.fetch_watermarks(topic, partition, REQUEST_LIMIT);
-        let action = format!("fetch the offsets of partition {partition} of topic {topic:?}");
-        let failed = |error| Error::kafka(action, &error, IS_RUNNING);
-        let (first, end) = offsets.map_err(failed)?;
-        Ok(first..end)
-    }
 }
 
 /// Fetches the end of each partition of a topic. `limit` is for each of them.
@@ -253,19 +211,16 @@ pub(crate) fn fetch_ends<C: ClientContext>(
     partitions: usize,
     limit: Duration,
 ) -> KafkaResult<Vec<i64>> {
-    let ends = (0..).take(partitions).map(|partition| {
-        let offsets = client.fetch_watermarks(topic, partition, limit);
-        offsets.map(|(_, end)| end)
-    });
-    ends.collect()
+    let end = |partition| Ok(client.fetch_watermarks(topic, partition, limit)?.1);
+    (0..).take(partitions).map(end).collect()
 }
 
 /// Warms the metadata cache of a new client: it blocks until the client knows the topic and is
 /// connected to a broker of the cluster.
 ///
-/// librdkafka retries after half a second what it does not find at once, and at once it finds
-/// nothing: its first answer names the brokers only. The second answer comes from one of them and
-/// is complete. An error is ignored, because the client retries by itself.
+/// librdkafka's first answer names only the brokers, and librdkafka would ask again after half a
+/// second. Here the second request follows at once. A broker of the cluster answers it completely.
+/// An error is ignored, because the client retries.
 pub(crate) fn warm_metadata_cache<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
@@ -289,8 +244,8 @@ fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
         .set("bootstrap.servers", address)
         // Connect to each broker when it becomes known, and not up to a second later.
         .set("enable.sparse.connections", "false")
-        // Find a restarted broker within half a second. By default, a client whose broker was away for
-        // some seconds tries again after up to ten.
+        // Find a restarted broker within half a second. By default, librdkafka waits up to ten seconds
+        // between two attempts.
         .set("reconnect.backoff.max.ms", "500")
         .set("log_level", "0");
     config

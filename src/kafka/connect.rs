@@ -1,4 +1,4 @@
-//! Connecting: is there a broker at the address, and if it does not answer, why not?
+//! Connects to a broker, and finds out why one does not answer.
 
 use super::address::{self, Address};
 use super::broker::Broker;
@@ -20,18 +20,17 @@ pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9092";
 pub(super) const DEFAULT_PORT: u16 = 9092;
 /// How long a listener waits for a broker that the Streamer starts.
 const BROKER_WAIT: Duration = Duration::from_secs(30);
-/// The pause between two attempts to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// The time limits for the first answer, and for the second attempt, which finds out why there was none.
-/// With the limits of the connections before and after, they stay below 5 seconds.
+/// The time limits for the first answer, and for the second attempt, which finds out why there was no
+/// answer. Together with the limits of the other connections, they stay below 5 seconds.
 const FIRST_ANSWER: Duration = Duration::from_millis(1_500);
 const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
-/// How often the second attempt looks at what is known.
+/// How often the second attempt checks what librdkafka has learned.
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Connects to a running broker.
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
-    // Before the client is created: a listener asks again and again, and a client has several threads.
+    // Checked before the client is created, because a client starts several threads, and a listener
+    // tries again and again.
     check_listening(&address)?;
     let client = Client::new(address, settings, None)?;
     client.check_reachable()?;
@@ -52,8 +51,9 @@ impl Client {
             return self.cluster();
         };
         // A cluster that is starting may not name a broker yet.
-        if !cluster.advertised.is_empty() {
-            reach(self, &cluster.advertised)?;
+        let advertised = cluster.advertised();
+        if !advertised.is_empty() {
+            reach(self, &advertised)?;
         }
         Ok(cluster)
     }
@@ -81,25 +81,23 @@ pub(super) fn wait_for_broker(settings: &Settings) -> Result<Client> {
 
 /// Connects to a broker that this process has just started.
 pub(super) fn connect_to_own(broker: Broker) -> Result<Client> {
-    let client = Client::new(broker.address().into(), Settings::default(), Some(broker))?;
+    let address = broker.command.address.clone();
+    let client = Client::new(address, Settings::default(), Some(broker))?;
     wait_until_started(&client)?;
     Ok(client)
 }
 
 /// Waits until the broker that this process has just started answers.
 pub(super) fn wait_until_started(client: &Client) -> Result<()> {
-    let limit = client.broker().map_or(REQUEST_LIMIT, Broker::start_limit);
-    let deadline = Instant::now() + limit;
+    let broker = client.own_broker("start")?;
+    let deadline = Instant::now() + broker.command.start_limit;
     loop {
         let answer = check_listening(client.address()).and_then(|_| client.cluster());
         let Err(error) = answer else {
             return Ok(());
         };
-        if Instant::now() > deadline || client.exit_reason().is_some() {
-            return Err(match client.broker() {
-                Some(broker) => broker.start_error(&error),
-                None => error,
-            });
+        if Instant::now() > deadline || broker.exit_reason().is_some() {
+            return Err(broker.start_error(&error));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -124,8 +122,8 @@ fn check_listening(address: &str) -> Result<Address> {
     })
 }
 
-/// Returns the first of the advertised addresses that can be reached. Others may be those of brokers that
-/// are down.
+/// Returns the first of the advertised addresses that can be reached. One is enough, because some brokers
+/// of a cluster may be down.
 fn reach(client: &Client, advertised: &[Address]) -> Result<Address> {
     let reached = block_on(address::first_reachable(advertised));
     reached.map_err(|reason| unreachable(client, advertised, reason))
@@ -143,9 +141,9 @@ fn unreachable(client: &Client, advertised: &[Address], reason: String) -> Error
     )
 }
 
-/// Finds out why a listening program does not answer. Returns `Ok` if it does after all.
+/// Finds out why a listening program does not answer. Returns `Ok` if it now answers.
 fn diagnose(client: &Client, listening: &Address) -> Result<()> {
-    let settings = client.settings();
+    let settings = &client.settings;
     let not_kafka =
         |reason: &str, hint| failed(ErrorKind::NotKafka, client.address(), reason, hint);
     let peer = block_on(peer::identify(listening));
@@ -200,7 +198,7 @@ fn diagnose(client: &Client, listening: &Address) -> Result<()> {
     Err(not_kafka(&reason, hint))
 }
 
-/// Connects once more, and returns what is known of the brokers.
+/// Connects again, and returns what librdkafka has learned about the brokers.
 fn probe(client: &Client) -> Result<Brokers> {
     let mut config = client.config(Role::Admin);
     let interval = PROBE_INTERVAL.as_millis().to_string();
@@ -225,12 +223,11 @@ fn probe(client: &Client) -> Result<Brokers> {
             break;
         }
     }
-    let brokers = locked(&probe.context().brokers).clone();
-    Ok(brokers)
+    Ok(std::mem::take(&mut *locked(&probe.context().brokers)))
 }
 
-/// The brokers of a cluster, as one of them names them.
-#[derive(Clone, Default)]
+/// The brokers of a cluster, as one of them reports them.
+#[derive(Default)]
 struct Brokers {
     advertised: Vec<Address>,
     /// Whether one of them answers at its advertised address.
@@ -239,8 +236,8 @@ struct Brokers {
 
 /// Records why a broker denies access and which setting to check, and what the brokers advertise.
 ///
-/// The statistics tell the latter. A request for the metadata may get no answer: if none of the
-/// advertised addresses can be reached, librdkafka has closed the only connection that it had.
+/// The advertised addresses come from librdkafka's statistics. A request for the metadata may get no
+/// answer: if none of these addresses can be reached, librdkafka has closed its only connection.
 #[derive(Default)]
 struct Probe {
     denied: Mutex<Option<(&'static str, String)>>,
@@ -253,11 +250,11 @@ impl ClientContext for Probe {
         let learned = |broker: &&statistics::Broker| broker.source == "learned";
         for broker in statistics.brokers.values().filter(learned) {
             brokers.is_connected |= broker.state == "UP";
-            let address = broker.nodename.rsplit_once(':');
-            let address = address.and_then(|(host, port)| Address::new(host, port.parse().ok()?));
-            brokers.advertised.extend(address);
+            let (host, port) = broker.nodename.rsplit_once(':').unwrap_or_default();
+            let port = port.parse().unwrap_or(-1);
+            brokers.advertised.extend(Address::new(host, port));
         }
-        // When librdkafka begins again at the given address, it forgets what it had learned.
+        // When librdkafka connects to the given address again, it forgets what it had learned.
         if !brokers.advertised.is_empty() {
             *locked(&self.brokers) = brokers;
         }

@@ -1,5 +1,5 @@
-//! What the consumers of this crate have in common: their settings, and what librdkafka reports
-//! about the topic that they read.
+//! The settings that all consumers of this crate share, and what librdkafka reports about the topic of a
+//! consumer.
 
 use super::client::{Client, METADATA_INTERVAL_MS};
 use super::settings::Role;
@@ -20,7 +20,7 @@ const FETCH_BYTES: usize = 1024 * 1024;
 
 impl Client {
     /// Returns the configuration that all consumers of this crate share. `queues` is the number of
-    /// partitions with a queue of their own.
+    /// partitions that have their own queue.
     pub(crate) fn consumer_config(&self, role: Role, queues: usize) -> ClientConfig {
         // librdkafka's limits are per partition: with its defaults, a consumer of 64 partitions needed
         // 624 MB to catch up.
@@ -33,7 +33,7 @@ impl Client {
             .set("fetch.message.max.bytes", (share * 1024 / 4).to_string())
             .set("fetch.max.bytes", FETCH_BYTES.to_string())
             // How long librdkafka pauses when a queue is full. With the default of a second, the
-            // queue would be empty for most of it.
+            // queue would be empty for most of the pause.
             .set("fetch.queue.backoff.ms", "5")
             .set("topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS)
             // How often librdkafka reports the end of each partition.
@@ -44,8 +44,9 @@ impl Client {
 
 /// The context of a consumer: what librdkafka reports about its topic.
 ///
-/// The ends of the partitions come from librdkafka's statistics, which have the high watermark of each
-/// partition from the last response of its broker. So measuring the lag sends no requests.
+/// librdkafka's statistics have the high watermark of each partition, from the last response of its
+/// broker. Measuring the lag therefore sends no requests.
+#[derive(Default)]
 pub(crate) struct TopicContext {
     topic: String,
     bounds: Mutex<BTreeMap<i32, Bounds>>,
@@ -69,10 +70,7 @@ impl TopicContext {
     pub(crate) fn new(topic: &str) -> TopicContext {
         TopicContext {
             topic: topic.into(),
-            bounds: Mutex::default(),
-            partitions: AtomicUsize::new(0),
-            rebalances: AtomicU64::new(0),
-            reason: Mutex::default(),
+            ..TopicContext::default()
         }
     }
 
@@ -107,7 +105,6 @@ impl TopicContext {
         self.rebalances.load(Ordering::Relaxed)
     }
 
-    /// Returns the reason of the last error, in librdkafka's words.
     pub(crate) fn reason(&self) -> String {
         locked(&self.reason).clone()
     }

@@ -29,37 +29,29 @@ pub(super) fn start(port: u16) -> Result<Broker> {
         )
     })?;
     let url = format!("tcp://{address}");
-    let program = program.display().to_string();
+    let mut arguments = vec![program.display().to_string(), "broker".into()];
+    for option in ["--listener-url", "--advertised-listener-url"] {
+        arguments.extend([option.into(), url.clone()]);
+    }
     Broker::start(Command {
         engine: Engine::Embedded,
         address: address.to_string(),
-        arguments: [
-            &program,
-            "broker",
-            "--listener-url",
-            &url,
-            "--advertised-listener-url",
-            &url,
-        ]
-        .map(String::from)
-        .to_vec(),
+        arguments,
         shutdown_seconds: 0,
         start_limit: REQUEST_LIMIT,
         log: None,
     })
 }
 
-/// Looks for the program: where the variable says, in the checkout that this crate was compiled in, and on
-/// the PATH.
+/// Looks for the program: at the path in the variable, in the checkout in which this crate was compiled,
+/// and on the PATH.
 fn find_program() -> Option<PathBuf> {
-    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".venv/bin")
-        .join(PROGRAM);
+    let in_variable = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let in_checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    named
+    let folders = std::iter::once(in_checkout).chain(std::env::split_paths(&path));
+    in_variable
         .into_iter()
-        .chain(std::iter::once(ours))
-        .chain(std::env::split_paths(&path).map(|folder| folder.join(PROGRAM)))
+        .chain(folders.map(|folder| folder.join(PROGRAM)))
         .find(|program| program.is_file())
 }

@@ -20,8 +20,8 @@ pub struct PartitionLag {
     /// The number of messages between the two. In a topic that transactions write to, it includes
     /// their markers.
     pub lag: u64,
-    /// The time since the newest message that was read was written. It grows while none comes. `None`
-    /// if no message had a time after 1970.
+    /// The age of the newest message that was read. It grows while no message comes. `None` if no message
+    /// had a time after 1970.
     #[serde(serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// The number of messages read per second, over the last five seconds.
@@ -36,10 +36,8 @@ fn seconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::O
 
 impl std::fmt::Display for PartitionLag {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let PartitionLag {
-            position, end, lag, ..
-        } = self;
-        write!(f, "{lag} messages behind, at {position} of {end}")?;
+        let (position, end) = (self.position, self.end);
+        write!(f, "{} messages behind, at {position} of {end}", self.lag)?;
         match self.age {
             Some(age) => write!(f, ", newest {:.1} s old", age.as_secs_f64()),
             None => Ok(()),
@@ -47,7 +45,6 @@ impl std::fmt::Display for PartitionLag {
     }
 }
 
-/// Measures the lag of a consumer.
 #[derive(Debug, Default)]
 pub(crate) struct LagMeter(BTreeMap<i32, Meter>);
 
@@ -71,7 +68,7 @@ impl LagMeter {
         end: Option<i64>,
         written: Option<i64>,
     ) {
-        // A new meter counts from here.
+        // A new meter starts here, with rates of zero.
         let meter = self.0.entry(partition).or_insert_with(|| Meter {
             position,
             end: end.unwrap_or(position).max(position),
@@ -92,7 +89,6 @@ impl LagMeter {
         self.0.retain(|partition, _| keep(*partition));
     }
 
-    /// Returns the lag of each partition.
     pub(crate) fn read(&self) -> Vec<PartitionLag> {
         let now = Timestamp::now().as_millisecond();
         let age = |written: i64| Duration::from_millis(u64::try_from(now - written).unwrap_or(0));
@@ -113,14 +109,14 @@ impl LagMeter {
 
 impl Meter {
     fn record(&mut self, position: i64, end: Option<i64>, written: Option<i64>) {
-        // The statistics are older than the position, which may be beyond them.
+        // The end comes from statistics, which may be older than the position.
         let end = end.unwrap_or(self.end).max(position);
         let growth = |now: i64, before: i64| u64::try_from(now.saturating_sub(before)).unwrap_or(0);
         self.read.add(growth(position, self.position));
         self.write.add(growth(end, self.end));
         self.position = position;
         self.end = end;
-        // Any program sets the time of its messages. One of 1970 or before means that it is unknown.
+        // Any program may set the time of its messages. A time of 1970 or before means that it is unknown.
         self.written = written.filter(|at| *at > 0).or(self.written);
     }
 }

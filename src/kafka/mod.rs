@@ -2,17 +2,17 @@
 //!
 //! [`Kafka`] is the handle to a broker. Its address is `KAFKA_BOOTSTRAP_SERVERS` if that variable
 //! is set, and 127.0.0.1:9092 otherwise. If no broker listens there, [`Kafka::start`] starts the
-//! embedded one: a real broker in a process of its own that speaks Kafka's protocol and keeps its
-//! topics in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps them on disk.
+//! embedded one: a real broker in its own process that speaks Kafka's protocol and keeps its topics
+//! in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps them on disk.
 //! The module [`settings`] describes brokers that require a password.
 //!
 //! # Runs
-//! A topic is a log: messages stay in it, and a second run appends to it. The original notebooks
-//! keep messages for one second only, so that an old run is not counted again, and lose tweets
-//! whenever the reader is slower than that. Here nothing has to be deleted. [`Kafka::create_topic`]
-//! begins a *run* and returns a [`Topic`] that carries its identifier; the Streamer marks each
-//! message with it in a Kafka header; a listener counts the newest run only. The two notebooks may
-//! start in either order.
+//! A topic is a log: messages stay in it, and a second run appends to it. The original notebooks keep
+//! messages for only one second, because an old run must not be counted again. They lose tweets
+//! whenever the reader is slower. Here nothing has to be deleted. [`Kafka::create_topic`] begins a
+//! *run* and returns a [`Topic`] that carries its identifier. The Streamer marks each message with it
+//! in a Kafka header. A listener counts only the newest run. The two notebooks may start in either
+//! order.
 
 mod address;
 mod admin;
@@ -98,19 +98,19 @@ impl Kafka {
                 return connect::connect(address.to_owned(), settings.clone());
             }
             match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
-                Err(error) if error.kind() == ErrorKind::NoBroker => match engine {
-                    Engine::Embedded => {
-                        connect::connect_to_own(embedded::start(connect::DEFAULT_PORT)?)
-                    }
-                    Engine::Apache => connect::connect_to_own(apache::start()?),
-                },
+                Err(error) if error.kind() == ErrorKind::NoBroker => {
+                    connect::connect_to_own(match engine {
+                        Engine::Embedded => embedded::start(connect::DEFAULT_PORT)?,
+                        Engine::Apache => apache::start()?,
+                    })
+                }
                 connected => connected,
             }
         })
     }
 
-    /// Connects to the broker, and waits up to 30 seconds for it, so that the Listener may be
-    /// started before the Streamer.
+    /// Connects to the broker, and waits up to 30 seconds for it. The Listener may therefore be started
+    /// before the Streamer.
     ///
     /// # Errors
     /// [`ErrorKind::NoBroker`] after 30 seconds; [`ErrorKind::InvalidArgument`], [`ErrorKind::NotKafka`],
@@ -148,8 +148,8 @@ impl Kafka {
     }
 
     /// Kills the broker at once, as a crash would end it, to see what survives. Apache Kafka keeps its
-    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until the
-    /// broker is back: [`restart`](Kafka::restart) starts it again.
+    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until
+    /// [`restart`](Kafka::restart) starts the broker again.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if this process did not start the broker: others may use it.
@@ -173,8 +173,8 @@ impl Kafka {
         })
     }
 
-    /// Starts the broker again at the same address after a [`kill`](Kafka::kill), or kills it first if
-    /// it still runs. It returns when the broker answers.
+    /// Starts the broker again at the same address, and waits until it answers. If the broker still
+    /// runs, this call kills it first.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if this process did not start the broker; [`ErrorKind::Start`] if it
@@ -211,8 +211,7 @@ impl Kafka {
     }
 
     /// Creates the topic if it does not exist, and begins a new run in it: tweets of earlier runs
-    /// are not counted again. A streamer of this process that still writes to the topic is stopped
-    /// first.
+    /// are not counted again. First it stops a streamer of this process that still writes to the topic.
     ///
     /// The configuration of an existing topic stays as it is. If it differs from `config`, the log
     /// and the card of the returned topic say so.
@@ -239,8 +238,8 @@ impl Kafka {
         })
     }
 
-    /// Opens an existing topic and joins the newest run in it, as a second streamer does, or one
-    /// that continues after a crash. It starts no new run.
+    /// Opens an existing topic and joins the newest run in it, for a second streamer, or for one that
+    /// continues after a crash.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not

@@ -1,17 +1,16 @@
-//! What a program speaks that listens at an address, but does not answer as a broker should.
+//! Finds out which protocol a program speaks that listens at the address of a broker.
 
 use super::address::Address;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The time limit for each answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// No answer to [`API_VERSIONS`] is longer.
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// A request of Kafka's protocol that every broker answers, also before a password is given:
-/// `ApiVersions`, version 0, without a name of the client.
+/// The request `ApiVersions` of Kafka's protocol, version 0, without a client id. Every broker answers
+/// it, even before it has received a password.
 const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 /// The number of the request `Metadata`, which a controller does not serve.
 const METADATA: u16 = 3;
@@ -34,7 +33,7 @@ pub(super) enum Peer {
     Unknown,
 }
 
-/// Finds out what listens at the address. It takes a little more than [`ANSWER_LIMIT`] at most.
+/// Finds out what listens at the address, in little more than [`ANSWER_LIMIT`].
 pub(super) async fn identify(address: &Address) -> Peer {
     let (kafka, tls, http) = tokio::join!(
         ask(address, &API_VERSIONS),
@@ -50,24 +49,21 @@ pub(super) async fn identify(address: &Address) -> Peer {
     }
 }
 
-/// Sends a request, and returns what comes until the connection closes or the time is over.
+/// Sends a request, and returns what the program answers until the connection closes or the time limit
+/// is reached.
 async fn ask(address: &Address, request: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let asking = async {
         let Ok(mut stream) = address.connect_in_time().await else {
             return;
         };
-        if stream.write_all(request).await.is_ok() {
-            // An error ends the answer, as the end of the connection does.
-            while answer.len() < MAX_ANSWER && !is_complete(&answer) {
-                match stream.read_buf(&mut answer).await {
-                    Ok(1..) => {}
-                    _ => return,
-                }
-            }
+        // An error ends the answer, as the end of the connection does.
+        let mut is_open = stream.write_all(request).await.is_ok();
+        while is_open && answer.len() < MAX_ANSWER && !is_complete(&answer) {
+            is_open = matches!(stream.read_buf(&mut answer).await, Ok(1..));
         }
     };
-    // What has come within the limit is the answer.
+    // After the time limit, the answer is what has been received.
     let _ = timeout(ANSWER_LIMIT, asking).await;
     answer
 }
@@ -84,18 +80,13 @@ fn is_complete(answer: &[u8]) -> bool {
 /// versions.
 fn served_requests(answer: &[u8]) -> Option<Vec<u16>> {
     let (count, requests) = answer.get(10..)?.split_first_chunk()?;
-    let whole = is_complete(answer)
-        && answer[4..10] == [0; 6]
-        && requests.len()
-            == usize::try_from(u32::from_be_bytes(*count))
-                .ok()?
-                .checked_mul(6)?;
-    let numbers = requests.chunks_exact(6);
-    whole.then(|| {
-        numbers
-            .map(|request| u16::from_be_bytes([request[0], request[1]]))
-            .collect()
-    })
+    let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
+    let is_whole = is_complete(answer) && Some(requests.len()) == count.checked_mul(6);
+    if !is_whole || answer[4..10] != [0; 6] {
+        return None;
+    }
+    let number = |request: &[u8]| u16::from_be_bytes([request[0], request[1]]);
+    Some(requests.chunks_exact(6).map(number).collect())
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@
 //! (<https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>). Each is read from the
 //! environment, where `sasl.password` is `KAFKA_SASL_PASSWORD`, or from the file that
 //! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence; a
-//! variable that is empty counts as not set. Encryption and passwords need the cargo feature `tls`, so
-//! that a notebook with its own broker does not have to compile OpenSSL.
+//! variable that is empty counts as not set. Encryption and passwords need the cargo feature `tls`. It is
+//! optional, because a notebook with its own broker needs no OpenSSL, which takes long to compile.
 //!
-//! A setting that does not belong to the connection is refused: what is counted depends on the others,
-//! such as `acks` or `isolation.level`. So is a setting that librdkafka does not know.
+//! A setting that does not belong to the connection, such as `acks` or `isolation.level`, is refused,
+//! because the counts depend on it. A setting that librdkafka does not know is refused too.
 //!
 //! Passwords stay in a type that has no `Debug` and is never displayed.
 
@@ -44,8 +44,8 @@ const NAMES: [&str; 14] = [
     "broker.address.family",
     CLIENT_ID,
 ];
-/// The settings of the connection, which a file may contain. A dot at the end stands for every name that
-/// begins so.
+/// The settings of the connection, which a file may contain. A name with a dot at its end stands for all
+/// names that begin with it.
 const CONNECTION: [&str; 14] = [
     BOOTSTRAP,
     PROTOCOL,
@@ -63,8 +63,15 @@ const CONNECTION: [&str; 14] = [
     "socket.",
 ];
 
-/// What a client is for. Each has a `client.id` of its own, so that the log and the quotas of a broker
-/// tell them apart.
+/// The reason and the hint for a setting that needs the feature `tls`.
+const NEEDS_TLS: (&str, &str) = (
+    "this build supports neither encryption nor passwords",
+    "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
+     path = \"..\", features = [\"tls\"] }`",
+);
+
+/// What a client is for. Each role has its own `client.id`, by which the log and the quotas of a broker
+/// distinguish the clients.
 #[derive(Clone, Copy)]
 pub(crate) enum Role {
     Admin,
@@ -131,69 +138,68 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Adds a setting. `origin` is where it comes from; an error names that and never the value, which
-    /// may be a password.
+    /// Adds a setting. `origin` says where it comes from. An error names the origin and not the value,
+    /// which may be a password.
     fn insert(&mut self, name: &str, value: String, origin: &str) -> Result<()> {
-        let refused = |reason, hint| {
-            Error::invalid_argument(format!("setting {name:?} in {origin}"), reason, hint)
-        };
+        let argument = format!("setting {name:?} in {origin}");
         // librdkafka has two names for it.
         let name = match name {
             "sasl.mechanisms" => MECHANISM,
             name => name,
         };
         let is_of_connection = is_of_connection(name);
-        // A refused setting is tried without its value, which could have an effect, such as loading a
-        // plugin.
+        // A setting that is refused is tried without its value, because the value could have an effect,
+        // such as loading a plugin.
         let value_to_try = if is_of_connection { &value } else { "" };
         let tried = ClientConfig::new()
             .set(name, value_to_try)
             .create_native_config();
-        match tried.err() {
-            Some(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
-                return Err(refused(
-                    "librdkafka has no such setting",
-                    "use librdkafka's names, such as `sasl.username`, and not Java's; docs/kafka.md \
-                     has an example",
-                ));
-            }
-            _ if !is_of_connection => {
-                return Err(refused(
-                    "it is not a setting of the connection, and the numbers of the programs depend \
-                     on the others",
-                    "remove it; docs/kafka.md lists the settings of the connection",
-                ));
+        let (reason, hint) = match tried.err() {
+            Some(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => (
+                "librdkafka has no such setting",
+                "use librdkafka's names, such as `sasl.username`, and not Java's; docs/kafka.md \
+                 has an example",
+            ),
+            _ if !is_of_connection => (
+                "it is not a setting of the connection, and the numbers of the programs depend \
+                 on the others",
+                "remove it; docs/kafka.md lists the settings of the connection",
+            ),
+            None => {
+                self.0.insert(name.to_owned(), value);
+                return Ok(());
             }
             // Without OpenSSL, librdkafka refuses every setting that needs it.
             Some(_) if !cfg!(feature = "tls") && (name == PROTOCOL || name.contains("ssl.")) => {
-                return Err(needs_tls(format!("setting {name:?} in {origin}")));
+                NEEDS_TLS
             }
-            Some(_) => {
-                return Err(refused(
-                    "librdkafka does not accept it, or not with this value",
-                    "use librdkafka's names and values, and not Java's; docs/kafka.md has an example",
-                ));
-            }
-            None => {}
-        }
-        self.0.insert(name.to_owned(), value);
-        Ok(())
+            Some(_) => (
+                "librdkafka does not accept it, or not with this value",
+                "use librdkafka's names and values, and not Java's; docs/kafka.md has an example",
+            ),
+        };
+        Err(Error::invalid_argument(argument, reason, hint))
     }
 
     fn check(self) -> Result<Settings> {
         let protocol = self.protocol();
-        if !cfg!(feature = "tls") && !protocol.eq_ignore_ascii_case("plaintext") {
-            return Err(needs_tls(format!("{PROTOCOL} {protocol:?}")));
-        }
-        if self.needs_password() && !self.0.contains_key(MECHANISM) {
-            return Err(Error::invalid_argument(
-                format!("{PROTOCOL} {protocol:?}"),
-                "it needs a SASL mechanism, and none is set",
-                "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
-                       SCRAM-SHA-512",
-            ));
-        }
-        Ok(self)
+        let (reason, hint) =
+            if !cfg!(feature = "tls") && !protocol.eq_ignore_ascii_case("plaintext") {
+                NEEDS_TLS
+            } else if self.needs_password() && !self.0.contains_key(MECHANISM) {
+                (
+                    "it needs a SASL mechanism, and none is set",
+                    "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
+                     SCRAM-SHA-512",
+                )
+            } else {
+                return Ok(self);
+            };
+        Err(Error::invalid_argument(
+            format!("{PROTOCOL} {protocol:?}"),
+            reason,
+            hint,
+        ))
     }
 
     /// Returns the address of the broker, if it is set.
@@ -206,12 +212,10 @@ impl Settings {
         self.0.get(PROTOCOL).map_or("plaintext", String::as_str)
     }
 
-    /// Returns whether the protocol has encryption.
     pub(super) fn is_encrypted(&self) -> bool {
         self.protocol().to_ascii_lowercase().ends_with("ssl")
     }
 
-    /// Returns whether the protocol has a password.
     pub(super) fn needs_password(&self) -> bool {
         self.protocol().to_ascii_lowercase().starts_with("sasl")
     }
@@ -225,19 +229,8 @@ impl Settings {
 }
 
 fn is_of_connection(name: &str) -> bool {
-    CONNECTION.iter().any(|known| match known.ends_with('.') {
-        true => name.starts_with(known),
-        false => name == *known,
-    })
-}
-
-fn needs_tls(argument: String) -> Error {
-    Error::invalid_argument(
-        argument,
-        "this build supports neither encryption nor passwords",
-        "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
-               path = \"..\", features = [\"tls\"] }`",
-    )
+    let is_it = |known: &&str| name == *known || (known.ends_with('.') && name.starts_with(*known));
+    CONNECTION.iter().any(is_it)
 }
 
 #[cfg(test)]

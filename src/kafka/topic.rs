@@ -10,7 +10,7 @@ use crate::notebook::Card;
 use crate::wire::RunId;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest topic name, so that the status topic beside it has a legal name too.
+/// The longest topic name. The status topic beside it has a longer name, which must be legal too.
 const MAX_NAME_LENGTH: usize = 240;
 /// The retention of the status topic. Only its newest message is read.
 const STATUS_RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -36,7 +36,9 @@ pub struct Topic {
     name: String,
     partitions: usize,
     run: RunId,
-    origin: Origin,
+    differences: Vec<String>,
+    /// The rows of the card about how the topic was created or opened.
+    rows: Vec<(&'static str, String)>,
 }
 
 impl fmt::Debug for Topic {
@@ -46,17 +48,6 @@ impl fmt::Debug for Topic {
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
     }
-}
-
-/// Where a topic comes from.
-#[derive(Clone)]
-enum Origin {
-    /// This call created it.
-    Created(TopicConfig),
-    /// It existed, with these differences from the requested configuration.
-    Existed(Vec<String>),
-    /// It was opened by name.
-    Opened,
 }
 
 impl Topic {
@@ -70,13 +61,10 @@ impl Topic {
         self.partitions
     }
 
-    /// Returns how the topic differs from the configuration that `create_topic` was given, a
-    /// sentence for each difference. It is empty for a topic that was created or opened.
+    /// Returns the differences between an existing topic and the configuration that `create_topic` was
+    /// given, one sentence for each. The list is empty for a topic that was created or opened.
     pub fn differences(&self) -> &[String] {
-        match &self.origin {
-            Origin::Existed(differences) => differences,
-            Origin::Created(_) | Origin::Opened => &[],
-        }
+        &self.differences
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -92,34 +80,25 @@ impl Topic {
     pub fn evcxr_display(&self) {
         let mut card = Card::new(&format!("Topic {}", self.name))
             .row("partitions", &self.partitions.to_string());
-        match &self.origin {
-            Origin::Created(config) => {
-                card = card
-                    .row("replicas", &config.replication.to_string())
-                    .row("retention", &format!("{:?}", config.retention))
-                    .row("run", "the first");
-            }
-            Origin::Existed(differences) => {
-                card = card.row("run", "new: tweets of earlier runs are not counted again");
-                for difference in differences {
-                    card = card.row("not changed", difference);
-                }
-            }
-            Origin::Opened => card = card.row("run", "the newest in the topic"),
+        for (name, value) in &self.rows {
+            card = card.row(name, value);
+        }
+        for difference in &self.differences {
+            card = card.row("not changed", difference);
         }
         card.show();
     }
 }
 
-/// Returns the name of the topic beside `topic` to which its streamer writes its status. It is a
-/// topic of its own so that the topic of tweets contains only tweets.
+/// Returns the name of the topic beside `topic` to which its streamer writes its status. With a separate
+/// topic for the status, the topic of tweets contains only tweets.
 pub(crate) fn status_topic(topic: &str) -> String {
     format!("{topic}-streamer")
 }
 
 /// Creates the topic `name` with the partitions and replicas of the topic `like`. If `name` exists with
-/// fewer partitions, it gets the missing ones. Returns the partition count of both, which differ if `name`
-/// has more partitions, or if the broker does not allow that it gets any.
+/// fewer partitions, it gets the missing ones. Returns the partition counts of both. They differ if
+/// `name` has more partitions, or if the broker does not allow adding any.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
     let wanted = client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
@@ -147,10 +126,15 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
         retention: STATUS_RETENTION,
         ..config
     };
-    // Created first: a listener that waits for the topic then finds the status topic too.
+    // The status topic is created first: a listener that waits for the topic then finds both.
     admin::create_if_missing(client, &status_topic(name), &status)?;
-    let (origin, run) = if admin::create_if_missing(client, name, &config)? {
-        (Origin::Created(config), RunId::next(&[]))
+    let (run, differences, rows) = if admin::create_if_missing(client, name, &config)? {
+        let rows = vec![
+            ("replicas", config.replication.to_string()),
+            ("retention", format!("{:?}", config.retention)),
+            ("run", "the first".into()),
+        ];
+        (RunId::next(&[]), Vec::new(), rows)
     } else {
         let differences = admin::differences(client, name, &config)?;
         for difference in &differences {
@@ -159,29 +143,36 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
                 "the topic exists and is not changed: {difference}"
             );
         }
-        let run = RunId::next(&admin::offsets(client, name)?);
-        (Origin::Existed(differences), run)
+        let run = "new: tweets of earlier runs are not counted again";
+        let rows = vec![("run", run.into())];
+        (
+            RunId::next(&admin::offsets(client, name)?),
+            differences,
+            rows,
+        )
     };
     Ok(Topic {
         client: client.clone(),
         name: name.into(),
         partitions: client.partitions(name)?,
         run,
-        origin,
+        differences,
+        rows,
     })
 }
 
 pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
     check_name(name)?;
     let partitions = admin::offsets(client, name)?;
-    // If nothing in the topic is marked, there is no run to join, and a new one begins.
+    // Without a marked message there is no run to join, and a new one begins.
     let run = newest_run(client, name, &partitions)?.unwrap_or_else(|| RunId::next(&partitions));
     Ok(Topic {
         client: client.clone(),
         name: name.into(),
         partitions: partitions.len(),
         run,
-        origin: Origin::Opened,
+        differences: Vec::new(),
+        rows: vec![("run", "the newest in the topic".into())],
     })
 }
 
@@ -205,45 +196,41 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     ))
 }
 
-/// Searches the newest messages of each partition for the newest run that the topic can have.
+/// Returns the newest of the runs that the topic can have.
 fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result<Option<RunId>> {
-    let ends = || partitions.iter().map(|offsets| offsets.end);
-    let mut newest = None;
-    read_newest(client, topic, partitions, |message| {
-        let run = RunId::of(message).filter(|run| run.is_possible(ends()));
-        newest = newest.max(run);
-    })?;
-    Ok(newest)
+    let runs = newest_runs(client, topic, partitions)?.into_iter();
+    let possible = runs.filter(|(run, _)| can_have(partitions, run));
+    Ok(possible.map(|(run, _)| run).max())
 }
 
-/// Returns the runs of the newest messages in the status topic beside `topic`, as far as the topic can
-/// have them, and when each message was written, in milliseconds since 1970.
+/// Returns the newest runs in the status topic beside `topic` that the topic can have, and when the
+/// message of each was written, in milliseconds since 1970.
 pub(crate) fn newest_status_runs(client: &Client, topic: &str) -> Result<Vec<(RunId, i64)>> {
     let status = status_topic(topic);
-    let partitions = admin::offsets(client, &status)?;
-    let mut found = Vec::new();
-    read_newest(client, &status, &partitions, |message| {
-        let written = message.timestamp().to_millis().unwrap_or(0);
-        found.extend(RunId::of(message).map(|run| (run, written)));
-    })?;
+    let mut runs = newest_runs(client, &status, &admin::offsets(client, &status)?)?;
     let tweets = admin::offsets(client, topic)?;
-    found.retain(|(run, _)| run.is_possible(tweets.iter().map(|offsets| offsets.end)));
-    Ok(found)
+    runs.retain(|(run, _)| can_have(&tweets, run));
+    Ok(runs)
 }
 
-/// Reads the newest messages of each partition.
-fn read_newest(
+/// Returns whether a topic with these offsets can have the run.
+fn can_have(partitions: &[Range<i64>], run: &RunId) -> bool {
+    run.is_possible(partitions.iter().map(|offsets| offsets.end))
+}
+
+/// Returns the runs of the newest messages of each partition, and when each message was written.
+fn newest_runs(
     client: &Client,
     topic: &str,
     partitions: &[Range<i64>],
-    mut found: impl FnMut(&BorrowedMessage<'_>),
-) -> Result<()> {
+) -> Result<Vec<(RunId, i64)>> {
+    let mut runs = Vec::new();
     let filled = (0..)
         .zip(partitions)
         .filter(|(_, offsets)| !offsets.is_empty());
     let mut unread: BTreeMap<i32, &Range<i64>> = filled.collect();
     if unread.is_empty() {
-        return Ok(());
+        return Ok(runs);
     }
     let action = format!("read the newest messages of topic {topic:?}");
     let failed = |error: KafkaError| Error::kafka(&action, &error, IS_RUNNING);
@@ -270,8 +257,9 @@ fn read_newest(
         match consumer.poll(Duration::from_millis(50)) {
             None => {}
             Some(Ok(message)) => {
-                found(&message);
-                // The end of the partition is an event of its own, but comes half a second later.
+                let written = message.timestamp().to_millis().unwrap_or(0);
+                runs.extend(RunId::of(&message).map(|run| (run, written)));
+                // librdkafka reports the end of the partition only half a second later.
                 unread.retain(|&number, offsets| {
                     number != message.partition() || message.offset() + 1 < offsets.end
                 });
@@ -279,14 +267,14 @@ fn read_newest(
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
-            // An address of the broker does not accept, and librdkafka tries the next one.
+            // One address of the broker does not accept, and librdkafka tries the next one.
             Some(Err(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
             ))) => {}
             Some(Err(error)) => return Err(failed(error)),
         }
     }
-    Ok(())
+    Ok(runs)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The streamer of this process for each topic. When a notebook cell is run again, its streamer replaces
-//! the earlier one.
+//! The streamer of each topic in this process. When a notebook cell runs again, its new streamer replaces
+//! the old one.
 
 use super::client::Client;
 use crate::task::background::Background;
@@ -15,7 +15,7 @@ static WRITERS: Mutex<Writers> = Mutex::new(Writers::new());
 /// Stops the streamer of this process that writes to the topic, and blocks until everything is written.
 pub(crate) fn stop_writer(client: &Client, topic: &str) {
     let writer = locked(&WRITERS).remove(&key(client, topic));
-    // The lock is released by now, because this waits for the broker.
+    // Stopping waits for the broker, so the lock is no longer held here.
     if let Some(writer) = writer.and_then(|writer| writer.upgrade()) {
         writer.stop();
     }

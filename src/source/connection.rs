@@ -36,7 +36,7 @@ impl ConnectionWatch {
         locked(&self.0).connection.clone()
     }
 
-    /// Records a successful connect. From the second one on it counts as a reconnect.
+    /// Records a successful connect. The second and later ones count as reconnects.
     pub fn connected(&self) {
         let state = &mut *locked(&self.0);
         state.connection.since = Some(Timestamp::now());
@@ -51,14 +51,14 @@ impl ConnectionWatch {
         locked(&self.0).connection.since = None;
     }
 
-    /// Records a reason and leaves the connection as it is.
+    /// Records a reason without changing the state of the connection.
     pub(super) fn note(&self, reason: &str) {
         let reason = shorten(reason, MAX_REASON);
         tracing::info!(reason, "connection of the source");
         locked(&self.0).connection.last_reason = Some(reason);
     }
 
-    /// Counts tweets that were passed on without a follower count.
+    /// Counts tweets without a follower count.
     pub(crate) fn add_without_followers(&self, tweets: u64) {
         locked(&self.0).connection.without_followers += tweets;
     }

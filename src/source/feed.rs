@@ -1,9 +1,9 @@
-//! The task of a live source, and the queue by which it feeds the streamer.
+//! The task of a live source, and the queue through which it feeds the streamer.
 //!
-//! A connection must be read whether or not the streamer asks for a tweet just then: keep-alives
-//! must be received and silence must be noticed. So each live source reads in a task of its own and
-//! passes tweets on through a short queue. When the queue is full, the task waits and stops reading
-//! from the server, so backpressure reaches the network.
+//! A connection must be read even while the streamer does not ask for a tweet: keep-alives must be
+//! received, and silence must be noticed. So each live source reads in its own task and passes tweets
+//! on through a short queue. When the queue is full, the task waits and stops reading from the server.
+//! In this way backpressure reaches the network.
 
 use crate::error::Result;
 use crate::task::background::catch_panic;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// How many tweets wait for the streamer at most, and how many bytes of text.
+/// The maximum number of tweets that wait for the streamer, and of the bytes of their texts.
 const QUEUE_TWEETS: usize = 1_024;
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// How long the start of a stream waits for the first connection, or for the error that prevents it.
@@ -35,8 +35,9 @@ pub(super) struct Outlet {
 }
 
 impl Feed {
-    /// Starts the task `name` and waits until it has connected. An error by which the task ends
-    /// before that is returned. A task that is still trying after 4 seconds continues to try.
+    /// Starts the task `name` and waits until it has connected. If the task fails before that, this
+    /// call returns its error. If it is still trying after 4 seconds, this call returns and the task
+    /// continues to try.
     pub(super) async fn start<F>(
         name: &'static str,
         task: impl FnOnce(Arc<Outlet>) -> F,
@@ -50,15 +51,15 @@ impl Feed {
             started: Notify::new(),
         });
         let work = catch_panic(name, task(outlet.clone()));
-        let outlet_for_panic = outlet.clone();
+        let panics = outlet.clone();
         let mut task = JoinSet::new();
         task.spawn(async move {
             if let Err(panic) = work.await {
-                outlet_for_panic.send(Err(panic)).await;
+                panics.send(Err(panic)).await;
             }
         });
         let mut feed = Feed { items, _task: task };
-        // The task sends no tweet before it has connected, so only an error can be the first item.
+        // The task sends no tweet before it has connected. An item before that is an error.
         tokio::select! {
             biased;
             () = outlet.started.notified() => Ok(feed),

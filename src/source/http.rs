@@ -12,12 +12,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// The maximum size of a response body that is not a stream.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Creates a client for the server at `base`. The client follows no redirect, so that credentials
-/// reach no other server.
+/// Creates a client for the server at `base`. The client follows no redirects, because a redirect could
+/// send credentials to another server.
 pub(super) fn client(base: &Url) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
-        // An error means that the program has installed a provider of its own.
+        // An error means that the program has already installed another provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let mut builder = Client::builder()
@@ -34,6 +34,12 @@ pub(super) fn client(base: &Url) -> Result<Client> {
             "check that the system's certificates are installed (Debian: ca-certificates)",
         )
     })
+}
+
+/// Returns the address in an environment variable. An empty variable counts as not set.
+pub(super) fn from_env(variable: &str) -> Option<String> {
+    let address = std::env::var(variable).ok();
+    address.filter(|address| !address.trim().is_empty())
 }
 
 /// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
@@ -70,14 +76,11 @@ pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     }
 }
 
-/// Returns the host and the port of a server, for messages. A URL may carry more than a message
-/// should show.
+/// Returns the host and the port of a server, for messages. The rest of a URL may contain private data.
 pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
-    match url.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{host}:{port}")
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -95,8 +98,8 @@ pub(super) fn seconds(response: &Response, header: &str) -> Option<u64> {
     value.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns how long it is until the time in a header, which is in seconds since 1970, and at least a
-/// second; `None` if the time is past.
+/// Returns the time until the time in a header, which is in seconds since 1970. It is at least a second;
+/// `None` if the time in the header is past.
 pub(super) fn wait_until(response: &Response, header: &str) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let wait = seconds(response, header)?.checked_sub(now.as_secs())?;

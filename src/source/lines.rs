@@ -4,8 +4,8 @@ use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LinesCodec, LinesCodecError};
 
-/// The bytes that were received and are not a whole line yet. Of a line that is too long, only a part
-/// is kept in memory.
+/// The received bytes that are not a whole line yet. Only a part of a line that is too long is kept in
+/// memory.
 pub(super) struct LineBuffer {
     codec: LinesCodec,
     bytes: BytesMut,
@@ -26,14 +26,12 @@ impl LineBuffer {
 
     /// Returns the next whole line without its line end, or why it is skipped.
     pub(super) fn next(&mut self) -> Option<Result<String, Skip>> {
-        let decoded = self.codec.decode(&mut self.bytes);
-        line(decoded)
+        line(self.codec.decode(&mut self.bytes))
     }
 
     /// Returns the last line, which may lack a line end.
     pub(super) fn last(&mut self) -> Option<Result<String, Skip>> {
-        let decoded = self.codec.decode_eof(&mut self.bytes);
-        line(decoded)
+        line(self.codec.decode_eof(&mut self.bytes))
     }
 }
 
@@ -41,7 +39,7 @@ fn line(decoded: Result<Option<String>, LinesCodecError>) -> Option<Result<Strin
     match decoded {
         Ok(line) => line.map(Ok),
         Err(LinesCodecError::MaxLineLengthExceeded) => Some(Err(Skip::TooLarge)),
-        // Decoding from memory has one error: bytes that are not UTF-8.
+        // Decoding from memory has only this error: bytes that are not UTF-8.
         Err(LinesCodecError::Io(_)) => Some(Err(Skip::NotUtf8)),
     }
 }

@@ -1,7 +1,7 @@
 //! The sources of tweets.
 //!
-//! The streamer *pulls* a source, one tweet at a time. When the broker is slower than the source,
-//! the streamer asks less often, and nothing has to be dropped: that is backpressure.
+//! The streamer *pulls* tweets from a source, one at a time. When the broker is slower than the
+//! source, the streamer asks less often, and no tweet has to be dropped. This is backpressure.
 
 mod bluesky;
 mod connection;
@@ -27,9 +27,9 @@ use crate::tweet::Tweet;
 
 /// A stream of tweets that may or may not end.
 ///
-/// Implement it with the attribute [`macro@async_trait`], which this module re-exports. An async method
-/// of a trait object needs it, and a trait object keeps the streamer from being compiled once more
-/// in each notebook cell that starts one.
+/// Implement it with the attribute [`macro@async_trait`], which this module re-exports. The async
+/// methods of a trait object need it. The streamer uses a trait object, because a generic streamer
+/// would be compiled again in each notebook cell that starts one.
 ///
 /// # Examples
 /// ```
@@ -59,20 +59,19 @@ pub trait Source: Send + 'static {
     /// the filter of the stream.
     ///
     /// # Errors
-    /// An error means that the stream cannot start. A stream that already writes to the topic then
-    /// continues.
+    /// An error means that the stream cannot start. An earlier stream to the same topic then continues.
     async fn begin(&mut self, _filter: Filter) -> Result<()> {
         Ok(())
     }
 
-    /// Returns whether the source matches the tracks and sets the topics. The streamer then passes
-    /// each tweet that has a topic. Without a track, and for any other source, it applies the filter.
+    /// Returns whether the source matches the tracks itself and sets the topics. The streamer then
+    /// passes each tweet that has a topic. Without a track, and for any other source, the streamer
+    /// applies the filter.
     fn sets_topics(&self) -> bool {
         false
     }
 
-    /// Returns the state of the connection, for as long as the source runs; `None` for a source
-    /// without a connection.
+    /// Returns the live state of the connection; `None` for a source without a connection.
     fn connection(&self) -> Option<ConnectionWatch> {
         None
     }
@@ -80,17 +79,17 @@ pub trait Source: Send + 'static {
     /// Waits for the next tweet. Returns `None` when the source has ended.
     ///
     /// # Errors
-    /// An error stands for one message that is not a tweet. It is counted, and the streamer calls
-    /// `next` again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
-    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) it does not.
+    /// An error stands for one message that is not a tweet. The streamer counts it and calls `next`
+    /// again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) the stream ends.
     ///
     /// # Cancel safety
     /// The streamer may drop the future before it is done, for example when it is stopped. An
-    /// implementation must not lose a tweet by that.
+    /// implementation must not lose a tweet in this case.
     async fn next(&mut self) -> Option<Result<Tweet>>;
 }
 
-/// A source that is chosen while the program runs.
+/// A source that the program chooses while it runs.
 #[async_trait]
 impl Source for Box<dyn Source> {
     fn name(&self) -> String {
@@ -131,7 +130,6 @@ fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(work)
 }
 
-/// Checks a number of tweets per second.
 fn check_rate(per_second: f64) -> Result<()> {
     if per_second.is_finite() && per_second >= 0.1 {
         return Ok(());
@@ -143,8 +141,8 @@ fn check_rate(per_second: f64) -> Result<()> {
     ))
 }
 
-/// Returns a random prefix for the ids of one stream, for a source that has no ids of its own. With
-/// it, two streams of the same source into one run do not repeat each other's ids.
+/// Returns a random prefix for the ids of one stream, for a source whose tweets have no ids. The prefix
+/// keeps two streams of the same source into one run from having the same ids.
 fn stream_prefix() -> String {
     format!("{:08x}", random_number() >> 32)
 }

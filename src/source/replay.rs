@@ -1,8 +1,8 @@
 //! Tweets from a file with one JSON object per line, as the streamer's `save_to` writes it.
 //!
 //! The messages of the original notebooks are accepted too. A line that is not a tweet is skipped
-//! and reported with its number. A line that is too long is skipped without being kept in memory,
-//! so any file may be given, and a named pipe as well.
+//! and reported with its number. A line that is too long is not kept in memory, so any file and any
+//! named pipe can be read.
 
 use super::lines::LineBuffer;
 use super::{Source, async_trait, check_rate, stream_prefix};
@@ -34,30 +34,30 @@ const WRITER_POLL: Duration = Duration::from_millis(50);
 ///
 /// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
 /// further away, in either direction, is sent at once, and the tweets after it keep their distance from
-/// it. So a single wrong date delays nothing, and a file may contain several recordings.
+/// it. A single wrong date therefore delays nothing, and a file may contain several recordings.
 #[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Replay {
     path: PathBuf,
-    /// A regular file is read on tokio's threads for blocking calls.
+    /// tokio reads a regular file on its threads for blocking calls.
     file: Box<dyn AsyncRead + Send + Unpin>,
     is_pipe: bool,
     lines: LineBuffer,
     /// The number of the last line that was read.
     line: u64,
-    /// Whether the file is a named pipe that nothing was written to yet.
+    /// Whether the file is a named pipe to which nothing was written yet.
     awaits_writer: bool,
     pace: Pace,
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
-    /// The time of a tweet, and when it was replayed: the first one, or the last one that was more than
-    /// [`MAX_WAIT`] away.
+    /// The time of a tweet, and when it was replayed. It is the first tweet, or the last one that was more
+    /// than [`MAX_WAIT`] away.
     start: Option<(Timestamp, Instant)>,
     /// When the last tweet was due.
     last: Option<Instant>,
-    /// A tweet that was read, and when it is due; `None` means at once.
-    waiting: Option<(Tweet, Option<Instant>)>,
+    /// When the tweet that was just read is due (`None` means at once), and the tweet.
+    waiting: Option<(Option<Instant>, Tweet)>,
     ended: bool,
-    /// How many times the file was replayed before; `None` if it is replayed once only.
+    /// The number of finished passes over the file; `None` if there is only one pass.
     repeats: Option<u64>,
 }
 
@@ -103,7 +103,7 @@ impl Replay {
         })
     }
 
-    /// Sets the number of tweets per second, 0.1 or more, whatever the tweets' own pace was.
+    /// Sets the number of tweets per second, 0.1 or more. It replaces the tweets' own pace.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for less than 0.1, infinity and NaN.
@@ -113,8 +113,8 @@ impl Replay {
         Ok(self)
     }
 
-    /// Starts again at the end of the file, without end. Each tweet gets a new id, so that it counts each
-    /// time, and the time of its replay. A file without tweets, and a named pipe, are replayed once.
+    /// Replays the file again and again. Each pass gives its tweets new ids, so each counts again, and
+    /// the current time. A file without tweets is replayed once, and so is a named pipe.
     pub fn repeat(mut self) -> Self {
         self.repeats = Some(0);
         self
@@ -143,15 +143,39 @@ impl Replay {
         self
     }
 
+    /// Waits until the next tweet is due; `None` at the end of the file.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    async fn next_due(&mut self) -> Result<Option<Tweet>> {
+        while self.waiting.is_none() {
+            match self.read().await? {
+                Some(tweet) => self.waiting = Some((self.due(&tweet), tweet)),
+                None if self.start_again()? => {}
+                None => return Ok(None),
+            }
+        }
+        if let Some((Some(due), _)) = self.waiting {
+            tokio::time::sleep_until(due).await;
+        }
+        Ok(self.waiting.take().map(|(due, tweet)| {
+            self.last = Some(due.unwrap_or_else(Instant::now));
+            tweet
+        }))
+    }
+
     /// Returns the next non-empty line as a tweet; `None` at the end of the file.
-    async fn read(&mut self) -> Option<Result<Tweet>> {
+    async fn read(&mut self) -> Result<Option<Tweet>> {
         loop {
             let line = match self.lines.next() {
                 Some(line) => line,
-                None if self.ended => self.lines.last()?,
-                None => match self.fill().await {
-                    Ok(()) => continue,
-                    Err(error) => return Some(Err(error)),
+                None if !self.ended => {
+                    self.fill().await?;
+                    continue;
+                }
+                None => match self.lines.last() {
+                    Some(line) => line,
+                    None => return Ok(None),
                 },
             };
             self.line += 1;
@@ -159,10 +183,10 @@ impl Replay {
                 continue;
             }
             let tweet = line.and_then(|line| Tweet::decode(line.trim().as_bytes()));
-            return Some(tweet.map_err(|reason| {
+            return tweet.map(Some).map_err(|reason| {
                 let line = format!("line {} of {}", self.line, self.path.display());
                 Error::not_a_tweet(line, reason)
-            }));
+            });
         }
     }
 
@@ -179,7 +203,7 @@ impl Replay {
             Ok(_) => self.awaits_writer = false,
             Err(source) => {
                 self.ended = true;
-                // Reading again would fail again, without an end.
+                // Another pass over the file would fail again, without end.
                 self.repeats = None;
                 return Err(Error::file("read the replay file", &self.path, &source));
             }
@@ -187,15 +211,12 @@ impl Replay {
         Ok(())
     }
 
-    /// Prepares to read the file once more. Returns whether it does.
+    /// Prepares another pass over the file. Returns false if there is none.
     fn start_again(&mut self) -> Result<bool> {
-        let Some(repeats) = self.repeats else {
+        // Without `last` the file has no tweets, and would be read again and again without a pause.
+        let (Some(repeats), false, Some(_)) = (self.repeats, self.is_pipe, self.last) else {
             return Ok(false);
         };
-        // A file without tweets would be read again and again without a pause.
-        if self.is_pipe || self.last.is_none() {
-            return Ok(false);
-        }
         (self.file, self.is_pipe) = open(&self.path)?;
         self.lines = LineBuffer::new();
         (self.line, self.start, self.ended) = (0, None, false);
@@ -203,7 +224,7 @@ impl Replay {
         Ok(true)
     }
 
-    /// Returns when a tweet is due that was just read; `None` means at once.
+    /// Returns when a tweet that was just read is due; `None` means at once.
     fn due(&mut self, tweet: &Tweet) -> Option<Instant> {
         let times = match self.pace {
             Pace::Times(times) => times,
@@ -262,33 +283,15 @@ impl Source for Replay {
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {
-        while self.waiting.is_none() {
-            match self.read().await {
-                Some(Ok(tweet)) => {
-                    let due = self.due(&tweet);
-                    self.waiting = Some((tweet, due));
-                }
-                Some(Err(error)) => return Some(Err(error)),
-                None => match self.start_again() {
-                    Ok(true) => {}
-                    Ok(false) => return None,
-                    Err(error) => return Some(Err(error)),
-                },
-            }
-        }
-        if let Some((_, Some(due))) = self.waiting {
-            tokio::time::sleep_until(due).await;
-        }
-        let (mut tweet, due) = self.waiting.take()?;
-        self.last = Some(due.unwrap_or_else(Instant::now));
+        let mut tweet = match self.next_due().await.transpose()? {
+            Ok(tweet) => tweet,
+            Err(error) => return Some(Err(error)),
+        };
+        let line = self.line;
         match self.repeats {
-            None if tweet.id.is_empty() => {
-                tweet.id = format!("{}-line-{}", self.prefix, self.line);
-            }
+            Some(repeats) => tweet.id = format!("{}-{repeats}-line-{line}", self.prefix),
+            None if tweet.id.is_empty() => tweet.id = format!("{}-line-{line}", self.prefix),
             None => {}
-            Some(repeats) => {
-                tweet.id = format!("{}-{repeats}-line-{}", self.prefix, self.line);
-            }
         }
         if tweet.has_no_time() || self.repeats.is_some() {
             tweet.created_at = Timestamp::now();

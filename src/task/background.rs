@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 pub(crate) use tokio_util::sync::CancellationToken;
 
-/// A running task. Dropping it asks the task to stop, and does not wait for the end of the task.
+/// A running task. Dropping it asks the task to stop, and does not wait for its end.
 pub(crate) struct Background {
     name: &'static str,
     shutdown: CancellationToken,
@@ -37,7 +37,7 @@ impl Background {
         Background::new(name, shutdown, task)
     }
 
-    /// Starts a task that blocks, on a thread of its own.
+    /// Starts a task that blocks, on its own thread.
     pub(crate) fn spawn_blocking(
         name: &'static str,
         work: impl FnOnce(CancellationToken) + Send + 'static,
@@ -64,8 +64,8 @@ impl Background {
         }
     }
 
-    /// Asks the task to stop, and blocks until it has ended, or until an interrupt. Returns whether the
-    /// task has ended. After an interrupt the task still ends, but nothing waits for it.
+    /// Asks the task to stop, and blocks until it has ended or an interrupt comes. Returns whether the task
+    /// has ended. After an interrupt it still ends, but this call no longer waits for it.
     pub(crate) fn stop(&self) -> bool {
         self.shutdown.cancel();
         interrupt::block_on(Duration::MAX, self.ended()).is_ok()
@@ -103,7 +103,7 @@ pub(crate) async fn catch_panic<T>(
     name: &'static str,
     work: impl Future<Output = T>,
 ) -> Result<T, Error> {
-    // Nothing of the future is used after a panic.
+    // The future is not used again after a panic.
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     outcome.map_err(|payload| panicked(name, &panic_message(payload)))
 }

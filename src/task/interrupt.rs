@@ -1,9 +1,9 @@
 //! Interrupts: the Stop button of a notebook ends a wait, and nothing else.
 //!
-//! `kernel/start.py` starts the Rust kernel with SIGINT ignored, so that an interrupt does not end
-//! the kernel. It also reaches the process that runs the cells, where [`handle_interrupts`] installs
-//! a handler. Every call of this crate that waits then returns, and whatever runs in the background
-//! continues. In a program nothing is installed, and Ctrl-C ends the program as usual.
+//! `kernel/start.py` starts the Rust kernel with SIGINT ignored. An interrupt therefore does not end
+//! the kernel. The signal also reaches the process that runs the cells, where [`handle_interrupts`]
+//! installs a handler. Every waiting call of this crate then returns, and all background tasks
+//! continue. In a program no handler is installed, and Ctrl-C ends the program as usual.
 //!
 //! `block_on` waits for a future. `call` runs code that blocks, such as a request to a broker, on
 //! another thread, and stops waiting for it after an interrupt.
@@ -32,8 +32,8 @@ static INTERRUPTS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::de
 /// From then on SIGINT does not end the process. It ends the wait that is in progress. A second
 /// interrupt within 3 seconds ends the process if a cell runs in which no call of this crate waits.
 ///
-/// The prelude of our kernel calls it. evcxr does not run the prelude again in the process that
-/// follows one that has ended, so [`show_log`](crate::show_log) and every wait call it too.
+/// The prelude of our kernel calls it. When the process of the cells has ended, evcxr starts another one
+/// without the prelude, so [`show_log`](crate::show_log) and every wait call it too.
 pub fn handle_interrupts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -102,7 +102,7 @@ impl Wait {
         Wait(INTERRUPTS.subscribe())
     }
 
-    /// Blocks until the future is done, for `limit` at most, or until an interrupt.
+    /// Blocks until the future is done, the limit is reached or an interrupt comes.
     pub(crate) fn block_on<F>(
         &mut self,
         limit: Duration,
@@ -123,7 +123,7 @@ impl Wait {
     }
 }
 
-/// Blocks until the future is done, for `limit` at most, or until an interrupt.
+/// Blocks until the future is done, the limit is reached or an interrupt comes.
 pub(crate) fn block_on<F>(limit: Duration, future: F) -> Result<F::Output, Unfinished>
 where
     F: Future + Send,

@@ -1,4 +1,4 @@
-//! How work runs, waits and is stopped: the tokio runtime of the crate, and what its threads share.
+//! How work runs, waits and is stopped: the tokio runtime of the crate, and helpers for its threads.
 //!
 //! A notebook cell is not async, and evcxr's own support for async cells needs tokio as a
 //! dependency of the notebook. The crate therefore owns one runtime, which starts on first use and

@@ -25,8 +25,9 @@ kill -KILL 0"#;
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts a program with its arguments. On a stop it gets SIGTERM and `shutdown_seconds` to end; with
-    /// 0 it gets no SIGTERM and is killed. Its output goes to the file `log`, or is discarded.
+    /// Starts a program with its arguments. To stop it, the shell sends SIGTERM, and SIGKILL after
+    /// `shutdown_seconds`; with 0 seconds, only SIGKILL. Its output goes to the file `log`, or is
+    /// discarded.
     pub(crate) fn start(
         arguments: &[String],
         shutdown_seconds: u8,
@@ -48,7 +49,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(stdout)
             .stderr(stderr)
-            // Ctrl-C in a terminal then reaches this process only. The pipe stops the child.
+            // Ctrl-C in a terminal then reaches only this process. The pipe stops the child.
             .process_group(0)
             .spawn()?;
         Ok(Process(supervisor))

@@ -1,7 +1,7 @@
 //! A queue between two tasks, bounded by the number of its items and by their bytes.
 //!
-//! tokio's channel bounds only the number. A tweet may have a mebibyte, so a thousand of them may have
-//! a gibibyte. A semaphore bounds the bytes. When the queue is full, the sender waits.
+//! tokio's channel bounds only the number. One tweet may have a mebibyte, and a thousand of them a
+//! gibibyte. Therefore a semaphore bounds the bytes. When the queue is full, the sender waits.
 
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -47,12 +47,11 @@ impl<T> Sender<T> {
 
     /// Sends an item if the queue has room for it. Returns whether it was sent.
     pub(crate) fn try_send(&self, item: T, size: usize) -> bool {
-        let room = self.room.clone();
-        let room = room.try_acquire_many_owned(self.permits(size));
+        let room = self.room.clone().try_acquire_many_owned(self.permits(size));
         room.is_ok_and(|room| self.items.try_send((item, room)).is_ok())
     }
 
-    /// Returns whether an item of `size` bytes has room. If it has, this is true until the next send.
+    /// Returns whether the queue has room for an item of `size` bytes. The room stays until the next send.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         let bytes = self.room.available_permits();
         self.items.capacity() > 0 && bytes >= self.permits(size) as usize

@@ -5,8 +5,8 @@
 //! /subscribe`, is described in the README of github.com/bluesky-social/jetstream-legacy. The post in
 //! both is the lexicon `app.bsky.feed.post`.
 //!
-//! Tens of posts arrive per second, thousands while a backlog is read, and most of them are filtered
-//! out. So a frame is decoded in one pass, and unused fields are not copied.
+//! Tens of posts arrive per second, thousands while a backlog is read, and the filter drops most of
+//! them. So a frame is decoded in one pass, and unused fields are not copied.
 
 use crate::filter::Filter;
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
@@ -18,10 +18,6 @@ use std::iter;
 /// The collection of posts.
 pub(super) const POSTS: &str = "app.bsky.feed.post";
 
-/// The name of the source in a tweet.
-const SOURCE: &str = "bluesky";
-
-/// The protocol version of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
@@ -33,7 +29,6 @@ pub(super) enum Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cursor(pub(super) u64);
 
-/// The content of a frame.
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame<'a> {
     Post(Box<Post<'a>>),
@@ -45,26 +40,22 @@ pub(super) enum Frame<'a> {
     Error(String),
 }
 
-/// A new post.
 #[derive(Debug, PartialEq)]
 pub(super) struct Post<'a> {
     pub(super) cursor: Cursor,
-    pub(super) did: Cow<'a, str>,
-    pub(super) rkey: Cow<'a, str>,
-    pub(super) record: Record<'a>,
+    did: Cow<'a, str>,
+    rkey: Cow<'a, str>,
+    record: Record<'a>,
 }
 
 /// The used fields of `app.bsky.feed.post`.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Record<'a> {
+struct Record<'a> {
     #[serde(borrow)]
-    pub(super) text: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) langs: Option<Vec<String>>,
-    #[serde(default)]
+    text: Cow<'a, str>,
+    langs: Option<Vec<String>>,
     created_at: Option<String>,
-    #[serde(default)]
     facets: Option<Vec<Facet>>,
 }
 
@@ -76,7 +67,6 @@ struct Facet {
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Feature {
-    #[serde(default)]
     uri: Option<String>,
 }
 
@@ -93,7 +83,7 @@ impl Post<'_> {
             text: self.text_with_links(),
             lang: langs.next().cloned().unwrap_or_default(),
             topics: Vec::new(),
-            source: SOURCE.into(),
+            source: "bluesky".into(),
         };
         let admitted = filter.admit(&mut tweet)
             || langs.any(|lang| {
@@ -115,51 +105,13 @@ impl Post<'_> {
             .map_or(received, |claimed: Timestamp| claimed.min(received))
     }
 
-    /// Returns the text, and after it the targets of the links, which the text shows shortened.
+    /// Returns the text, followed by the targets of its links, which the text shows shortened.
     fn text_with_links(&self) -> String {
         let facets = self.record.facets.iter().flatten();
         let features = facets.flat_map(|facet| &facet.features);
         let links = features.flat_map(|feature| [" ", feature.uri.as_deref().unwrap_or_default()]);
         iter::once(&*self.record.text).chain(links).collect()
     }
-}
-
-/// A frame of version 2.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, rename = "$type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    payload: Option<Payload<'a>>,
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Payload<'a> {
-    #[serde(borrow, rename = "$type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    did: Cow<'a, str>,
-    #[serde(borrow, default)]
-    time: Cow<'a, str>,
-    #[serde(borrow, default)]
-    witnessed_at: Cow<'a, str>,
-    #[serde(borrow, default)]
-    operation: Cow<'a, str>,
-    #[serde(borrow, default)]
-    collection: Cow<'a, str>,
-    #[serde(borrow, default)]
-    rkey: Cow<'a, str>,
-    #[serde(borrow, default)]
-    record: Option<Record<'a>>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
 }
 
 /// A frame of version 1.
@@ -170,43 +122,59 @@ struct Event<'a> {
     time_us: u64,
     #[serde(borrow, default)]
     kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    commit: Option<Commit<'a>>,
+    commit: Option<Payload<'a>>,
 }
 
+/// A frame of version 2.
 #[derive(Deserialize)]
-struct Commit<'a> {
-    #[serde(borrow, default)]
-    operation: Cow<'a, str>,
-    #[serde(borrow, default)]
-    collection: Cow<'a, str>,
-    #[serde(borrow, default)]
-    rkey: Cow<'a, str>,
-    #[serde(borrow, default)]
-    record: Option<Record<'a>>,
+struct Envelope<'a> {
+    #[serde(borrow, rename = "$type")]
+    kind: Cow<'a, str>,
+    payload: Option<Payload<'a>>,
+    error: Option<String>,
+    message: Option<String>,
 }
 
-/// Decodes a frame.
+/// A payload of version 2. The commit of version 1 has a part of its fields.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Payload<'a> {
+    #[serde(borrow, rename = "$type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    did: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    witnessed_at: Cow<'a, str>,
+    #[serde(borrow)]
+    operation: Cow<'a, str>,
+    #[serde(borrow)]
+    collection: Cow<'a, str>,
+    #[serde(borrow)]
+    rkey: Cow<'a, str>,
+    record: Option<Record<'a>>,
+    name: Option<String>,
+    message: Option<String>,
+}
+
 pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> {
     if frame.len() > MAX_MESSAGE_BYTES {
         return Err(Skip::TooLarge);
     }
     let json = std::str::from_utf8(frame).map_err(|_| Skip::NotUtf8)?;
-    let read = match version {
+    match version {
         Version::V1 => serde_json::from_str(json).map(Event::frame),
         Version::V2 => serde_json::from_str(json).map(Envelope::frame),
-    };
-    read.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Skip::WrongType,
-        _ => Skip::NotJson,
-    })?
+    }
+    .map_err(|error| Skip::of_json(&error))?
 }
 
 impl<'a> Event<'a> {
     fn frame(self) -> Result<Frame<'a>, Skip> {
         let cursor = Cursor(self.time_us);
         match self.commit {
-            Some(commit) if self.kind == "commit" => commit.frame(cursor, self.did),
+            Some(commit) if self.kind == "commit" => commit.commit(cursor, self.did),
             _ => Ok(Frame::Other(Some(cursor))),
         }
     }
@@ -214,51 +182,43 @@ impl<'a> Event<'a> {
 
 impl<'a> Envelope<'a> {
     fn frame(self) -> Result<Frame<'a>, Skip> {
-        let payload = match (&*self.kind, self.payload) {
-            ("message", Some(payload)) => payload,
-            ("error", _) => {
-                let name = self
-                    .error
-                    .unwrap_or_else(|| "an error without a name".into());
-                let message = self.message.unwrap_or_default();
-                return Ok(Frame::Error(format!("{name} {message}")));
-            }
+        match (&*self.kind, self.payload) {
+            ("message", Some(payload)) => payload.frame(),
+            ("error", _) => Ok(Frame::Error(format!(
+                "{} {}",
+                self.error.as_deref().unwrap_or("an error without a name"),
+                self.message.unwrap_or_default()
+            ))),
             // A type that a newer server may send.
-            _ => return Ok(Frame::Other(None)),
-        };
-        let kind = payload.kind.rsplit_once('#').map_or("", |(_, kind)| kind);
-        if kind == "info" {
-            let name = payload.name.unwrap_or_default();
-            return Ok(Frame::Info(format!(
-                "{name} {}",
-                payload.message.unwrap_or_default()
-            )));
+            _ => Ok(Frame::Other(None)),
         }
-        let at = if payload.witnessed_at.is_empty() {
-            &payload.time
-        } else {
-            &payload.witnessed_at
-        };
-        let cursor = at
-            .parse::<Timestamp>()
-            .ok()
-            .and_then(|at| u64::try_from(at.as_microsecond()).ok())
-            .map(Cursor);
-        if kind != "commit" {
-            return Ok(Frame::Other(cursor));
-        }
-        let commit = Commit {
-            operation: payload.operation,
-            collection: payload.collection,
-            rkey: payload.rkey,
-            record: payload.record,
-        };
-        commit.frame(cursor.ok_or(Skip::WrongType)?, payload.did)
     }
 }
 
-impl<'a> Commit<'a> {
-    fn frame(self, cursor: Cursor, did: Cow<'a, str>) -> Result<Frame<'a>, Skip> {
+impl<'a> Payload<'a> {
+    fn frame(mut self) -> Result<Frame<'a>, Skip> {
+        let did = std::mem::take(&mut self.did);
+        let cursor = self.cursor();
+        match self.kind.rsplit_once('#') {
+            Some((_, "commit")) => self.commit(cursor.ok_or(Skip::WrongType)?, did),
+            Some((_, "info")) => Ok(Frame::Info(format!(
+                "{} {}",
+                self.name.unwrap_or_default(),
+                self.message.unwrap_or_default()
+            ))),
+            None if self.kind.is_empty() => Err(Skip::WrongType),
+            _ => Ok(Frame::Other(cursor)),
+        }
+    }
+
+    /// Returns when the server received the event.
+    fn cursor(&self) -> Option<Cursor> {
+        let times = [&self.witnessed_at, &self.time];
+        let at: Timestamp = times.into_iter().find(|at| !at.is_empty())?.parse().ok()?;
+        u64::try_from(at.as_microsecond()).ok().map(Cursor)
+    }
+
+    fn commit(self, cursor: Cursor, did: Cow<'a, str>) -> Result<Frame<'a>, Skip> {
         if self.operation != "create" || self.collection != POSTS {
             return Ok(Frame::Other(Some(cursor)));
         }

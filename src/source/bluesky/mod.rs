@@ -1,13 +1,13 @@
 //! Bluesky: every public post of the network, by a Jetstream, free and without an account.
 //!
-//! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days,
-//! so after a lost connection the source continues from its newest post. It starts a little before
-//! it, because the order of posts is not strict and each server has its own clock; the streamer
-//! removes the posts that come twice by their ids. See github.com/bluesky-social/jetstream. The
-//! source asks for version 2 first, `/xrpc/network.bsky.jetstream.subscribeEvents`, and for the
-//! older `/subscribe` on a server without it.
+//! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days.
+//! After a lost connection, the source therefore continues from its newest post. It starts a little
+//! earlier, because the order of posts is not strict and each server has its own clock. The streamer
+//! removes the repeated posts by their ids. See github.com/bluesky-social/jetstream. The source asks
+//! for version 2 first, `/xrpc/network.bsky.jetstream.subscribeEvents`. If the server does not have
+//! it, the source asks for the older `/subscribe`.
 //!
-//! A reader decodes and filters. A second stage, [`profiles`], adds the follower counts of the
+//! A reader decodes and filters posts. A second stage, [`profiles`], adds the follower counts of the
 //! authors of the posts that pass.
 
 mod event;
@@ -41,7 +41,7 @@ const HOSTS: &[&str] = &[
     "https://jetstream2.us-west.bsky.network",
 ];
 const APPVIEW: &str = "https://public.api.bsky.app";
-/// How many posts wait for the stage [`profiles`] at most.
+/// The maximum number of posts that wait for the stage [`profiles`].
 const QUEUE: usize = 16;
 
 /// The Bluesky source: public posts as they are written.
@@ -61,7 +61,7 @@ const QUEUE: usize = 16;
 #[derive(Default)]
 #[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Bluesky {
-    /// `None` means the one of the environment, or the public ones.
+    /// `None` means the address in the environment, or the public ones.
     jetstream: Option<String>,
     appview: Option<String>,
     feed: Option<Feed>,
@@ -101,23 +101,18 @@ impl Bluesky {
 
     /// Returns the Jetstreams, each with a client for it.
     fn hosts(&self) -> Result<Vec<(Client, Url)>> {
-        let own = configured(self.jetstream.as_ref(), JETSTREAM_VARIABLE);
-        let own = own.as_deref().map(|own| vec![own]);
-        own.unwrap_or_else(|| HOSTS.to_vec())
-            .into_iter()
-            .map(|address| {
-                let base = http::base(address, JETSTREAM_VARIABLE)?;
-                Ok((http::client(&base)?, base))
-            })
-            .collect()
+        let configured = self.jetstream.clone();
+        let configured = configured.or_else(|| http::from_env(JETSTREAM_VARIABLE));
+        let addresses = match &configured {
+            Some(address) => &[address.as_str()],
+            None => HOSTS,
+        };
+        let host = |address: &&str| {
+            let base = http::base(address, JETSTREAM_VARIABLE)?;
+            Ok((http::client(&base)?, base))
+        };
+        addresses.iter().map(host).collect()
     }
-}
-
-/// Returns the address that the program has set, or the one in the environment.
-fn configured(address: Option<&String>, variable: &str) -> Option<String> {
-    let is_set = |address: &String| !address.trim().is_empty();
-    let in_environment = || std::env::var(variable).ok().filter(is_set);
-    address.cloned().or_else(in_environment)
 }
 
 #[async_trait]
@@ -127,10 +122,11 @@ impl Source for Bluesky {
     }
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
-        let appview = configured(self.appview.as_ref(), APPVIEW_VARIABLE);
+        let appview = self.appview.clone();
+        let appview = appview.or_else(|| http::from_env(APPVIEW_VARIABLE));
         let appview = http::base(appview.as_deref().unwrap_or(APPVIEW), APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        let reader = Reader::new(self.hosts()?, filter, &self.connection);
+        let reader = Reader::new(self.hosts()?, filter, self.connection.clone());
         let task = |outlet: Arc<Outlet>| async move {
             let (sender, items) = mpsc::channel(QUEUE);
             tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));

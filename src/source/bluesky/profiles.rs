@@ -1,16 +1,14 @@
 //! Follower counts: a post does not contain that of its author, so this stage asks the AppView
 //! (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors per call, no account needed).
 //!
-//! A post waits half a second at most for the response. Responses are cached for an hour, so most
-//! posts do not wait for a call. There is one call at a time. The calls stay below Bluesky's limit of
-//! 3,000 in 5 minutes per address (docs.bsky.app, "Rate limits"): 25 authors in 110 ms, about 230 new
-//! authors per second. Posts of more authors are passed on without a follower count. If the server
-//! reports that the limit is reached, the stage pauses for as long as the server says.
+//! A post waits at most half a second for the response. Responses are cached for an hour, so most posts
+//! do not wait. There is one call at a time. The calls stay below Bluesky's limit of 3,000 in 5 minutes
+//! per address (docs.bsky.app, "Rate limits"): 25 authors in 110 ms, which is about 230 new authors per
+//! second. Posts of further authors are passed on without a follower count. If the server reports that
+//! the limit is reached, the stage pauses for as long as the server says.
 
-use super::super::connection::ConnectionWatch;
-use super::super::feed::Outlet;
-use super::super::http;
-use crate::error::{Error, Result};
+use super::super::{connection::ConnectionWatch, feed::Outlet, http};
+use crate::error::Result;
 use crate::tweet::Tweet;
 use lru::LruCache;
 use reqwest::{Client, Url};
@@ -20,9 +18,8 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior};
 
-/// The maximum number of authors in a call.
 const AUTHORS_PER_CALL: usize = 25;
 /// The minimum time between two calls, because 3,000 in 5 minutes are allowed. It is also how long a
 /// call waits for more authors.
@@ -31,17 +28,15 @@ const CALL_INTERVAL: Duration = Duration::from_millis(110);
 const PROFILE_WAIT: Duration = Duration::from_millis(400);
 /// The time limit of a call. It is longer than a post waits, because later posts use the response.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// How many posts wait at most. When there are more, the oldest is passed on.
+/// The maximum number of posts that wait. When there are more, the oldest is passed on.
 const MAX_WAITING: usize = 256;
-/// How many profiles are cached, and for how long.
+/// The maximum number of cached profiles, and how long each is valid.
 const CACHED_PROFILES: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
 const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
 /// The pause after a failed call, unless the server says how long to wait.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(6 * 60);
 
-/// An item from the reader of posts.
 pub(super) enum Item {
     /// An item that needs no follower count.
     Ready(Result<Tweet>),
@@ -49,66 +44,43 @@ pub(super) enum Item {
     WantsProfile(Tweet),
 }
 
-/// A cached profile. It is empty for an author without a profile.
-struct Profile {
-    handle: String,
-    followers: Option<u64>,
-    until: Instant,
-}
-
-struct Waiting {
-    tweet: Tweet,
-    until: Instant,
-}
-
 /// The stage between the reader and the streamer that adds follower counts.
 pub(super) struct Profiles {
     client: Client,
     url: Url,
     watch: ConnectionWatch,
-    known: LruCache<String, Profile>,
-    /// The posts that wait, in the order in which they are passed on.
-    waiting: VecDeque<Waiting>,
+    /// The cached profiles by author, and until when each is valid. The profile of an author who has
+    /// none is empty.
+    cache: LruCache<String, (Profile, Instant)>,
+    /// The posts that wait and until when, in the order in which they are passed on.
+    waiting: VecDeque<(Tweet, Instant)>,
     /// The call that is under way, if any. Dropping the set aborts it.
     call: JoinSet<Response>,
-    /// No call is made before this time.
     paused_until: Instant,
 }
 
-/// The response to a call.
-struct Response {
-    authors: Vec<String>,
-    profiles: Result<Vec<ProfileView>, Duration>,
-}
+/// The authors of a call, and their profiles, or how long to pause.
+type Response = (Vec<String>, Result<Vec<Profile>, Duration>);
 
 /// The used fields of `app.bsky.actor.defs#profileViewDetailed`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ProfileView {
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Profile {
     did: String,
-    #[serde(default)]
     handle: String,
-    #[serde(default, deserialize_with = "crate::tweet::count")]
+    #[serde(deserialize_with = "crate::tweet::count")]
     followers_count: Option<u64>,
 }
 
 impl Profiles {
     pub(super) fn new(appview: &Url, watch: ConnectionWatch) -> Result<Profiles> {
-        let client = http::client(appview)?;
-        let url = appview
-            .join("/xrpc/app.bsky.actor.getProfiles")
-            .map_err(|_| {
-                Error::invalid_argument(
-                    appview.to_string(),
-                    "it is not the address of a server",
-                    "give an address such as \"https://public.api.bsky.app\"",
-                )
-            })?;
+        let mut url = appview.clone();
+        url.set_path("/xrpc/app.bsky.actor.getProfiles");
         Ok(Profiles {
-            client,
+            client: http::client(appview)?,
             url,
             watch,
-            known: LruCache::new(CACHED_PROFILES),
+            cache: LruCache::new(CACHED_PROFILES),
             waiting: VecDeque::new(),
             call: JoinSet::new(),
             paused_until: Instant::now(),
@@ -128,56 +100,48 @@ impl Profiles {
                             return;
                         }
                     }
-                    Some(Item::WantsProfile(tweet)) => self.take(tweet, &mut ticks),
+                    Some(Item::WantsProfile(tweet)) => {
+                        if self.waiting.is_empty() {
+                            ticks.reset();
+                        }
+                        self.waiting.push_back((tweet, Instant::now() + PROFILE_WAIT));
+                    }
                 },
                 Some(response) = self.call.join_next() => {
                     // A call is aborted only together with this stage, and does not panic.
-                    if let Ok(response) = response {
-                        self.store(response);
+                    match response {
+                        Ok((authors, Ok(profiles))) => self.store(authors, profiles),
+                        Ok((_, Err(pause))) => self.paused_until = Instant::now() + pause,
+                        Err(_) => {}
                     }
                 }
                 _ = ticks.tick(), if !self.waiting.is_empty() => self.request(),
             }
-            if !self.release(outlet).await {
-                return;
+            while let Some(tweet) = self.next_ready() {
+                if !outlet.send(Ok(tweet)).await {
+                    return;
+                }
             }
         }
-    }
-
-    fn take(&mut self, tweet: Tweet, ticks: &mut Interval) {
-        if self.waiting.is_empty() {
-            ticks.reset();
-        }
-        let until = Instant::now() + PROFILE_WAIT;
-        self.waiting.push_back(Waiting { tweet, until });
     }
 
     fn is_known(&self, author: &str) -> bool {
-        let profile = self.known.peek(author);
-        profile.is_some_and(|profile| profile.until > Instant::now())
+        let profile = self.cache.peek(author);
+        profile.is_some_and(|(_, until)| *until > Instant::now())
     }
 
-    /// Passes on the first of the waiting posts, up to one that must still wait for its profile.
-    async fn release(&mut self, outlet: &Outlet) -> bool {
-        while let Some(first) = self.waiting.front() {
-            let is_over = self.waiting.len() > MAX_WAITING || first.until <= Instant::now();
-            if !is_over && !self.is_known(&first.tweet.user) {
-                break;
-            }
-            if let Some(Waiting { tweet, .. }) = self.waiting.pop_front()
-                && !self.send(tweet, outlet).await
-            {
-                return false;
-            }
+    /// Takes the first of the waiting posts, with what is known about its author. Returns `None` if
+    /// it must still wait for the profile.
+    fn next_ready(&mut self) -> Option<Tweet> {
+        let (tweet, until) = self.waiting.front()?;
+        let is_over = self.waiting.len() > MAX_WAITING || *until <= Instant::now();
+        if !is_over && !self.is_known(&tweet.user) {
+            return None;
         }
-        true
-    }
-
-    /// Passes on a tweet with what is known about its author.
-    async fn send(&mut self, mut tweet: Tweet, outlet: &Outlet) -> bool {
+        let (mut tweet, _) = self.waiting.pop_front()?;
         // An outdated follower count is better than none.
-        if let Some(profile) = self.known.get(&tweet.user) {
-            tweet.followers = profile.followers;
+        if let Some((profile, _)) = self.cache.get(&tweet.user) {
+            tweet.followers = profile.followers_count;
             if !profile.handle.is_empty() {
                 tweet.user.clone_from(&profile.handle);
             }
@@ -185,7 +149,7 @@ impl Profiles {
         if tweet.followers.is_none() {
             self.watch.add_without_followers(1);
         }
-        outlet.send(Ok(tweet)).await
+        Some(tweet)
     }
 
     /// Requests the profiles of the newest unknown authors, whose posts can wait longest.
@@ -194,7 +158,7 @@ impl Profiles {
             return;
         }
         let mut authors: Vec<String> = Vec::new();
-        for Waiting { tweet, .. } in self.waiting.iter().rev() {
+        for (tweet, _) in self.waiting.iter().rev() {
             if !self.is_known(&tweet.user) && !authors.contains(&tweet.user) {
                 authors.push(tweet.user.clone());
             }
@@ -209,47 +173,29 @@ impl Profiles {
         url.query_pairs_mut()
             .extend_pairs(authors.iter().map(|author| ("actors", author)));
         let request = self.client.get(url).timeout(CALL_LIMIT);
-        self.call.spawn(async move {
-            let profiles = fetch(request).await;
-            Response { authors, profiles }
-        });
+        let call = async move { (authors, fetch(request).await) };
+        self.call.spawn(call);
     }
 
-    fn store(&mut self, response: Response) {
-        let now = Instant::now();
-        let profiles = match response.profiles {
-            Ok(profiles) => profiles,
-            Err(pause) => {
-                self.paused_until = now + pause;
-                return;
-            }
-        };
-        let mut profiles: HashMap<String, ProfileView> = profiles
+    fn store(&mut self, authors: Vec<String>, profiles: Vec<Profile>) {
+        let until = Instant::now() + CACHE_TIME;
+        let mut profiles: HashMap<String, Profile> = profiles
             .into_iter()
-            .map(|profile| (profile.did.clone(), profile))
+            .map(|mut profile| (std::mem::take(&mut profile.did), profile))
             .collect();
-        for author in response.authors {
+        for author in authors {
             // An author who is not in the response has no profile. That is cached too.
-            let (handle, followers) = profiles
-                .remove(&author)
-                .map(|profile| (profile.handle, profile.followers_count))
-                .unwrap_or_default();
-            let until = now + CACHE_TIME;
-            let profile = Profile {
-                handle,
-                followers,
-                until,
-            };
-            self.known.put(author, profile);
+            let profile = profiles.remove(&author).unwrap_or_default();
+            self.cache.put(author, (profile, until));
         }
     }
 }
 
 /// Returns the profiles, or how long to pause.
-async fn fetch(request: reqwest::RequestBuilder) -> Result<Vec<ProfileView>, Duration> {
+async fn fetch(request: reqwest::RequestBuilder) -> Result<Vec<Profile>, Duration> {
     #[derive(Deserialize)]
     struct Body {
-        profiles: Vec<ProfileView>,
+        profiles: Vec<Profile>,
     }
     let response = request.send().await.map_err(|_| FAILURE_PAUSE)?;
     if !response.status().is_success() {

@@ -1,8 +1,6 @@
 //! The reader: connects to a Jetstream, decodes and filters its posts, and reconnects.
 
-use super::super::connection::ConnectionWatch;
-use super::super::feed::Outlet;
-use super::super::http;
+use super::super::{connection::ConnectionWatch, feed::Outlet, http};
 use super::event::{self, Cursor, Frame, POSTS, Version};
 use super::profiles::Item;
 use crate::backoff::Backoff;
@@ -10,15 +8,14 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::notebook::shorten;
 use futures_util::{SinkExt, StreamExt};
-use reqwest::{Client, StatusCode, Url};
-use reqwest_websocket::{Message, Upgrade, WebSocket};
+use reqwest::{Client, Url};
+use reqwest_websocket::{Error as WebSocketError, Message, Upgrade, WebSocket};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// The WebSocket subprotocol of version 2.
 const SUBPROTOCOL: &str = "xrpc.v1.json";
-/// The time limit for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A server that sends nothing for this long gets a ping. If it then sends nothing for as long
 /// again, the connection is closed.
@@ -27,42 +24,27 @@ const PING_AFTER: Duration = Duration::from_secs(15);
 const MAX_REWIND_MICROS: u64 = 5_000_000;
 /// The maximum size of a frame. A larger one ends the connection; a post has a few thousand bytes.
 const MAX_FRAME: usize = 4 * 1024 * 1024;
-/// After each connection that ends sooner, the pause is longer, because a server that closes every
-/// connection after a few posts must not be asked again and again at once.
+/// The pause grows with each connection that ends sooner. Otherwise a server that closes every
+/// connection after a few posts would be asked again and again without a pause.
 const LASTING: Duration = Duration::from_secs(10);
 
-/// The state of the reader.
 pub(super) struct Reader {
-    /// The servers, each with a client for it.
+    /// The servers, each with a client for it. The first one is the current one.
     hosts: Vec<(Client, Url)>,
-    /// The index of the current server.
-    host: usize,
     filter: Filter,
     watch: ConnectionWatch,
     /// The newest position that was read.
     newest: Option<Cursor>,
-    /// How far before it the next connection starts, in microseconds.
+    /// How far before `newest` the next connection starts, in microseconds.
     rewind: u64,
 }
 
-/// The end of a connection.
-struct Ended {
-    reason: String,
-    /// How long it lasted; `None` if it delivered nothing new, or if there was no connection.
-    lasted: Option<Duration>,
-}
-
 impl Reader {
-    pub(super) fn new(
-        hosts: Vec<(Client, Url)>,
-        filter: Filter,
-        watch: &ConnectionWatch,
-    ) -> Reader {
+    pub(super) fn new(hosts: Vec<(Client, Url)>, filter: Filter, watch: ConnectionWatch) -> Reader {
         Reader {
             hosts,
-            host: 0,
             filter,
-            watch: watch.clone(),
+            watch,
             newest: None,
             rewind: 0,
         }
@@ -74,7 +56,7 @@ impl Reader {
         let mut pause = Backoff::linear(Duration::from_millis(100), Duration::from_secs(5));
         let mut failures = 0;
         loop {
-            let ended = match self.connect().await {
+            let (reason, lasted) = match self.connect().await {
                 Ok((socket, version)) => {
                     self.watch.connected();
                     outlet.started();
@@ -83,17 +65,15 @@ impl Reader {
                         None => return,
                     }
                 }
-                Err(reason) => Ended {
-                    reason,
-                    lasted: None,
-                },
+                Err(reason) => (reason, None),
             };
-            let host = http::host_and_port(&self.hosts[self.host].1);
-            self.watch.lost(&format!("{host}: {}", ended.reason));
-            let next_host = (self.host + 1) % self.hosts.len();
-            let Some(lasted) = ended.lasted else {
+            let host = http::host_and_port(&self.hosts[0].1);
+            self.watch.lost(&format!("{host}: {reason}"));
+            if lasted.is_none_or(|lasted| lasted < LASTING) {
+                self.hosts.rotate_left(1);
+            }
+            let Some(lasted) = lasted else {
                 failures += 1;
-                self.host = next_host;
                 // Wait only after each server was tried once.
                 if failures % self.hosts.len() == 0 {
                     tokio::time::sleep(backoff.next()).await;
@@ -103,17 +83,11 @@ impl Reader {
             failures = 0;
             backoff.reset();
             if lasted < LASTING {
-                self.host = next_host;
                 tokio::time::sleep(pause.next()).await;
             } else {
                 pause.reset();
             }
         }
-    }
-
-    /// Returns where the next connection starts; `None` means with the next new post.
-    fn cursor(&self) -> Option<u64> {
-        self.newest.map(|Cursor(at)| at.saturating_sub(self.rewind))
     }
 
     /// Connects with the newest protocol that the server supports.
@@ -139,23 +113,21 @@ impl Reader {
         version: Version,
         subprotocol: Option<&str>,
     ) -> Result<WebSocket, ConnectError> {
-        let (client, base) = &self.hosts[self.host];
-        let (path, mut pairs) = match version {
+        let (client, base) = &self.hosts[0];
+        let (path, parameters): (_, &[_]) = match version {
             Version::V2 => (
                 "/xrpc/network.bsky.jetstream.subscribeEvents",
-                vec![
-                    ("kinds", "commit".to_owned()),
-                    ("collections", POSTS.into()),
-                ],
+                &[("kinds", "commit"), ("collections", POSTS)],
             ),
-            Version::V1 => ("/subscribe", vec![("wantedCollections", POSTS.to_owned())]),
+            Version::V1 => ("/subscribe", &[("wantedCollections", POSTS)]),
         };
-        if let Some(cursor) = self.cursor() {
-            pairs.push(("cursor", cursor.to_string()));
-        }
+        // Without a cursor, the connection starts with the next new post.
+        let cursor = self.newest.map(|Cursor(at)| at.saturating_sub(self.rewind));
         let mut url = base.clone();
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-        url.query_pairs_mut().extend_pairs(pairs);
+        url.query_pairs_mut()
+            .extend_pairs(parameters)
+            .extend_pairs(cursor.map(|cursor| ("cursor", cursor.to_string())));
         let mut config = tungstenite::protocol::WebSocketConfig::default();
         config.max_message_size = Some(MAX_FRAME);
         config.max_frame_size = Some(MAX_FRAME);
@@ -166,57 +138,40 @@ impl Reader {
             .protocols(subprotocol);
         let connecting = async {
             let response = request.send().await?;
-            match response.status() {
-                StatusCode::SWITCHING_PROTOCOLS => Ok(response.into_websocket().await?),
-                status => Err(ConnectError::status(status)),
+            let status = response.status();
+            let reason = format!("the server answered {status}");
+            match status.as_u16() {
+                // Switching Protocols.
+                101 => Ok(response.into_websocket().await?),
+                408 | 429 | 500 | 502..=599 => Err(ConnectError::Temporary(reason)),
+                _ => Err(ConnectError::Unsupported(reason)),
             }
         };
-        tokio::time::timeout(CONNECT_LIMIT, connecting)
+        timeout(CONNECT_LIMIT, connecting)
             .await
             .unwrap_or_else(|_| Err(ConnectError::Temporary("no response within 10 s".into())))
     }
 
-    /// Reads a connection to its end. Returns `None` if the receiver of the posts is gone.
+    /// Reads a connection to its end. Returns why it ended, and how long it lasted if it delivered
+    /// anything new. Returns `None` if the receiver of the posts is gone.
     async fn read(
         &mut self,
         mut socket: WebSocket,
         version: Version,
         items: &mpsc::Sender<Item>,
-    ) -> Option<Ended> {
+    ) -> Option<(String, Option<Duration>)> {
         let start = Instant::now();
         let before = self.newest;
         let mut first = None;
-        let mut pinged = false;
         let reason = loop {
-            let message = match tokio::time::timeout(PING_AFTER, socket.next()).await {
-                Err(_) if pinged => break "no data for 30 s".into(),
-                Err(_) => {
-                    pinged = true;
-                    if let Err(error) = socket.send(Message::Ping(Default::default())).await {
-                        break describe(&error);
-                    }
-                    continue;
-                }
-                Ok(None) => break "the server closed the stream".into(),
-                Ok(Some(Err(error))) => {
-                    if is_too_large(&error) {
-                        self.newest = None;
-                        break "the server sent a frame of more than 4 MiB; the posts between it and \
-                               the next connection are lost"
-                            .into();
-                    }
-                    break describe(&error);
-                }
-                Ok(Some(Ok(message))) => message,
+            let message = match self.receive(&mut socket).await {
+                Ok(message) => message,
+                Err(reason) => break reason,
             };
-            pinged = false;
             let frame = match &message {
                 Message::Text(text) => text.as_bytes(),
                 Message::Binary(bytes) => bytes,
-                Message::Ping(_) | Message::Pong(_) => continue,
-                Message::Close { reason, .. } => {
-                    break format!("the server closed the stream {reason}");
-                }
+                _ => continue,
             };
             let cursor = match event::decode(version, frame) {
                 Ok(Frame::Post(post)) => {
@@ -250,15 +205,43 @@ impl Reader {
             first = first.or(cursor);
             self.newest = self.newest.max(cursor);
         };
-        let (from, to) = (before.max(first), self.newest);
-        let span = from
-            .zip(to)
-            .map_or(0, |(from, to)| to.0.saturating_sub(from.0));
-        // At most half of what this connection delivered, so that a server which closes each
-        // connection after a few posts does not send the same posts forever.
+        let span = match (before.max(first), self.newest) {
+            (Some(Cursor(from)), Some(Cursor(to))) => to.saturating_sub(from),
+            _ => 0,
+        };
+        // At most half of what this connection delivered. Otherwise a server that closes each
+        // connection after a few posts would send the same posts forever.
         self.rewind = MAX_REWIND_MICROS.min(span / 2);
         let lasted = (span > 0).then(|| start.elapsed());
-        Some(Ended { reason, lasted })
+        Some((reason, lasted))
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// Why the connection has ended.
+    async fn receive(&mut self, socket: &mut WebSocket) -> Result<Message, String> {
+        let mut received = timeout(PING_AFTER, socket.next()).await;
+        if received.is_err() {
+            let sent = socket.send(Message::Ping(Default::default())).await;
+            sent.map_err(|error| describe(&error))?;
+            received = timeout(PING_AFTER, socket.next()).await;
+        }
+        let received = received.map_err(|_| "no data for 30 s")?;
+        match received.ok_or("the server closed the stream")? {
+            Ok(Message::Close { reason, .. }) => {
+                Err(format!("the server closed the stream {reason}"))
+            }
+            Ok(message) => Ok(message),
+            Err(WebSocketError::Tungstenite(tungstenite::Error::Capacity(_))) => {
+                // From the newest post on, the next connection would receive this frame again.
+                self.newest = None;
+                let reason = "the server sent a frame of more than 4 MiB; the posts between it and \
+                              the next connection are lost";
+                Err(reason.into())
+            }
+            Err(error) => Err(describe(&error)),
+        }
     }
 }
 
@@ -270,38 +253,21 @@ enum ConnectError {
     Unsupported(String),
 }
 
-impl ConnectError {
-    fn status(status: StatusCode) -> ConnectError {
-        let reason = format!("the server answered {status}");
-        match status.as_u16() {
-            408 | 429 | 500 | 502..=599 => ConnectError::Temporary(reason),
-            _ => ConnectError::Unsupported(reason),
-        }
-    }
-}
-
-impl From<reqwest_websocket::Error> for ConnectError {
-    fn from(error: reqwest_websocket::Error) -> ConnectError {
+impl From<WebSocketError> for ConnectError {
+    fn from(error: WebSocketError) -> ConnectError {
         match error {
             // Such as a server that does not confirm the subprotocol.
-            reqwest_websocket::Error::Handshake(_) => ConnectError::Unsupported(describe(&error)),
+            WebSocketError::Handshake(_) => ConnectError::Unsupported(describe(&error)),
             _ => ConnectError::Temporary(describe(&error)),
         }
     }
 }
 
-fn describe(error: &reqwest_websocket::Error) -> String {
+fn describe(error: &WebSocketError) -> String {
     match error {
-        reqwest_websocket::Error::Reqwest(error) => http::describe(error),
-        reqwest_websocket::Error::Tungstenite(error) => format!("the connection broke: {error}"),
-        reqwest_websocket::Error::Handshake(error) => format!("not a WebSocket: {error}"),
+        WebSocketError::Reqwest(error) => http::describe(error),
+        WebSocketError::Tungstenite(error) => format!("the connection broke: {error}"),
+        WebSocketError::Handshake(error) => format!("not a WebSocket: {error}"),
         error => error.to_string(),
     }
-}
-
-fn is_too_large(error: &reqwest_websocket::Error) -> bool {
-    matches!(
-        error,
-        reqwest_websocket::Error::Tungstenite(tungstenite::Error::Capacity(_))
-    )
 }

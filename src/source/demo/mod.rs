@@ -1,11 +1,11 @@
 //! Generated tweets: no account, no network, and the same tweets for the same seed.
 //!
-//! The tweets are made to be worth watching and worth filtering:
+//! The tweets make the figure and the filter worth watching:
 //!
-//! - Each topic has a mood that changes like a slow wave, so that the figure has a shape.
-//! - Follower counts have a long tail, as real ones have: half of the authors have less than a
-//!   hundred, one in a thousand has more than a million.
-//! - One tweet in five is of one of a dozen authors, so that an author can be seen again.
+//! - Each topic has a mood that changes like a slow wave, which gives the figure a shape.
+//! - Follower counts have a long tail, as in reality: half of the authors have less than a hundred
+//!   followers, and one author in a thousand has more than a million.
+//! - A dozen authors write one tweet in five, so the same author appears again.
 //! - Some texts have words and tones that VADER gets wrong: trading slang and sarcasm.
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
@@ -44,7 +44,7 @@ pub struct Demo {
     /// The average number of tweets per second; `None` without waits between tweets.
     rate: Option<f64>,
     tweets: SmallRng,
-    /// Arrival times have their own generator, so that a pace does not change the tweets.
+    /// Arrival times have their own generator. The rate therefore does not change the tweets.
     arrivals: SmallRng,
     /// The prefix of the ids of this stream.
     prefix: String,
@@ -101,9 +101,9 @@ impl Demo {
         self
     }
 
-    /// Sets the mood of topics over time, for a lecture that is planned: each topic has a list of times,
-    /// in seconds of the stream, and its mood then, from -1 (angry) to 1 (happy). Between two times the
-    /// mood changes evenly. A topic that is not named keeps its waves.
+    /// Sets the mood of topics over time, for a planned lecture. Each topic has a list of times, in seconds
+    /// since the start of the stream, with its mood at each time, from -1 (angry) to 1 (happy). Between two
+    /// times the mood changes evenly. A topic without a list keeps its waves.
     ///
     /// The time of a tweet is its number divided by the rate, so the story does not depend on the
     /// machine. Without waits between tweets, the story has 20 tweets per second.
@@ -147,12 +147,12 @@ impl Demo {
             let (user, followers) = *choose(rng, &REGULARS);
             (user.to_owned(), followers)
         } else {
-            let (first, last) = (pick(rng, &FIRST), pick(rng, &LAST));
+            let (first, last) = (choose(rng, &FIRST), choose(rng, &LAST));
             let user = format!("{first}{last}{}", rng.random_range(0..1000));
             (user, followers(rng))
         };
         let (text, lang) = match rng.random_range(0..100) {
-            0..6 => (pick(rng, &OFF_TOPIC).to_owned(), "en"),
+            0..6 => ((*choose(rng, &OFF_TOPIC)).to_owned(), "en"),
             6..13 => {
                 let (lang, text) = *choose(rng, &OTHER_LANGUAGES);
                 (text.replace("{}", choose(rng, &TOPICS).name), lang)
@@ -182,28 +182,21 @@ impl Demo {
             feeling if feeling < -0.35 => &DOUBT,
             _ => &CHATTER,
         };
-        let sentence = pick(rng, sentences);
-        let name = pick(rng, &topic.spellings);
+        let sentence = choose(rng, sentences);
+        let name = choose(rng, &topic.spellings);
         let mut text = String::with_capacity(160);
-        match sentence.split_once("{}") {
-            Some((before, after)) => {
-                text.push_str(before);
-                text.push_str(name);
-                text.push_str(after);
-            }
-            None => {
-                text.push_str(sentence);
-                text.push(' ');
-                text.push_str(name);
-            }
-        }
+        text.extend(match sentence.split_once("{}") {
+            Some((before, after)) => [before, name, after],
+            None => [sentence, " ", name],
+        });
         if rng.random_ratio(1, 3) {
-            text.push(' ');
-            text.push_str(match mood {
-                mood if mood > 0.2 => pick(rng, &HAPPY_ENDS),
-                mood if mood < -0.2 => pick(rng, &SAD_ENDS),
-                _ => pick(rng, &PLAIN_ENDS),
-            });
+            let ends = match mood {
+                mood if mood > 0.2 => &HAPPY_ENDS,
+                mood if mood < -0.2 => &SAD_ENDS,
+                _ => &PLAIN_ENDS,
+            };
+            let end = choose(rng, ends);
+            text.extend([" ", end]);
         }
         text
     }
@@ -253,11 +246,6 @@ fn followers(rng: &mut SmallRng) -> u64 {
 
 fn choose<'a, T>(rng: &mut SmallRng, among: &'a [T]) -> &'a T {
     &among[rng.random_range(0..among.len())]
-}
-
-fn pick(rng: &mut SmallRng, among: &[&'static str]) -> &'static str {
-    let text: &&'static str = choose(rng, among);
-    text
 }
 
 struct Topic {

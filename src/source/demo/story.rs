@@ -1,9 +1,9 @@
-//! A story: the mood of the topics over time, as a teacher plans it.
+//! A story: the mood of the topics over time, as planned by a teacher.
 
 use super::TOPICS;
 use crate::error::{Error, Result};
 
-/// For each topic, its moods in the order of their times; none if the topic has its usual waves.
+/// The moods of each topic, in the order of their times. A topic without moods has its usual waves.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Story([Vec<(f64, f64)>; TOPICS.len()]);
 
@@ -25,10 +25,9 @@ impl Story {
         let index = index.ok_or_else(|| {
             invalid("the demo source tweets about bitcoin, ethereum and dogecoin only")
         })?;
-        let times = moods.iter().map(|(time, _)| *time);
+        let mut times = moods.iter().map(|(time, _)| *time);
         let are_increasing = times.clone().is_sorted_by(|a, b| a < b);
-        if moods.is_empty() || !are_increasing || !times.clone().all(|t| t.is_finite() && t >= 0.0)
-        {
+        if moods.is_empty() || !are_increasing || !times.all(|t| t.is_finite() && t >= 0.0) {
             return Err(invalid("its times do not increase from 0 up"));
         }
         if !moods.iter().all(|(_, mood)| (-1.0..=1.0).contains(mood)) {
@@ -41,11 +40,8 @@ impl Story {
     /// Returns the mood of a topic at a time in seconds; `None` if the story does not name the topic.
     pub(super) fn mood(&self, topic: usize, time: f64) -> Option<f64> {
         let moods = &self.0[topic];
-        let next = moods.partition_point(|(at, _)| *at <= time);
-        match (
-            next.checked_sub(1).map(|last| &moods[last]),
-            moods.get(next),
-        ) {
+        let (past, future) = moods.split_at(moods.partition_point(|(at, _)| *at <= time));
+        match (past.last(), future.first()) {
             (Some((from, a)), Some((to, b))) => Some(a + (b - a) * (time - from) / (to - from)),
             (Some((_, mood)), None) | (None, Some((_, mood))) => Some(*mood),
             (None, None) => None,

@@ -1,6 +1,6 @@
-//! The credentials of an app: its bearer token, or the key and secret from which one is fetched.
+//! The credentials of an app: its bearer token, or the key and secret with which a token is fetched.
 //!
-//! Nothing here prints a secret. The type that holds one gives it only to the header of a request.
+//! No secret is printed. The type that holds a secret reveals it only for the header of a request.
 
 use super::CONSOLE;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
 const CREDENTIALS_FILE: &str = "credentials.toml";
-/// Shorter strings are not redacted: they are no real secrets, and occur in too many words.
+/// Shorter strings are not redacted, because they are no real secrets and occur in many words.
 const MIN_REDACTED: usize = 6;
-/// How many folders are searched, upwards.
+/// How many folders are searched: the working directory and those above it.
 const FOLDERS: usize = 4;
 
 /// The credentials of an app for the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).
@@ -43,6 +43,25 @@ pub(super) enum Kind {
 pub(super) struct Secret(String);
 
 impl Secret {
+    /// Creates a secret. `name` says in an error which one is malformed.
+    pub(super) fn new(name: &str, value: &str) -> Result<Secret> {
+        let value = value.trim();
+        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
+        let reason = if value.is_empty() {
+            "it is empty"
+        } else if value.len() > 4_096 {
+            "it is longer than any token"
+        } else if !value.bytes().all(in_token) {
+            "it contains characters that no token has (a space, a line break, a quote?)"
+        } else {
+            return Ok(Secret(value.to_owned()));
+        };
+        Err(failed(
+            format!("invalid {name}: {reason}"),
+            format!("copy it again from {CONSOLE}"),
+        ))
+    }
+
     /// Returns the secret, for the header of a request only.
     pub(super) fn reveal(&self) -> &str {
         &self.0
@@ -55,37 +74,6 @@ impl Secret {
         }
         text.replace(&self.0, "…")
     }
-
-    pub(super) fn new(value: &str) -> Result<Secret, &'static str> {
-        let value = value.trim();
-        if value.is_empty() {
-            return Err("it is empty");
-        }
-        if value.len() > 4_096 {
-            return Err("it is longer than any token");
-        }
-        let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
-        if !value.bytes().all(in_token) {
-            return Err(
-                "it contains characters that no token has (a space, a line break, a quote?)",
-            );
-        }
-        Ok(Secret(value.to_owned()))
-    }
-}
-
-impl Credentials {
-    /// Returns the text with all credentials redacted.
-    pub(super) fn redact(&self, text: &str) -> String {
-        match &self.0 {
-            Kind::Bearer(token) => token.redact(text),
-            Kind::Key { key, secret } => {
-                // The header of the token request contains the key and the secret in this form.
-                let encoded = STANDARD.encode(format!("{}:{}", key.0, secret.0));
-                secret.redact(&key.redact(&Secret(encoded).redact(text)))
-            }
-        }
-    }
 }
 
 impl fmt::Debug for Credentials {
@@ -97,20 +85,13 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The names of each credential: in the environment, in the file (there also in lower case and
-/// without `X_`), and in the original notebooks.
-const BEARER: &[&str] = &["X_BEARER_TOKEN"];
-const KEY: &[&str] = &["X_API_KEY", "KEY"];
-const SECRET: &[&str] = &["X_API_SECRET", "SECRET"];
-
 impl Credentials {
     /// Creates credentials from an app's bearer token.
     ///
     /// # Errors
     /// [`ErrorKind::Credentials`] if it is malformed.
     pub fn bearer(token: &str) -> Result<Credentials> {
-        let token = Secret::new(token).map_err(|reason| malformed("the bearer token", reason))?;
-        Ok(Credentials(Kind::Bearer(token)))
+        Secret::new("the bearer token", token).map(|token| Credentials(Kind::Bearer(token)))
     }
 
     /// Creates credentials from an app's API key and secret. The bearer token is fetched with them.
@@ -118,10 +99,9 @@ impl Credentials {
     /// # Errors
     /// [`ErrorKind::Credentials`] if one of them is malformed.
     pub fn key(key: &str, secret: &str) -> Result<Credentials> {
-        Ok(Credentials(Kind::Key {
-            key: Secret::new(key).map_err(|reason| malformed("the API key", reason))?,
-            secret: Secret::new(secret).map_err(|reason| malformed("the API secret", reason))?,
-        }))
+        let key = Secret::new("the API key", key)?;
+        let secret = Secret::new("the API secret", secret)?;
+        Ok(Credentials(Kind::Key { key, secret }))
     }
 
     /// Reads credentials from the environment (`X_BEARER_TOKEN`, or `X_API_KEY` and
@@ -168,89 +148,94 @@ impl Credentials {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::file("read the credentials file", path, &source))?;
         warn_if_others_can_read(path);
-        let shown = path.display().to_string();
+        let location = path.display().to_string();
         // The parser's message may quote the file, so only its line number is shown.
         let values: BTreeMap<String, serde_json::Value> =
             basic_toml::from_str(&text).map_err(|error| {
                 let line = line_number(&error);
                 failed(
                     format!(
-                        "failed to parse {shown}: it does not have the form name = \"value\"{line}"
+                        "failed to parse {location}: it does not have the form name = \"value\"{line}"
                     ),
                     "compare it with credentials.example.toml".into(),
                 )
             })?;
+        // In the file, a name may also be in lower case and without `X_`.
         let in_file = |name: &str| {
-            let short = name.strip_prefix("X_").unwrap_or(name);
-            let named =
-                |given: &str| given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(short);
-            let (_, value) = values.iter().find(|(given, _)| named(given))?;
+            let names = [name, name.strip_prefix("X_").unwrap_or(name)];
+            let is_it = |given: &str| names.iter().any(|name| given.eq_ignore_ascii_case(name));
+            let (_, value) = values.iter().find(|(given, _)| is_it(given))?;
             value.as_str().map(str::to_owned)
         };
-        choose(&in_file, &shown)?.ok_or_else(|| {
+        choose(&in_file, &location)?.ok_or_else(|| {
             failed(
                 format!(
-                    "{shown} contains no bearer_token, and no api_key with an api_secret, in quotes"
+                    "{location} contains no bearer_token, and no api_key with an api_secret, in quotes"
                 ),
                 format!("enter the token that {CONSOLE} shows for your app"),
             )
         })
     }
+
+    /// Returns the text with all credentials redacted.
+    pub(super) fn redact(&self, text: &str) -> String {
+        match &self.0 {
+            Kind::Bearer(token) => token.redact(text),
+            Kind::Key { key, secret } => {
+                // The header of the token request contains the key and the secret in this form.
+                let encoded = STANDARD.encode(format!("{}:{}", key.0, secret.0));
+                secret.redact(&key.redact(&Secret(encoded).redact(text)))
+            }
+        }
+    }
 }
 
-/// Returns the credentials that `look_up` finds by their names. An empty value counts as missing.
+/// Returns the credentials that `look_up` finds by their names, which may be those of the original
+/// notebooks. An empty value counts as missing.
 fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Option<Credentials>> {
     let find = |names: &[&'static str]| {
-        names.iter().find_map(|name| {
-            let value = look_up(name).filter(|value| !value.trim().is_empty())?;
-            Some((*name, value))
-        })
+        let is_set = |value: &String| !value.trim().is_empty();
+        let value = |name: &&'static str| Some((*name, look_up(name).filter(is_set)?));
+        names.iter().find_map(value)
     };
-    let secret = |(name, value): (&str, String)| {
-        Secret::new(&value).map_err(|reason| malformed(&format!("{name} from {location}"), reason))
+    let secret =
+        |(name, value): (&str, String)| Secret::new(&format!("{name} from {location}"), &value);
+    let half = |found, missing| {
+        failed(
+            format!("{location} contains {found}, but no {missing}"),
+            format!("set both, or the bearer token alone; {CONSOLE} shows them"),
+        )
     };
-    if let Some(found) = find(BEARER) {
-        return Ok(Some(Credentials(Kind::Bearer(secret(found)?))));
+    if let Some(token) = find(&["X_BEARER_TOKEN"]) {
+        return Ok(Some(Credentials(Kind::Bearer(secret(token)?))));
     }
-    match (find(KEY), find(SECRET)) {
+    match (
+        find(&["X_API_KEY", "KEY"]),
+        find(&["X_API_SECRET", "SECRET"]),
+    ) {
         (Some(key), Some(found)) => Ok(Some(Credentials(Kind::Key {
             key: secret(key)?,
             secret: secret(found)?,
         }))),
         // KEY or SECRET alone may belong to any other program.
-        (Some((there @ "X_API_KEY", _)), None) => Err(half(there, "X_API_SECRET", location)),
-        (None, Some((there @ "X_API_SECRET", _))) => Err(half(there, "X_API_KEY", location)),
+        (Some((found @ "X_API_KEY", _)), None) => Err(half(found, "X_API_SECRET")),
+        (None, Some((found @ "X_API_SECRET", _))) => Err(half(found, "X_API_KEY")),
         _ => Ok(None),
     }
-}
-
-fn half(there: &str, missing: &str, location: &str) -> Error {
-    failed(
-        format!("{location} contains {there}, but no {missing}"),
-        format!("set both, or the bearer token alone; {CONSOLE} shows them"),
-    )
-}
-
-fn malformed(what: &str, reason: &str) -> Error {
-    failed(
-        format!("invalid {what}: {reason}"),
-        format!("copy it again from {CONSOLE}"),
-    )
 }
 
 fn failed(message: String, hint: String) -> Error {
     Error::new(ErrorKind::Credentials, message).with_hint(hint)
 }
 
-/// Returns the line number of a parser's error, and nothing else of its message.
+/// Returns the line number in a parser's message, and nothing else of the message.
 fn line_number(error: &basic_toml::Error) -> String {
     let message = error.to_string();
-    let line = message.rsplit_once("line ").map_or("", |(_, rest)| rest);
-    let digits: String = line.chars().take_while(char::is_ascii_digit).collect();
-    if digits.is_empty() {
-        String::new()
-    } else {
-        format!(" (line {digits})")
+    let (_, line) = message.rsplit_once("line ").unwrap_or_default();
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    match &line[..digits] {
+        "" => String::new(),
+        number => format!(" (line {number})"),
     }
 }
 

@@ -7,7 +7,6 @@ use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// The content of a line.
 #[derive(Debug, PartialEq)]
 pub(super) enum Message {
     Tweet(Tweet),
@@ -17,35 +16,24 @@ pub(super) enum Message {
 
 #[derive(Deserialize)]
 struct Line {
-    #[serde(default)]
     data: Option<Data>,
-    #[serde(default)]
     includes: Option<Includes>,
-    #[serde(default)]
     matching_rules: Option<Vec<MatchingRule>>,
-    #[serde(default)]
-    errors: Option<Vec<Problem>>,
 }
 
 #[derive(Deserialize)]
 struct Data {
     id: String,
-    #[serde(default)]
     text: Option<String>,
     /// The full text of a post of more than 280 characters.
-    #[serde(default)]
     note_tweet: Option<Note>,
-    #[serde(default)]
     author_id: Option<String>,
-    #[serde(default)]
     created_at: Option<String>,
-    #[serde(default)]
     lang: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Note {
-    #[serde(default)]
     text: Option<String>,
 }
 
@@ -60,7 +48,6 @@ struct User {
     id: String,
     #[serde(default)]
     username: String,
-    #[serde(default)]
     public_metrics: Option<Metrics>,
 }
 
@@ -72,7 +59,6 @@ struct Metrics {
 
 #[derive(Deserialize)]
 struct MatchingRule {
-    #[serde(default)]
     tag: Option<String>,
 }
 
@@ -81,16 +67,10 @@ struct MatchingRule {
 /// If the author of a tweet is not included, the tweet's user is the author's number, and its
 /// follower count is unknown.
 pub(super) fn decode(json: &str) -> Result<Message, Skip> {
-    let line: Line = serde_json::from_str(json).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Skip::WrongType,
-        _ => Skip::NotJson,
-    })?;
+    let line: Line = serde_json::from_str(json).map_err(|error| Skip::of_json(&error))?;
     let Some(data) = line.data else {
-        // A problem is in a list, or the whole object.
-        let whole = || serde_json::from_str::<Problem>(json).ok();
-        let listed = line.errors.into_iter().flatten().next();
-        let problem = listed.or_else(|| whole().filter(|problem| problem.title.is_some()));
-        return problem.map(Message::Problem).ok_or(Skip::NoText);
+        let problem = Problem::parse(json.as_bytes()).map(Message::Problem);
+        return problem.ok_or(Skip::NoText);
     };
     let note = data.note_tweet.and_then(|note| note.text);
     let text = note.or(data.text).ok_or(Skip::NoText)?;
@@ -124,7 +104,7 @@ pub(super) fn decode(json: &str) -> Result<Message, Skip> {
         text,
         lang: data.lang.unwrap_or_default(),
         topics,
-        source: super::SOURCE.into(),
+        source: "x".into(),
     }))
 }
 

@@ -3,7 +3,6 @@
 
 use super::super::http;
 use super::problem::Problem;
-use super::rules::Answer;
 use crate::backoff::{Backoff, jittered};
 use reqwest::Response;
 use std::time::Duration;
@@ -35,23 +34,62 @@ pub(super) enum Cause {
 }
 
 impl End {
-    pub(super) fn network(reason: impl Into<String>) -> End {
-        End::retry(Cause::Network, reason)
-    }
-
-    pub(super) fn server(reason: impl Into<String>) -> End {
-        End::retry(Cause::Server, reason)
-    }
-
-    fn retry(cause: Cause, reason: impl Into<String>) -> End {
+    pub(super) fn retry(cause: Cause, reason: impl Into<String>) -> End {
         let reason = reason.into();
         End::Retry { cause, reason }
+    }
+
+    /// Returns the end of a stream that reports a problem.
+    pub(super) fn in_stream(problem: &Problem) -> End {
+        let reason = format!("the server ended the stream: {}", problem.description());
+        if problem.is_too_many_connections() {
+            End::too_many(&reason, None)
+        } else {
+            End::retry(Cause::Network, reason)
+        }
+    }
+
+    fn too_many(reason: &str, wait: Option<Duration>) -> End {
+        End::retry(
+            Cause::TooManyConnections(wait),
+            format!("{reason}. Another program streams with the same account: stop that one"),
+        )
+    }
+
+    /// Returns what an unsuccessful response means.
+    pub(super) async fn rejection(action: &str, response: Response) -> End {
+        let status = response.status();
+        let wait = http::wait_until(&response, "x-rate-limit-reset");
+        let body = http::body(response).await.unwrap_or_default();
+        let problem = Problem::parse(&body).unwrap_or_default();
+        let description = problem.description();
+        let colon = if description.is_empty() { "" } else { ": " };
+        let reason = format!("failed to {action}: X answered {status}{colon}{description}");
+        let hint = match status.as_u16() {
+            420 | 429 if problem.is_too_many_connections() => return End::too_many(&reason, wait),
+            420 | 429 => return End::retry(Cause::RateLimit(wait), reason),
+            408 | 500..=599 => return End::retry(Cause::Server, reason),
+            401 => {
+                "check the token, or the key and the secret: complete, not revoked, and of an \
+                 app that belongs to a project. https://console.x.com shows them"
+            }
+            402 => {
+                "the account has no credit for this: see https://console.x.com, or stream from \
+                 Bluesky::new(), which needs no account"
+            }
+            403 => {
+                "check that the account's plan includes the filtered stream and that the app \
+                 belongs to a project; or stream from Bluesky::new(), which needs no account"
+            }
+            _ => "check the tracks, and X_API_BASE_URL if it is set",
+        };
+        End::Rejected { reason, hint }
     }
 }
 
 impl From<reqwest::Error> for End {
     fn from(error: reqwest::Error) -> End {
-        End::network(http::describe(&error))
+        End::retry(Cause::Network, http::describe(&error))
     }
 }
 
@@ -71,81 +109,15 @@ impl Waits {
         }
     }
 
-    pub(super) fn reset(&mut self) {
-        *self = Waits::new();
-    }
-
     /// Returns the wait before the next connection.
     pub(super) fn after(&mut self, cause: Cause) -> Duration {
         match cause {
             Cause::Network => self.network.next(),
             Cause::Server => self.server.next(),
-            Cause::RateLimit(Some(wait)) | Cause::TooManyConnections(Some(wait)) => {
-                jittered(wait.min(MAX_LIMIT_WAIT))
-            }
-            Cause::RateLimit(None) | Cause::TooManyConnections(None) => self.limit.next(),
+            Cause::RateLimit(wait) | Cause::TooManyConnections(wait) => match wait {
+                Some(wait) => jittered(wait.min(MAX_LIMIT_WAIT)),
+                None => self.limit.next(),
+            },
         }
-    }
-}
-
-/// Returns the end of a stream that reports a problem.
-pub(super) fn in_stream(problem: &Problem) -> End {
-    let reason = format!("the server ended the stream: {}", problem.description());
-    if problem.is_too_many_connections() {
-        too_many(&reason, None)
-    } else {
-        End::network(reason)
-    }
-}
-
-fn too_many(reason: &str, wait: Option<Duration>) -> End {
-    End::retry(
-        Cause::TooManyConnections(wait),
-        format!("{reason}. Another program streams with the same account: stop that one"),
-    )
-}
-
-/// Returns the first problem in a successful response.
-pub(super) fn first_problem(body: &[u8]) -> Option<Problem> {
-    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
-    answer.errors.into_iter().next()
-}
-
-/// Returns what an unsuccessful response means.
-pub(super) async fn rejection(action: &str, response: Response) -> End {
-    let status = response.status();
-    let wait = http::wait_until(&response, "x-rate-limit-reset");
-    let body = http::body(response).await.unwrap_or_default();
-    let problem: Problem = serde_json::from_slice(&body).unwrap_or_default();
-    let problem = match first_problem(&body) {
-        Some(first) if problem.title.is_none() => first,
-        _ => problem,
-    };
-    let description = problem.description();
-    let colon = if description.is_empty() { "" } else { ": " };
-    let reason = format!("failed to {action}: X answered {status}{colon}{description}");
-    match status.as_u16() {
-        420 | 429 if problem.is_too_many_connections() => too_many(&reason, wait),
-        420 | 429 => End::retry(Cause::RateLimit(wait), reason),
-        408 | 500..=599 => End::server(reason),
-        401 => End::Rejected {
-            reason,
-            hint: "check the token, or the key and the secret: complete, not revoked, and of an \
-                   app that belongs to a project. https://console.x.com shows them",
-        },
-        402 => End::Rejected {
-            reason,
-            hint: "the account has no credit for this: see https://console.x.com, or stream from \
-                   Bluesky::new(), which needs no account",
-        },
-        403 => End::Rejected {
-            reason,
-            hint: "check that the account's plan includes the filtered stream and that the app \
-                   belongs to a project; or stream from Bluesky::new(), which needs no account",
-        },
-        _ => End::Rejected {
-            reason,
-            hint: "check the tracks, and X_API_BASE_URL if it is set",
-        },
     }
 }

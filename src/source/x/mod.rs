@@ -1,9 +1,9 @@
 //! X, by the filtered stream of its API v2: `GET /2/tweets/search/stream`.
 //!
 //! The original notebooks read Twitter's v1.1 stream, which no longer exists. In its successor the
-//! tracks are not part of the request: they are stored on the server as rules. See docs.x.com,
-//! "Filtered stream", "Build a rule" and "Handling disconnections". The waits between two
-//! connections are those of the last page.
+//! tracks are not part of the request. The server stores them as rules. See docs.x.com, "Filtered
+//! stream", "Build a rule" and "Handling disconnections". The waits between two connections are those
+//! of the last page.
 //!
 //! The API needs a paid account. `docs/sources.md` describes how to get one, and its terms of use.
 
@@ -31,8 +31,6 @@ const API_VARIABLE: &str = "X_API_BASE_URL";
 const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
-/// The name of the source in a tweet.
-const SOURCE: &str = "x";
 
 /// The X source. The tracks of the stream become rules of the account, see [`Filter`]; X decides
 /// which tweets match them.
@@ -72,8 +70,8 @@ impl X {
     ///
     /// # Errors
     /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none;
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
-    /// address of a server, or of a remote one without encryption.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not a
+    /// URL, or is an unencrypted remote URL.
     pub fn from_env() -> Result<X> {
         X::new(Credentials::from_env()?)
     }
@@ -81,14 +79,11 @@ impl X {
     /// Creates the source with these credentials.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not the
-    /// address of a server, or of a remote one without encryption.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not a
+    /// URL, or is an unencrypted remote URL.
     pub fn new(credentials: Credentials) -> Result<X> {
-        let base = match std::env::var(API_VARIABLE) {
-            Ok(address) if !address.trim().is_empty() => address,
-            _ => API.into(),
-        };
-        X::at(&base, credentials)
+        let base = http::from_env(API_VARIABLE);
+        X::at(base.as_deref().unwrap_or(API), credentials)
     }
 
     /// Creates the source for another server of the same API.
@@ -113,7 +108,7 @@ impl Source for X {
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
         let rules = rules::wanted(&filter)?;
-        let task = Task::new(&self.base, &self.credentials, rules, &self.connection)?;
+        let task = Task::new(self, rules)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(())
     }

@@ -2,30 +2,43 @@
 
 use serde::Deserialize;
 
-/// A problem. Each field is text from the server.
+/// A problem, or a list of problems. The server has written each text.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub(super) struct Problem {
-    pub(super) title: Option<String>,
-    pub(super) detail: Option<String>,
-    pub(super) details: Vec<String>,
-    pub(super) message: Option<String>,
-    pub(super) value: Option<String>,
-    pub(super) connection_issue: Option<String>,
-    pub(super) disconnect_type: Option<String>,
+    title: Option<String>,
+    detail: Option<String>,
+    details: Vec<String>,
+    message: Option<String>,
+    value: Option<String>,
+    connection_issue: Option<String>,
+    disconnect_type: Option<String>,
+    errors: Vec<Problem>,
 }
 
 impl Problem {
-    /// Returns all that the server says about the problem.
+    /// Returns the problem in a line or a response, if there is one: the object, or the first one of its
+    /// list.
+    pub(super) fn parse(json: &[u8]) -> Option<Problem> {
+        let mut problem: Problem = serde_json::from_slice(json).ok()?;
+        if problem.title.is_none() && !problem.errors.is_empty() {
+            problem = problem.errors.swap_remove(0);
+        }
+        (problem != Problem::default()).then_some(problem)
+    }
+
+    /// Returns everything that the server says about the problem.
     pub(super) fn description(&self) -> String {
-        let mut parts: Vec<&str> = Vec::new();
-        parts.extend(self.title.as_deref());
-        parts.extend(self.connection_issue.as_deref());
-        parts.extend(self.disconnect_type.as_deref());
-        parts.extend(self.detail.as_deref());
-        parts.extend(self.details.iter().map(String::as_str));
-        parts.extend(self.message.as_deref());
-        parts.extend(self.value.as_deref());
+        let first = [
+            &self.title,
+            &self.connection_issue,
+            &self.disconnect_type,
+            &self.detail,
+        ];
+        let last = [&self.message, &self.value];
+        let texts = first.into_iter().flatten().chain(&self.details);
+        let texts = texts.chain(last.into_iter().flatten());
+        let mut parts: Vec<&str> = texts.map(String::as_str).collect();
         parts.dedup();
         parts.join(": ")
     }

@@ -1,11 +1,9 @@
 //! The rules by which X selects tweets (docs.x.com, "Build a rule" and "Update stream rules"): one
 //! rule per track. A tag identifies the rules of this crate.
 //!
-//! Rules belong to the app and stay after a stream has ended. So each start compares them: missing
-//! rules are added, rules of this crate that are no longer wanted are deleted, and other rules are
-//! left alone.
+//! Rules belong to the app and stay after a stream has ended. Each start therefore compares them with the
+//! wanted rules: it adds missing rules, deletes old rules of this crate, and leaves other rules alone.
 
-use super::problem::Problem;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use serde::{Deserialize, Serialize};
@@ -29,16 +27,14 @@ pub(super) struct Active {
     id: String,
     #[serde(default)]
     value: String,
-    #[serde(default)]
     tag: Option<String>,
 }
 
-/// The response to a request that lists or changes rules.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Answer {
+/// The response to a request that lists the rules. Without a rule it has no `data`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed {
+    #[serde(default)]
     pub(super) data: Vec<Active>,
-    pub(super) errors: Vec<Problem>,
 }
 
 /// The changes after which the account has the wanted rules, and no other rules of this crate.
@@ -59,26 +55,21 @@ pub(super) fn track(tag: &str) -> Option<&str> {
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) without a track, or for a track whose
 /// rule is too long.
 pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
-    let languages: Vec<String> = filter
-        .languages()
-        .iter()
-        .map(|language| format!("lang:{language}"))
-        .collect();
-    let rules: Vec<Rule> = filter
-        .tracks()
-        .map(|track| {
-            let words: Vec<String> = track.split_whitespace().map(word).collect();
-            let language = match &languages[..] {
-                [] => String::new(),
-                [one] => format!(" {one}"),
-                several => format!(" ({})", several.join(" OR ")),
-            };
-            Rule {
-                value: format!("{}{language}", words.join(" ")),
-                tag: format!("{TAG}{track}"),
-            }
-        })
-        .collect();
+    let languages = filter.languages().iter();
+    let languages: Vec<String> = languages.map(|tag| format!("lang:{tag}")).collect();
+    let language = match &languages[..] {
+        [] => String::new(),
+        [one] => format!(" {one}"),
+        several => format!(" ({})", several.join(" OR ")),
+    };
+    let rule = |track: &str| {
+        let words: Vec<String> = track.split_whitespace().map(word).collect();
+        Rule {
+            value: format!("{}{language}", words.join(" ")),
+            tag: format!("{TAG}{track}"),
+        }
+    };
+    let rules: Vec<Rule> = filter.tracks().map(rule).collect();
     if rules.is_empty() {
         return Err(Error::invalid_argument(
             "stream from X without a track",
@@ -86,10 +77,8 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
             "give a track: `.track([\"bitcoin\"])`",
         ));
     }
-    match rules
-        .iter()
-        .find(|rule| rule.value.chars().count() > MAX_LENGTH)
-    {
+    let is_too_long = |rule: &&Rule| rule.value.chars().count() > MAX_LENGTH;
+    match rules.iter().find(is_too_long) {
         Some(rule) => Err(Error::invalid_argument(
             format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
             "its rule has more than 1,024 characters, which X rejects",
@@ -113,22 +102,18 @@ fn word(word: &str) -> String {
 
 /// Compares the rules of the account with the wanted ones.
 pub(super) fn compare(active: &[Active], wanted: &[Rule]) -> Changes {
-    let same = |active: &Active, rule: &Rule| {
+    let is_same = |active: &Active, rule: &Rule| {
         active.value == rule.value && active.tag.as_deref() == Some(&rule.tag)
     };
-    let ours = |active: &&Active| active.tag.as_deref().and_then(track).is_some();
+    let is_old = |active: &&Active| {
+        active.tag.as_deref().and_then(track).is_some()
+            && !wanted.iter().any(|rule| is_same(active, rule))
+    };
+    let is_missing = |rule: &&Rule| !active.iter().any(|active| is_same(active, rule));
+    let old = active.iter().filter(is_old);
     Changes {
-        delete: active
-            .iter()
-            .filter(ours)
-            .filter(|active| !wanted.iter().any(|rule| same(active, rule)))
-            .map(|active| active.id.clone())
-            .collect(),
-        add: wanted
-            .iter()
-            .filter(|rule| !active.iter().any(|active| same(active, rule)))
-            .cloned()
-            .collect(),
+        delete: old.map(|active| active.id.clone()).collect(),
+        add: wanted.iter().filter(is_missing).cloned().collect(),
     }
 }
 
