@@ -166,8 +166,7 @@ pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> 
     match version {
         Version::V1 => serde_json::from_str(json).map(Event::frame),
         Version::V2 => serde_json::from_str(json).map(Envelope::frame),
-    }
-    .map_err(|error| Skip::from(&error))?
+    }?
 }
 
 impl<'a> Event<'a> {

@@ -67,7 +67,7 @@ struct MatchingRule {
 /// If the author of a tweet is not included, the tweet's user is the author's number, and its
 /// follower count is unknown.
 pub(super) fn decode(json: &str) -> Result<Message, Skip> {
-    let line: StreamLine = serde_json::from_str(json).map_err(|error| Skip::from(&error))?;
+    let line: StreamLine = serde_json::from_str(json)?;
     let Some(data) = line.data else {
         let problem = Problem::parse(json.as_bytes()).map(Message::Problem);
         return problem.ok_or(Skip::NoText);
