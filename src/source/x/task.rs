@@ -204,7 +204,7 @@ impl XTask {
         if !changes.add.is_empty() {
             let request = change(json!({ "add": changes.add }));
             let body = request_body("add rules", request).await?;
-            if let Some(problem) = Problem::parse(&body) {
+            if let Some(problem) = Problem::in_response(&body) {
                 return Err(End::Rejected {
                     reason: format!("X rejected a rule: {}", problem.description()),
                     hint: "change the track, or delete rules of the account that are no longer needed",
@@ -214,7 +214,7 @@ impl XTask {
         if !changes.delete.is_empty() {
             let request = change(json!({ "delete": { "ids": changes.delete } }));
             let failure = match request_body("delete old rules", request).await {
-                Ok(body) => Problem::parse(&body).map(|problem| problem.description()),
+                Ok(body) => Problem::in_response(&body).map(|problem| problem.description()),
                 Err(End::Retry { reason, .. } | End::Rejected { reason, .. }) => Some(reason),
                 Err(End::Unread) => None,
             };
