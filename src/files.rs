@@ -24,12 +24,12 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// line waits for the disk only when the queue is full. No line is dropped before the disk fails. After
 /// the first error, no line is added.
 pub(crate) struct LineWriter {
-    shared: Arc<Shared>,
+    shared: Arc<WriterShared>,
     thread: Background,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct WriterShared {
+    state: Mutex<WriterState>,
     /// Notified when a block is added or written, and when `State::is_closed` or `State::error` is set.
     changed: Condvar,
     limit: Duration,
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+struct WriterState {
     waiting: VecDeque<Vec<u8>>,
     is_writing: bool,
     /// How often the thread has asked for a block. While this grows, the disk makes progress.
@@ -55,7 +55,7 @@ impl LineWriter {
         limit: Duration,
         open: impl FnOnce() -> io::Result<LineFile> + Send + 'static,
     ) -> LineWriter {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WriterShared {
             state: Mutex::default(),
             changed: Condvar::new(),
             limit,
@@ -104,7 +104,7 @@ impl LineWriter {
     /// Blocks until every line is in the file, as long as the disk makes progress. Returns the error if
     /// lines are missing.
     pub(crate) fn finish(&self) -> Option<String> {
-        let is_done = |state: &State| state.waiting.is_empty() && !state.is_writing;
+        let is_done = |state: &WriterState| state.waiting.is_empty() && !state.is_writing;
         let error = self.shared.wait_until(is_done).error.clone();
         self.thread.panic().map(|panic| panic.to_string()).or(error)
     }
@@ -117,9 +117,9 @@ impl Drop for LineWriter {
     }
 }
 
-impl Shared {
+impl WriterShared {
     /// Blocks until the condition is met or the file has failed.
-    fn wait_until(&self, is_met: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait_until(&self, is_met: impl Fn(&WriterState) -> bool) -> MutexGuard<'_, WriterState> {
         let state = locked(&self.state);
         if is_met(&state) {
             return state;
@@ -130,7 +130,8 @@ impl Shared {
             let mut state = locked(&self.state);
             while !is_met(&state) && state.error.is_none() {
                 let before = state.requests;
-                let is_same = |state: &mut State| state.requests == before && state.error.is_none();
+                let is_same =
+                    |state: &mut WriterState| state.requests == before && state.error.is_none();
                 let waited = self
                     .changed
                     .wait_timeout_while(state, self.limit, is_same)
@@ -148,7 +149,7 @@ impl Shared {
         })
     }
 
-    fn fail(&self, state: &mut State, reason: &str) {
+    fn fail(&self, state: &mut WriterState, reason: &str) {
         let failure = &self.failure;
         state
             .error
@@ -177,7 +178,7 @@ impl Shared {
         state.is_writing = false;
         state.requests += 1;
         self.changed.notify_all();
-        let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
+        let is_idle = |state: &mut WriterState| state.waiting.is_empty() && !state.is_closed;
         let waited = self.changed.wait_while(state, is_idle);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         let block = state.waiting.pop_front();

@@ -118,8 +118,8 @@ impl fmt::Display for Skip {
     }
 }
 
-impl From<&serde_json::Error> for Skip {
-    fn from(error: &serde_json::Error) -> Skip {
+impl From<serde_json::Error> for Skip {
+    fn from(error: serde_json::Error) -> Skip {
         match error.classify() {
             serde_json::error::Category::Data => Skip::WrongType,
             _ => Skip::NotJson,
@@ -204,7 +204,7 @@ impl Tweet {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
-        let decoded = serde_json::from_str(json).map_err(|error| match Skip::from(&error) {
+        let decoded = serde_json::from_str(json).map_err(|error| match Skip::from(error) {
             Skip::WrongType if has_no_text(json) => Skip::NoText,
             reason => reason,
         });

@@ -10,6 +10,7 @@ use common::admin::{
 };
 use common::apache::{Apache, shared};
 use common::*;
+use live_sentiment::kafka::RDKafkaErrorCode;
 use live_sentiment::listener::State;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::EndReason;
@@ -401,8 +402,10 @@ fn a_topic_that_may_not_be_described_is_not_reported_as_missing() {
     }
     let permission = "permission to describe topic \"secret\"";
     until("the denial", || {
-        let error = kafka.open_topic(topic).err();
-        error.is_some_and(|error| error.to_string().contains(permission))
+        kafka.open_topic(topic).is_err_and(|error| {
+            error.kafka_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed)
+                && error.to_string().contains(permission)
+        })
     });
     let listening = Listener::new(&kafka, topic).start().unwrap();
     until(

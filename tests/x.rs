@@ -349,13 +349,14 @@ fn rejections_have_a_hint_and_not_the_secret() {
     let (_kafka, topic) = broker_with_topic();
     let error = |api: &Shared, base: &str, plan: Option<Plan>| {
         api.lock().unwrap().plans = plan.into_iter().collect();
-        let begin = Instant::now();
+        let (begin, source) = (Instant::now(), x(base));
+        let source_shown = format!("{source:?}");
         let error = Streamer::new(&topic)
             .track(["bitcoin"])
-            .start(x(base))
+            .start(source)
             .unwrap_err();
         assert!(begin.elapsed() < Duration::from_secs(5));
-        let shown = format!("{error}\n{error:?}");
+        let shown = format!("{source_shown}\n{error}\n{error:?}");
         assert!(!shown.contains(TOKEN), "{shown}");
         shown
     };

@@ -31,13 +31,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection, as its requests see it.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct OpenConnection {
     /// When the last request began. `None` while the connection belongs to an open page.
     last_request: Arc<Mutex<Option<Instant>>>,
     pages: Arc<Semaphore>,
 }
 
-impl Connection {
+impl OpenConnection {
     fn begin_request(&self) {
         *locked(&self.last_request) = Some(Instant::now());
     }
@@ -56,7 +56,7 @@ impl Connection {
 
 /// An open page. Its connection is not replaced by a new one.
 pub(super) struct OpenPage {
-    connection: Connection,
+    connection: OpenConnection,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -66,7 +66,7 @@ impl Drop for OpenPage {
     }
 }
 
-/// Serves until the future is dropped, which closes all connections. A handler gets its [`Connection`] as
+/// Serves until the future is dropped, which closes all connections. A handler gets its [`OpenConnection`] as
 /// an extension of the request.
 pub(super) async fn serve(listener: TcpListener, router: Router) {
     let pages = Arc::new(Semaphore::new(MAX_PAGES));
@@ -90,14 +90,14 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
                 continue;
             }
         };
-        open.retain(|(_, task): &(Connection, AbortHandle)| !task.is_finished());
+        open.retain(|(_, task): &(OpenConnection, AbortHandle)| !task.is_finished());
         if tasks.len() == MAX_CONNECTIONS {
             abort_oldest(&open);
             if let Some(ended) = tasks.join_next().await {
                 report(ended);
             }
         }
-        let connection = Connection {
+        let connection = OpenConnection {
             last_request: Arc::new(Mutex::new(Some(Instant::now()))),
             pages: pages.clone(),
         };
@@ -107,7 +107,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
 }
 
 /// Ends the task of the connection whose last request is the oldest.
-fn abort_oldest(open: &[(Connection, AbortHandle)]) {
+fn abort_oldest(open: &[(OpenConnection, AbortHandle)]) {
     let idle = open.iter().filter_map(|(connection, task)| {
         let last_request = *locked(&connection.last_request);
         Some((last_request?, task))
@@ -128,7 +128,7 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// Answers the requests of a connection.
-async fn answer_requests(stream: TcpStream, router: Router, connection: Connection) {
+async fn answer_requests(stream: TcpStream, router: Router, connection: OpenConnection) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(LIMIT));

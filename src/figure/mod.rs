@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
-use update::Cursor;
+use update::UpdateCursor;
 
 const DEFAULT_PORT: u16 = 8050;
 /// The number of ports that are tried, starting with the requested one.
@@ -49,7 +49,7 @@ const MAX_NAME: usize = 32;
 /// A figure that is being served. Dropping it stops the server.
 #[must_use = "dropping it stops the server of the page"]
 pub struct LiveFigure {
-    shared: Arc<Shared>,
+    shared: Arc<FigureState>,
     port: u16,
     /// The requested port, if it was not free.
     taken_port: Option<u16>,
@@ -75,17 +75,17 @@ struct Shown {
 }
 
 /// What the figure and its tasks share.
-struct Shared {
+struct FigureState {
     /// The listeners that the figure shows, in the order of their first appearance.
     shown: watch::Sender<Vec<Shown>>,
     /// What the open pages have received, for each shown listener.
-    cursors: Mutex<Vec<Cursor>>,
+    cursors: Mutex<Vec<UpdateCursor>>,
     updates: broadcast::Sender<Arc<str>>,
 }
 
-impl Shared {
+impl FigureState {
     /// Returns what is new since `cursors`, and advances them.
-    fn update(&self, cursors: &mut Vec<Cursor>) -> Option<Arc<str>> {
+    fn update(&self, cursors: &mut Vec<UpdateCursor>) -> Option<Arc<str>> {
         let shown = self.shown.borrow().clone();
         (!shown.is_empty()).then(|| update::update(&shown, cursors).into())
     }
@@ -99,7 +99,7 @@ impl Shared {
     }
 
     /// Sends updates to the pages whenever a shown listener changes.
-    async fn send_updates(self: Arc<Shared>, shutdown: CancellationToken) {
+    async fn send_updates(self: Arc<FigureState>, shutdown: CancellationToken) {
         let mut replaced = self.shown.subscribe();
         loop {
             let mut shown = replaced.borrow_and_update().clone();
@@ -166,7 +166,7 @@ impl LiveFigure {
         }
         let secret = random_secret();
         let address = address::from_environment(socket.port(), &secret)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(FigureState {
             shown: watch::Sender::default(),
             cursors: Mutex::default(),
             updates: broadcast::Sender::new(MAX_PAGE_LAG),

@@ -8,8 +8,8 @@
 //! `connections.rs` bounds the connections.
 
 use super::answer::{self, Question, Refused};
-use super::connections::{self, Connection};
-use super::{Shared, Shown, plot};
+use super::connections::{self, OpenConnection};
+use super::{FigureState, Shown, plot};
 use crate::task::background::CancellationToken;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
@@ -60,7 +60,7 @@ static PLOTLY: LazyLock<String> = LazyLock::new(|| {
 /// Serves until the shutdown is requested.
 pub(super) async fn serve(
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<FigureState>,
     secret: String,
     shutdown: CancellationToken,
 ) {
@@ -76,7 +76,7 @@ pub(super) async fn serve(
 }
 
 /// Returns the routes below a path.
-fn files(path: &str) -> Router<Arc<Shared>> {
+fn files(path: &str) -> Router<Arc<FigureState>> {
     let at = |name: &str| format!("{path}/{name}");
     let file =
         |kind: &'static str, content: &'static str| get(([(header::CONTENT_TYPE, kind)], content));
@@ -101,9 +101,11 @@ fn files(path: &str) -> Router<Arc<Shared>> {
 }
 
 /// Returns the handler of a question of the page.
-fn ask(answer: fn(&Question, &[Shown]) -> Result<Value, Refused>) -> MethodRouter<Arc<Shared>> {
+fn ask(
+    answer: fn(&Question, &[Shown]) -> Result<Value, Refused>,
+) -> MethodRouter<Arc<FigureState>> {
     get(
-        move |State(shared): State<Arc<Shared>>, request: Request| async move {
+        move |State(shared): State<Arc<FigureState>>, request: Request| async move {
             let question = Question::new(request.uri().query().unwrap_or_default());
             let shown = shared.shown.borrow().clone();
             let (status, answer) = match answer(&question, &shown) {
@@ -159,8 +161,8 @@ async fn add_headers(mut response: Response) -> Response {
 /// Streams everything so far, then each update. The stream ends when the page is too far behind; the
 /// browser then reconnects and gets everything so far.
 async fn events(
-    State(shared): State<Arc<Shared>>,
-    Extension(connection): Extension<Connection>,
+    State(shared): State<Arc<FigureState>>,
+    Extension(connection): Extension<OpenConnection>,
 ) -> Response {
     let Some(page) = connection.open_page() else {
         let hint = "Too many pages of this figure are open: close one.\n";

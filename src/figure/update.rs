@@ -14,7 +14,7 @@ const TEXT_LENGTH: usize = 300;
 
 /// What the open pages have received of a listener.
 #[derive(Debug, Default)]
-pub(super) struct Cursor {
+pub(super) struct UpdateCursor {
     generation: u64,
     /// The version of the history.
     version: u64,
@@ -23,8 +23,8 @@ pub(super) struct Cursor {
 
 /// Returns what has changed since `cursors`, one for each shown listener, and advances them. The first
 /// update has everything so far.
-pub(super) fn update(shown: &[Shown], cursors: &mut Vec<Cursor>) -> String {
-    cursors.resize_with(shown.len(), Cursor::default);
+pub(super) fn update(shown: &[Shown], cursors: &mut Vec<UpdateCursor>) -> String {
+    cursors.resize_with(shown.len(), UpdateCursor::default);
     let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
         let since = |progress: &_| listener_since(&shown.name, progress, cursor);
         shown.subscription.read(since)
@@ -32,9 +32,9 @@ pub(super) fn update(shown: &[Shown], cursors: &mut Vec<Cursor>) -> String {
     json!({"listeners": listeners.collect::<Vec<_>>()}).to_string()
 }
 
-fn listener_since(name: &str, progress: &Progress, cursor: &mut Cursor) -> Value {
+fn listener_since(name: &str, progress: &Progress, cursor: &mut UpdateCursor) -> Value {
     if cursor.generation != progress.generation {
-        *cursor = Cursor::default();
+        *cursor = UpdateCursor::default();
     }
     let trajectory = &progress.trajectory;
     let total = trajectory.total();
@@ -51,7 +51,7 @@ fn listener_since(name: &str, progress: &Progress, cursor: &mut Cursor) -> Value
         .len()
         .saturating_sub((total.counted - cursor.tweets) as usize);
     let latest = latest.skip(known).map(|scored| tweet(scored, TEXT_LENGTH));
-    *cursor = Cursor {
+    *cursor = UpdateCursor {
         generation: progress.generation,
         version: trajectory.history.version,
         tweets: total.counted,
@@ -137,7 +137,7 @@ mod tests {
     use serde::de::DeserializeOwned;
     use std::time::Instant;
 
-    fn since(progress: &Progress, cursor: &mut Cursor) -> Value {
+    fn since(progress: &Progress, cursor: &mut UpdateCursor) -> Value {
         listener_since("listener", progress, cursor)
     }
 
@@ -157,7 +157,7 @@ mod tests {
                 .trajectory
                 .add(&scored(number, metric, &[topic]), Instant::now());
         }
-        let everything = since(&progress, &mut Cursor::default());
+        let everything = since(&progress, &mut UpdateCursor::default());
         let total: Vec<f64> = list(&everything["lines"][0]["y"]);
         assert!(total.len() > 200, "{} points", total.len());
         let last = total.last().unwrap();
@@ -201,7 +201,7 @@ mod tests {
             steps in prop::collection::vec((0u64..900, any::<bool>()), 1..12)
         ) {
             let mut progress = Progress::default();
-            let (mut cursor, mut page) = (Cursor::default(), Default::default());
+            let (mut cursor, mut page) = (UpdateCursor::default(), Default::default());
             let (mut generation, mut number) = (0, 0);
             for (tweets, restart) in steps {
                 if restart && tweets % 5 == 0 {
@@ -215,7 +215,7 @@ mod tests {
                 }
                 apply(&mut page, &mut generation, &since(&progress, &mut cursor));
                 let (mut whole, mut fresh) = (Default::default(), 0);
-                apply(&mut whole, &mut fresh, &since(&progress, &mut Cursor::default()));
+                apply(&mut whole, &mut fresh, &since(&progress, &mut UpdateCursor::default()));
                 prop_assert_eq!(&page, &whole);
             }
         }

@@ -7,7 +7,7 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 /// A word of a text, and the gap before it.
 #[derive(Debug, PartialEq)]
-pub(super) struct Segment<'a> {
+pub(super) struct TextSegment<'a> {
     /// The characters since the word before.
     pub(super) gap: &'a str,
     /// Empty at the end of a text that does not end with a word.
@@ -72,7 +72,7 @@ fn ascii_length(text: &str) -> usize {
 }
 
 /// Splits a normalized text into its words and the gaps between them.
-pub(super) fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
+pub(super) fn segments(text: &str) -> impl Iterator<Item = TextSegment<'_>> {
     let mut rest = text;
     iter::from_fn(move || {
         if rest.is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn segments(text: &str) -> impl Iterator<Item = Segment<'_>> {
         let start = find(rest, starts_word);
         let end = start + find(&rest[start..], |c| !in_word(c));
         let gap = &rest[..start];
-        let segment = Segment {
+        let segment = TextSegment {
             gap,
             word: &rest[start..end],
             signed: matches!(gap.as_bytes(), [.., b'#' | b'$' | b'@'])

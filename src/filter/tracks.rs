@@ -1,6 +1,6 @@
 //! The tracked phrases and their index. The cost of a text does not depend on the number of phrases.
 
-use super::text::{Segment, is_invisible, normalize, segments};
+use super::text::{TextSegment, is_invisible, normalize, segments};
 use crate::error::{Error, Result};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use unicode_segmentation::UnicodeSegmentation;
@@ -112,7 +112,7 @@ impl Tracks {
     pub(super) fn matching(&mut self, text: &str) -> Vec<String> {
         normalize(text, &mut self.text);
         let mut found = Vec::new();
-        for Segment { gap, word, signed } in segments(&self.text) {
+        for TextSegment { gap, word, signed } in segments(&self.text) {
             found.extend(self.find_term(word));
             found.extend(signed.and_then(|signed| self.find_term(signed)));
             if !self.clusters.is_empty() {

@@ -63,11 +63,16 @@ const CONNECTION: [&str; 14] = [
     "socket.",
 ];
 
-/// The reason and the hint for a setting that needs the feature `tls`.
+/// The reasons and hints for a setting that needs the feature `tls`, and for a protocol that needs another
+/// setting.
 const NEEDS_TLS: (&str, &str) = (
     "this build supports neither encryption nor passwords",
     "enable the cargo feature: `--features tls`, or in a notebook `:dep live_sentiment = { \
      path = \"..\", features = [\"tls\"] }`",
+);
+const NEEDS_MECHANISM: (&str, &str) = (
+    "it needs a SASL mechanism, and none is set",
+    "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
 );
 
 /// What a client is for. Each role has its own `client.id`, by which the log and the quotas of a broker
@@ -183,18 +188,14 @@ impl Settings {
 
     fn check(self) -> Result<Settings> {
         let protocol = self.protocol();
-        let (reason, hint) =
-            if !cfg!(feature = "tls") && !protocol.eq_ignore_ascii_case("plaintext") {
-                NEEDS_TLS
-            } else if self.needs_password() && !self.0.contains_key(MECHANISM) {
-                (
-                    "it needs a SASL mechanism, and none is set",
-                    "set KAFKA_SASL_MECHANISM to that of the broker: PLAIN, SCRAM-SHA-256 or \
-                     SCRAM-SHA-512",
-                )
-            } else {
-                return Ok(self);
-            };
+        let needs_feature = !protocol.eq_ignore_ascii_case("plaintext");
+        let (reason, hint) = if needs_feature && !cfg!(feature = "tls") {
+            NEEDS_TLS
+        } else if self.needs_password() && !self.0.contains_key(MECHANISM) {
+            NEEDS_MECHANISM
+        } else {
+            return Ok(self);
+        };
         Err(Error::invalid_argument(
             format!("{PROTOCOL} {protocol:?}"),
             reason,

@@ -66,8 +66,8 @@ use crate::tweet::Tweet;
 use crate::wire::RunId;
 use consumer::{Config, EMBEDDED_FETCH_WAIT_MS};
 use counting::Counter;
-use progress::Shared;
-use reader::Reader;
+use progress::ListenerState;
+use reader::TopicReader;
 use scoring::{BatchScorer, Content, Metric};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -125,7 +125,7 @@ impl fmt::Debug for Listener {
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[must_use = "dropping it stops the listener"]
 pub struct Listening {
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     task: Background,
 }
 
@@ -274,10 +274,10 @@ impl Listener {
     fn start_with(self, output: Output) -> Result<Listening> {
         let time_span = time_limit(self.time_span)?;
         check_name(&self.topic)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ListenerState {
             analyzer: self.analyzer.clone(),
             name: self.name,
-            ..Shared::default()
+            ..ListenerState::default()
         });
         let config = Config {
             client: self.client,
@@ -291,7 +291,7 @@ impl Listener {
         let counter = Counter::new(self.run, output);
         let task_shared = shared.clone();
         let task = Background::spawn_blocking("listener", move |shutdown| {
-            let reader = Reader::new(config, scoring, task_shared.clone(), counter, shutdown);
+            let reader = TopicReader::new(config, scoring, task_shared.clone(), counter, shutdown);
             let outcome = catch_unwind(AssertUnwindSafe(|| reader.run()));
             task_shared.set_state(match &outcome {
                 Ok(()) => State::Ended,

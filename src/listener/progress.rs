@@ -142,7 +142,7 @@ impl Progress {
 /// The state that the thread of a listener shares with its owner and with figures. To take both locks,
 /// take `progress` first.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct ListenerState {
     pub(super) progress: Mutex<Progress>,
     pub(super) watched: Mutex<Watched>,
     /// Notified after each batch and each poll without a message.
@@ -156,7 +156,7 @@ pub(super) struct Shared {
     pub(super) reader: OnceLock<Thread>,
 }
 
-impl Shared {
+impl ListenerState {
     pub(super) fn set_state(&self, state: State) {
         let mut progress = locked(&self.progress);
         if progress.state == state {
@@ -185,7 +185,7 @@ impl Shared {
         self.changes.send_replace(());
     }
 
-    pub(super) fn subscribe(self: &Arc<Shared>) -> Subscription {
+    pub(super) fn subscribe(self: &Arc<ListenerState>) -> Subscription {
         Subscription {
             shared: self.clone(),
             changes: self.changes.subscribe(),
@@ -197,7 +197,7 @@ impl Shared {
 /// current progress when it is ready.
 #[derive(Clone)]
 pub(crate) struct Subscription {
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     changes: watch::Receiver<()>,
 }
 

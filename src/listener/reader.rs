@@ -5,7 +5,7 @@ use super::consumer::{self, Config, Connected, Consumer, ConsumerError};
 use super::counting::Counter;
 use super::merge::{OtherLog, Partition, Partitions, PendingRecord, Position, Resume};
 use super::obstacles::Obstacles;
-use super::progress::{Shared, State};
+use super::progress::{ListenerState, State};
 use super::scoring::{BatchScorer, Content};
 use crate::error::Result;
 use crate::kafka::COMPACTED;
@@ -29,10 +29,10 @@ const SLOW_LIMIT: Duration = Duration::from_secs(1);
 const FAST_BATCH: usize = 100;
 
 /// The state of the thread.
-pub(super) struct Reader {
+pub(super) struct TopicReader {
     config: Config,
     scoring: BatchScorer,
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     shutdown: CancellationToken,
     partitions: Partitions,
     counter: Counter,
@@ -50,15 +50,15 @@ struct Batch<'a> {
     error: Option<(Option<usize>, KafkaError)>,
 }
 
-impl Reader {
+impl TopicReader {
     pub(super) fn new(
         config: Config,
         scoring: BatchScorer,
-        shared: Arc<Shared>,
+        shared: Arc<ListenerState>,
         counter: Counter,
         shutdown: CancellationToken,
-    ) -> Reader {
-        Reader {
+    ) -> TopicReader {
+        TopicReader {
             config,
             scoring,
             shared,

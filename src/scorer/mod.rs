@@ -96,7 +96,7 @@ impl fmt::Debug for Scorer {
 /// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[must_use = "dropping it stops the scorer"]
 pub struct Scoring {
-    shared: Arc<Shared>,
+    shared: Arc<ScorerState>,
     task: Background,
 }
 
@@ -110,7 +110,7 @@ impl fmt::Debug for Scoring {
 
 /// What the thread of a scorer shares with its owner.
 #[derive(Default)]
-struct Shared {
+struct ScorerState {
     status: Mutex<ScorerStatus>,
     lag: Mutex<LagMeter>,
 }
@@ -177,7 +177,7 @@ impl Scorer {
         }
         check_name(&self.from)?;
         check_name(&self.to)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ScorerState::default());
         let worker_shared = shared.clone();
         let task = Background::spawn_blocking("scorer", move |shutdown| {
             Worker::new(self, Analyzer::new(), worker_shared, shutdown).run();

@@ -19,7 +19,7 @@ pub(super) type Refused = BTreeMap<(i32, i64), Skip>;
 
 /// The context of the producer. It collects the failures of a transaction.
 #[derive(Default)]
-pub(super) struct DeliveryReports(Mutex<Failures>);
+pub(super) struct ScoreReports(Mutex<Failures>);
 
 #[derive(Default)]
 struct Failures {
@@ -47,7 +47,7 @@ pub(super) enum Remedy {
     Retry,
 }
 
-impl DeliveryReports {
+impl ScoreReports {
     /// Returns the first failure since the last [`take`](DeliveryReports::take) as an error.
     pub(super) fn check(&self) -> KafkaResult<()> {
         locked(&self.0).first.clone().map_or(Ok(()), Err)
@@ -59,13 +59,13 @@ impl DeliveryReports {
     }
 }
 
-impl ClientContext for DeliveryReports {
+impl ClientContext for ScoreReports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer error");
     }
 }
 
-impl ProducerContext for DeliveryReports {
+impl ProducerContext for ScoreReports {
     /// The index of the tweet in the batch of the scorer.
     type DeliveryOpaque = usize;
 

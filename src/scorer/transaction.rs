@@ -1,6 +1,6 @@
 //! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
 
-use super::refusals::{DeliveryReports, Refusal, Refused, reason};
+use super::refusals::{Refusal, Refused, ScoreReports, reason};
 use crate::kafka::{TopicContext, fetch_ends};
 use crate::sentiment::Analyzer;
 use crate::tweet::{Skip, SkipCounts, Tweet};
@@ -21,7 +21,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A producer with a thread for delivery reports: `abort_transaction` blocks on delivery reports but
 /// does not poll for them.
-pub(super) type TransactionalProducer = ThreadedProducer<DeliveryReports>;
+pub(super) type TransactionalProducer = ThreadedProducer<ScoreReports>;
 
 /// A member of the group of scorers.
 pub(super) struct Member {

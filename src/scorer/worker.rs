@@ -1,9 +1,9 @@
 //! The thread of a scorer: join the group, gather tweets, and score them in transactions.
 
 use super::consumer::{MAX_TWEETS, gather};
-use super::refusals::{DeliveryReports, Refused, Remedy};
+use super::refusals::{Refused, Remedy, ScoreReports};
 use super::transaction::{Member, TransactionalProducer};
-use super::{SESSION_LIMIT, Scorer, ScorerStatus, Shared, TRANSACTION_LIMIT};
+use super::{SESSION_LIMIT, Scorer, ScorerState, ScorerStatus, TRANSACTION_LIMIT};
 use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::kafka::{Role, TopicContext, create_like};
@@ -37,7 +37,7 @@ pub(super) struct Worker {
     /// The transactional id. It is unique to this scorer among those of all machines.
     id: String,
     analyzer: Analyzer,
-    shared: Arc<Shared>,
+    shared: Arc<ScorerState>,
     shutdown: CancellationToken,
     backoff: Backoff,
     runs: RunCheck,
@@ -51,7 +51,7 @@ impl Worker {
     pub(super) fn new(
         scorer: Scorer,
         analyzer: Analyzer,
-        shared: Arc<Shared>,
+        shared: Arc<ScorerState>,
         shutdown: CancellationToken,
     ) -> Worker {
         let now = jiff::Timestamp::now().as_nanosecond();
@@ -160,7 +160,7 @@ impl Worker {
             .set("batch.num.messages", "10000")
             .set("batch.size", self.record_batch_bytes.to_string())
             .set("message.max.bytes", "1200000")
-            .create_with_context(DeliveryReports::default())
+            .create_with_context(ScoreReports::default())
     }
 
     /// Starts to measure the lag of the assigned partitions, at their committed offsets or their first
@@ -190,10 +190,8 @@ impl Worker {
 
     /// Measures the lag after a batch was committed.
     fn measure_lag(&self, member: &Member, batch: &[BorrowedMessage<'_>]) {
-        let last: BTreeMap<i32, &BorrowedMessage<'_>> = batch
-            .iter()
-            .map(|message| (message.partition(), message))
-            .collect();
+        let messages = batch.iter().map(|message| (message.partition(), message));
+        let last: BTreeMap<_, _> = messages.collect();
         let mut lag = locked(&self.shared.lag);
         for (partition, message) in last {
             let end = member.consumer.context().end(partition);

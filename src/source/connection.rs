@@ -22,10 +22,10 @@ const MAX_REASON: usize = 300;
 /// assert_eq!(watch.now().since, None);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct ConnectionWatch(Arc<Mutex<State>>);
+pub struct ConnectionWatch(Arc<Mutex<WatchState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct WatchState {
     connection: Connection,
     was_connected: bool,
 }

@@ -4,7 +4,6 @@ use crate::error::{Error, ErrorKind, Result};
 use reqwest::{Client, Response, Url};
 use std::error::Error as _;
 use std::iter::successors;
-use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time limit for connecting. It is shorter than the 5 s in which errors must appear.
@@ -15,11 +14,8 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Creates a client for the server at `base`. The client follows no redirects, because a redirect could
 /// send credentials to another server.
 pub(super) fn client(base: &Url) -> Result<Client> {
-    static PROVIDER: Once = Once::new();
-    PROVIDER.call_once(|| {
-        // An error means that the program has already installed another provider.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    // An error means that a provider is already installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("live-sentiment/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_LIMIT)

@@ -40,7 +40,7 @@ pub(super) struct Deliveries {
     /// The topic and the broker's address, for errors.
     topic: String,
     address: String,
-    state: Mutex<State>,
+    state: Mutex<DeliveryState>,
     status_offsets: StatusOffsets,
     dead_letters: LineWriter,
 }
@@ -59,7 +59,7 @@ struct Throttled {
 }
 
 #[derive(Default)]
-struct State {
+struct DeliveryState {
     sent: u64,
     failed: u64,
     held: Vec<HeldTweet>,
@@ -76,7 +76,7 @@ struct State {
     connection_error: Option<(String, u64)>,
 }
 
-impl State {
+impl DeliveryState {
     fn outcomes(&self) -> u64 {
         self.sent + self.failed
     }

@@ -24,12 +24,12 @@ use crate::task::background::Background;
 use crate::task::block_on;
 use crate::task::interrupt::{self, Unfinished, Wait};
 use crate::time::{progress_interval, time_limit};
-use progress::Shared;
+use progress::StreamerState;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use task::Task;
+use task::StreamerTask;
 
 /// A disk that writes none of the saved tweets for this long has failed.
 const SAVE_LIMIT: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ pub struct Streamer {
 /// ```
 #[must_use = "dropping it stops the stream"]
 pub struct Streaming {
-    shared: Arc<Shared>,
+    shared: Arc<StreamerState>,
     task: Arc<Background>,
 }
 
@@ -162,8 +162,8 @@ impl Streamer {
             topic.client().partitions(topic.name())?;
             let saver = self.save_to.map(saver).transpose()?;
             block_on(source.begin(filter.clone()))?;
-            let shared = Arc::new(Shared::new(&topic, &*source, time_span));
-            let task = Task::new(&topic, source, filter, saver, shared.clone())?;
+            let shared = Arc::new(StreamerState::new(&topic, &*source, time_span));
+            let task = StreamerTask::new(&topic, source, filter, saver, shared.clone())?;
             Ok((task, shared))
         })?;
         // Point of no return: stop the earlier streamer of this topic.

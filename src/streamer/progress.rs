@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 const RATE_WINDOW: usize = 10;
 
 /// What the task and the owner of a stream share.
-pub(super) struct Shared {
+pub(super) struct StreamerState {
     client: Arc<Client>,
     connection: Option<ConnectionWatch>,
     started: Instant,
     time_span: Option<Duration>,
     pub(super) deliveries: Arc<Deliveries>,
-    progress: Mutex<Progress>,
+    progress: Mutex<StreamProgress>,
 }
 
 /// What the task records.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct StreamProgress {
     /// The status, without the counts of the deliveries and without times.
     pub(super) status: StreamerStatus,
     pub(super) ended_at: Option<Instant>,
@@ -35,23 +35,27 @@ pub(super) struct Progress {
     received: Option<(u64, Instant)>,
 }
 
-impl Progress {
+impl StreamProgress {
     /// Returns how many items have come from the source.
     fn items(&self) -> u64 {
         self.status.counts.read + self.status.counts.skipped
     }
 }
 
-impl Shared {
-    pub(super) fn new(topic: &Topic, source: &dyn Source, time_span: Option<Duration>) -> Shared {
-        let progress = Progress {
+impl StreamerState {
+    pub(super) fn new(
+        topic: &Topic,
+        source: &dyn Source,
+        time_span: Option<Duration>,
+    ) -> StreamerState {
+        let progress = StreamProgress {
             status: StreamerStatus {
                 source: source.name(),
                 ..StreamerStatus::default()
             },
-            ..Progress::default()
+            ..StreamProgress::default()
         };
-        Shared {
+        StreamerState {
             client: topic.client().clone(),
             connection: source.connection(),
             started: Instant::now(),
@@ -62,7 +66,7 @@ impl Shared {
     }
 
     /// Changes the progress. The lock is held for the call only, and never across I/O.
-    pub(super) fn record(&self, change: impl FnOnce(&mut Progress)) {
+    pub(super) fn record(&self, change: impl FnOnce(&mut StreamProgress)) {
         change(&mut locked(&self.progress));
     }
 
@@ -112,11 +116,7 @@ impl Shared {
         let received = progress.received.filter(|_| is_running);
         let received = received.filter(|(items, _)| *items == progress.items());
         status.waiting = received.map(|(_, since)| now - since);
-        let over = if is_running {
-            status.elapsed
-        } else {
-            Duration::MAX
-        };
+        let over = status.ended.map_or(status.elapsed, |_| Duration::MAX);
         status.remaining = self.time_span.map(|span| span.saturating_sub(over));
         status
     }

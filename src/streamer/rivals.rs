@@ -72,11 +72,11 @@ impl Rivals {
         }
     }
 
-    /// Returns the error of a rival that was found. It starts to look for one if the offsets show that
-    /// there may be one, and does not wait.
+    /// Returns a rival that was found, with its error. If the offsets show that another streamer may
+    /// write, it starts a check in the background.
     pub(super) async fn look(&mut self, offsets: &StatusOffsets) -> Option<(Rival, Error)> {
         if let Some(check) = self.check.take_if(|check| check.is_finished()) {
-            // A check that fails is repeated, because the other streamer goes on.
+            // A failed check is repeated after the next status message of the other streamer.
             let rival = check.await.ok()?.ok()??;
             let error = self.error(&rival);
             return Some((rival, error));

@@ -1,7 +1,7 @@
 //! The task of a stream: pull, filter, deduplicate, send.
 
 use super::delivery::{self, TweetProducer};
-use super::progress::Shared;
+use super::progress::StreamerState;
 use super::rivals::{Rival, Rivals};
 use crate::deduplicator::Deduplicator;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(500);
 const YIELD_INTERVAL: u32 = 512;
 
 /// The state of the task.
-pub(super) struct Task {
+pub(super) struct StreamerTask {
     source: Box<dyn Source>,
     filter: Filter,
     ids: Deduplicator,
@@ -45,7 +45,7 @@ pub(super) struct Task {
     rivals: Rivals,
     /// The headers of each message: its run.
     headers: OwnedHeaders,
-    shared: Arc<Shared>,
+    shared: Arc<StreamerState>,
     /// A buffer for the encoded tweet.
     message: Vec<u8>,
 }
@@ -84,17 +84,17 @@ impl Ending {
     }
 }
 
-impl Task {
+impl StreamerTask {
     pub(super) fn new(
         topic: &Topic,
         source: Box<dyn Source>,
         filter: Filter,
         saver: Option<LineWriter>,
-        shared: Arc<Shared>,
-    ) -> Result<Task> {
+        shared: Arc<StreamerState>,
+    ) -> Result<StreamerTask> {
         let producer = delivery::producer(topic.client(), shared.deliveries.clone())?;
         warm_metadata_cache(producer.client(), topic.name());
-        Ok(Task {
+        Ok(StreamerTask {
             source,
             filter,
             ids: Deduplicator::default(),
@@ -291,7 +291,7 @@ impl Task {
         // A held tweet is sent a last time. It fails if it is refused again.
         self.shared.deliveries.end();
         self.send_held(ending).await;
-        let Task {
+        let StreamerTask {
             source,
             saver,
             producer,

@@ -19,7 +19,7 @@ pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
 
 /// The receiver is gone. The item was dropped.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Closed;
+pub(crate) struct QueueClosed;
 
 /// Creates a queue of at most `items` items with at most `bytes` bytes in total, from 1 to 2³² - 1.
 pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
@@ -38,11 +38,11 @@ impl<T> Sender<T> {
     ///
     /// # Cancel safety
     /// If the future is dropped, the item is dropped too, and the queue is unchanged.
-    pub(crate) async fn send(&self, item: T, size: usize) -> Result<(), Closed> {
+    pub(crate) async fn send(&self, item: T, size: usize) -> Result<(), QueueClosed> {
         let room = self.room.clone().acquire_many_owned(self.permits(size));
         // The semaphore is never closed.
-        let room = room.await.map_err(|_| Closed)?;
-        self.items.send((item, room)).await.map_err(|_| Closed)
+        let room = room.await.map_err(|_| QueueClosed)?;
+        self.items.send((item, room)).await.map_err(|_| QueueClosed)
     }
 
     /// Sends an item if the queue has room for it. Returns whether it was sent.
@@ -113,7 +113,7 @@ mod tests {
             sender.send((), 100).await.unwrap();
             let waiting = sender.send((), 100);
             drop(receiver);
-            assert_eq!(waiting.await, Err(Closed));
+            assert_eq!(waiting.await, Err(QueueClosed));
         });
     }
 }

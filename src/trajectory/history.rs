@@ -30,7 +30,7 @@ const MAX_WORDS: usize = 500;
 const TOP_WORDS: usize = 10;
 
 #[derive(Debug)]
-struct Closed {
+struct ClosedSegment {
     /// A number that grows with each change: a later state of any segment has a larger one.
     version: u64,
     segment: Segment,
@@ -40,7 +40,7 @@ struct Closed {
 
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    closed: Vec<Closed>,
+    closed: Vec<ClosedSegment>,
     open: Segment,
     open_words: WordTotals,
     counted: u64,
@@ -82,7 +82,7 @@ impl History {
         }
         self.closed_at = now;
         self.version += 1;
-        self.closed.push(Closed {
+        self.closed.push(ClosedSegment {
             version: self.version,
             segment: std::mem::take(&mut self.open),
             words: self.open_words.largest(MAX_WORDS),

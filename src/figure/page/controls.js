@@ -21,9 +21,11 @@ const attempt = (action, done, failed) => action().then(() => say(done), () => s
 
 const copyLink = () => attempt(async () => navigator.clipboard.writeText(location.href),
   "link copied", "the browser does not allow copying; copy the address of this page");
-const toggleFullScreen = () => attempt(async () => document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
+const toggleFullScreen = () => attempt(
+  async () => document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen(),
   "", "the browser does not allow full screen here; open the page in its own tab");
-const picture = (format) => attempt(async () => savePicture(format), "", `the browser failed to draw the ${format.toUpperCase()} file`);
+const picture = (format) => attempt(
+  () => savePicture(format), "", `the browser failed to draw the ${format.toUpperCase()} file`);
 
 const actions = {
   "sum-view": () => change({ chart: "sum" }),

@@ -27,13 +27,13 @@ pub(super) enum Version {
 /// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number it means nearly
 /// the same on every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cursor(pub(super) u64);
+pub(super) struct JetstreamCursor(pub(super) u64);
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Frame<'a> {
     Post(Box<Post<'a>>),
     /// Anything but a new post, with its position.
-    Other(Option<Cursor>),
+    Other(Option<JetstreamCursor>),
     /// A notice from the server.
     Info(String),
     /// The server is about to close the stream.
@@ -42,7 +42,7 @@ pub(super) enum Frame<'a> {
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Post<'a> {
-    pub(super) cursor: Cursor,
+    pub(super) cursor: JetstreamCursor,
     did: Cow<'a, str>,
     rkey: Cow<'a, str>,
     record: Record<'a>,
@@ -166,15 +166,17 @@ pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> 
     match version {
         Version::V1 => serde_json::from_str(json).map(Event::frame),
         Version::V2 => serde_json::from_str(json).map(Envelope::frame),
-    }
-    .map_err(|error| Skip::from(&error))?
+    }?
 }
 
 impl<'a> Event<'a> {
     fn frame(self) -> Result<Frame<'a>, Skip> {
-        let cursor = Cursor(self.time_us);
+        let cursor = JetstreamCursor(self.time_us);
         match self.commit {
-            Some(commit) if self.kind == "commit" => commit.commit(cursor, self.did),
+            Some(mut commit) if self.kind == "commit" => {
+                commit.did = self.did;
+                commit.post(cursor)
+            }
             _ => Ok(Frame::Other(Some(cursor))),
         }
     }
@@ -196,11 +198,10 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Payload<'a> {
-    fn frame(mut self) -> Result<Frame<'a>, Skip> {
-        let did = std::mem::take(&mut self.did);
+    fn frame(self) -> Result<Frame<'a>, Skip> {
         let cursor = self.cursor();
         match self.kind.rsplit_once('#') {
-            Some((_, "commit")) => self.commit(cursor.ok_or(Skip::WrongType)?, did),
+            Some((_, "commit")) => self.post(cursor.ok_or(Skip::WrongType)?),
             Some((_, "info")) => Ok(Frame::Info(format!(
                 "{} {}",
                 self.name.unwrap_or_default(),
@@ -212,23 +213,24 @@ impl<'a> Payload<'a> {
     }
 
     /// Returns when the server received the event.
-    fn cursor(&self) -> Option<Cursor> {
+    fn cursor(&self) -> Option<JetstreamCursor> {
         let times = [&self.witnessed_at, &self.time];
         let at: Timestamp = times.into_iter().find(|at| !at.is_empty())?.parse().ok()?;
-        u64::try_from(at.as_microsecond()).ok().map(Cursor)
+        u64::try_from(at.as_microsecond()).ok().map(JetstreamCursor)
     }
 
-    fn commit(self, cursor: Cursor, did: Cow<'a, str>) -> Result<Frame<'a>, Skip> {
+    /// Returns the post of a commit that creates one.
+    fn post(self, cursor: JetstreamCursor) -> Result<Frame<'a>, Skip> {
         if self.operation != "create" || self.collection != POSTS {
             return Ok(Frame::Other(Some(cursor)));
         }
         let record = self.record.ok_or(Skip::NoText)?;
-        if did.is_empty() || self.rkey.is_empty() {
+        if self.did.is_empty() || self.rkey.is_empty() {
             return Err(Skip::WrongType);
         }
         Ok(Frame::Post(Box::new(Post {
             cursor,
-            did,
+            did: self.did,
             rkey: self.rkey,
             record,
         })))
@@ -268,7 +270,7 @@ mod tests {
             (Version::V2, V2, "I love \"it\""),
         ] {
             let post = post(version, frame);
-            assert_eq!(post.cursor, Cursor(1_767_268_801_000_002));
+            assert_eq!(post.cursor, JetstreamCursor(1_767_268_801_000_002));
             let (tweet, admitted) = post.tweet(&mut filter);
             assert!(admitted);
             assert_eq!((tweet.text.as_str(), tweet.lang.as_str()), (text, "en"));
@@ -283,10 +285,10 @@ mod tests {
         let identity = r#"{"did":"did:plc:ada","time_us":7,"kind":"identity","identity":{}}"#;
         assert_eq!(
             decode(Version::V1, identity.as_bytes()),
-            Ok(Frame::Other(Some(Cursor(7))))
+            Ok(Frame::Other(Some(JetstreamCursor(7))))
         );
         let update = V2.replace("\"create\"", "\"update\"");
-        let place = Some(Cursor(1_767_268_801_000_002));
+        let place = Some(JetstreamCursor(1_767_268_801_000_002));
         assert_eq!(
             decode(Version::V2, update.as_bytes()),
             Ok(Frame::Other(place))
@@ -295,7 +297,7 @@ mod tests {
         let older = V2.replace(witness, "");
         assert_eq!(
             post(Version::V2, &older).cursor,
-            Cursor(1_767_268_800_000_001)
+            JetstreamCursor(1_767_268_800_000_001)
         );
         let error = br#"{"$type":"error","error":"ConsumerTooSlow","message":"behind"}"#;
         assert_eq!(

@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::tweet::Tweet;
 use profiles::Profiles;
-use reader::Reader;
+use reader::JetstreamReader;
 use reqwest::{Client, Url};
 use std::fmt;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ impl Source for Bluesky {
         let appview = appview.or_else(|| http::from_env(APPVIEW_VARIABLE));
         let appview = http::base(appview.as_deref().unwrap_or(APPVIEW), APPVIEW_VARIABLE)?;
         let profiles = Profiles::new(&appview, self.connection.clone())?;
-        let reader = Reader::new(self.hosts()?, filter, self.connection.clone());
+        let reader = JetstreamReader::new(self.hosts()?, filter, self.connection.clone());
         let task = |outlet: Arc<Outlet>| async move {
             let (sender, items) = mpsc::channel(QUEUE);
             tokio::join!(reader.run(sender, &outlet), profiles.run(items, &outlet));

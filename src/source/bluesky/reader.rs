@@ -1,7 +1,7 @@
 //! The reader: connects to a Jetstream, decodes and filters its posts, and reconnects.
 
 use super::super::{connection::ConnectionWatch, feed::Outlet, http};
-use super::event::{self, Cursor, Frame, POSTS, Version};
+use super::event::{self, Frame, JetstreamCursor, POSTS, Version};
 use super::profiles::Item;
 use crate::backoff::Backoff;
 use crate::error::Error;
@@ -28,20 +28,24 @@ const MAX_FRAME: usize = 4 * 1024 * 1024;
 /// connection after a few posts would be asked again and again without a pause.
 const LASTING: Duration = Duration::from_secs(10);
 
-pub(super) struct Reader {
+pub(super) struct JetstreamReader {
     /// The servers, each with a client for it. The first one is the current one.
     hosts: Vec<(Client, Url)>,
     filter: Filter,
     watch: ConnectionWatch,
     /// The newest position that was read.
-    newest: Option<Cursor>,
+    newest: Option<JetstreamCursor>,
     /// How far before `newest` the next connection starts, in microseconds.
     rewind: u64,
 }
 
-impl Reader {
-    pub(super) fn new(hosts: Vec<(Client, Url)>, filter: Filter, watch: ConnectionWatch) -> Reader {
-        Reader {
+impl JetstreamReader {
+    pub(super) fn new(
+        hosts: Vec<(Client, Url)>,
+        filter: Filter,
+        watch: ConnectionWatch,
+    ) -> JetstreamReader {
+        JetstreamReader {
             hosts,
             filter,
             watch,
@@ -122,7 +126,9 @@ impl Reader {
             Version::V1 => ("/subscribe", &[("wantedCollections", POSTS)]),
         };
         // Without a cursor, the connection starts with the next new post.
-        let cursor = self.newest.map(|Cursor(at)| at.saturating_sub(self.rewind));
+        let cursor = self
+            .newest
+            .map(|JetstreamCursor(at)| at.saturating_sub(self.rewind));
         let mut url = base.clone();
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         url.query_pairs_mut()
@@ -206,7 +212,7 @@ impl Reader {
             self.newest = self.newest.max(cursor);
         };
         let span = match (before.max(first), self.newest) {
-            (Some(Cursor(from)), Some(Cursor(to))) => to.saturating_sub(from),
+            (Some(JetstreamCursor(from)), Some(JetstreamCursor(to))) => to.saturating_sub(from),
             _ => 0,
         };
         // At most half of what this connection delivered. Otherwise a server that closes each

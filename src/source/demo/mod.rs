@@ -248,7 +248,7 @@ fn choose<'a, T>(rng: &mut SmallRng, among: &'a [T]) -> &'a T {
     &among[rng.random_range(0..among.len())]
 }
 
-struct Topic {
+struct DemoTopic {
     name: &'static str,
     spellings: [&'static str; 4],
     /// The length of the wave, in tweets: 1,200 tweets are a minute at 20 per second.
@@ -256,7 +256,7 @@ struct Topic {
     phase: f64,
 }
 
-impl Topic {
+impl DemoTopic {
     /// Returns the mood in \[-1, 1\]: the sum of a wave and a slower one.
     fn mood(&self, number: u64) -> f64 {
         let turn = std::f64::consts::TAU * (number as f64 / self.period + self.phase);
@@ -264,20 +264,20 @@ impl Topic {
     }
 }
 
-const TOPICS: [Topic; 3] = [
-    Topic {
+const TOPICS: [DemoTopic; 3] = [
+    DemoTopic {
         name: "bitcoin",
         spellings: ["bitcoin", "Bitcoin", "#bitcoin", "#Bitcoin"],
         period: 1100.0,
         phase: 0.0,
     },
-    Topic {
+    DemoTopic {
         name: "ethereum",
         spellings: ["ethereum", "Ethereum", "#ethereum", "#Ethereum"],
         period: 760.0,
         phase: 0.45,
     },
-    Topic {
+    DemoTopic {
         name: "dogecoin",
         spellings: ["dogecoin", "Dogecoin", "#dogecoin", "$dogecoin"],
         period: 430.0,

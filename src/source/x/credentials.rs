@@ -209,10 +209,8 @@ fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Op
     if let Some(token) = find(&["X_BEARER_TOKEN"]) {
         return Ok(Some(Credentials(Kind::Bearer(secret(token)?))));
     }
-    match (
-        find(&["X_API_KEY", "KEY"]),
-        find(&["X_API_SECRET", "SECRET"]),
-    ) {
+    let key = find(&["X_API_KEY", "KEY"]);
+    match (key, find(&["X_API_SECRET", "SECRET"])) {
         (Some(key), Some(found)) => Ok(Some(Credentials(Kind::Key {
             key: secret(key)?,
             secret: secret(found)?,

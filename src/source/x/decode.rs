@@ -15,7 +15,7 @@ pub(super) enum Message {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct StreamLine {
     data: Option<Data>,
     includes: Option<Includes>,
     matching_rules: Option<Vec<MatchingRule>>,
@@ -67,9 +67,9 @@ struct MatchingRule {
 /// If the author of a tweet is not included, the tweet's user is the author's number, and its
 /// follower count is unknown.
 pub(super) fn decode(json: &str) -> Result<Message, Skip> {
-    let line: Line = serde_json::from_str(json).map_err(|error| Skip::from(&error))?;
+    let line: StreamLine = serde_json::from_str(json)?;
     let Some(data) = line.data else {
-        let problem = Problem::parse(json.as_bytes()).map(Message::Problem);
+        let problem = Problem::in_line(json.as_bytes()).map(Message::Problem);
         return problem.ok_or(Skip::NoText);
     };
     let note = data.note_tweet.and_then(|note| note.text);
@@ -172,6 +172,7 @@ mod tests {
         assert!(alone.is_too_many_connections());
         assert_eq!(decode("{"), Err(Skip::NotJson));
         assert_eq!(decode("{}"), Err(Skip::NoText));
+        assert_eq!(decode(r#"{"detail":"a notice"}"#), Err(Skip::NoText));
         assert_eq!(decode(r#"{"data":{"id":"1"}}"#), Err(Skip::NoText));
         assert_eq!(decode(r#"{"data":5}"#), Err(Skip::WrongType));
     }

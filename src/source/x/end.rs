@@ -61,7 +61,7 @@ impl End {
         let status = response.status();
         let wait = http::wait_until(&response, "x-rate-limit-reset");
         let body = http::body(response).await.unwrap_or_default();
-        let problem = Problem::parse(&body).unwrap_or_default();
+        let problem = Problem::in_response(&body).unwrap_or_default();
         let description = problem.description();
         let colon = if description.is_empty() { "" } else { ": " };
         let reason = format!("failed to {action}: X answered {status}{colon}{description}");

@@ -24,7 +24,7 @@ use crate::filter::Filter;
 use crate::tweet::Tweet;
 use reqwest::Url;
 use std::fmt;
-use task::Task;
+use task::XTask;
 
 /// The environment variable with the address of another server of the X API, such as a simulator.
 const API_VARIABLE: &str = "X_API_BASE_URL";
@@ -108,7 +108,7 @@ impl Source for X {
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
         let rules = rules::wanted(&filter)?;
-        let task = Task::new(self, rules)?;
+        let task = XTask::new(self, rules)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(())
     }

@@ -17,14 +17,26 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// Returns the problem in a line or a response, if there is one: the object, or the first one of its
-    /// list.
-    pub(super) fn parse(json: &[u8]) -> Option<Problem> {
-        let mut problem: Problem = serde_json::from_slice(json).ok()?;
-        if problem.title.is_none() && !problem.errors.is_empty() {
-            problem = problem.errors.swap_remove(0);
-        }
+    /// Returns the problem in a response, if there is one.
+    pub(super) fn in_response(json: &[u8]) -> Option<Problem> {
+        let problem = serde_json::from_slice::<Problem>(json).ok()?.first();
         (problem != Problem::default()).then_some(problem)
+    }
+
+    /// Returns the problem in a line of the stream. An object with neither a title nor a list is another
+    /// message.
+    pub(super) fn in_line(json: &[u8]) -> Option<Problem> {
+        let problem: Problem = serde_json::from_slice(json).ok()?;
+        let is_problem = problem.title.is_some() || !problem.errors.is_empty();
+        is_problem.then(|| problem.first())
+    }
+
+    /// Returns the problem itself, or the first one of its list.
+    fn first(mut self) -> Problem {
+        if self.title.is_none() && !self.errors.is_empty() {
+            return self.errors.swap_remove(0);
+        }
+        self
     }
 
     /// Returns everything that the server says about the problem.

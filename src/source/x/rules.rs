@@ -16,7 +16,7 @@ const MAX_LENGTH: usize = 1_024;
 
 /// A rule to add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Rule {
+pub(super) struct StreamRule {
     value: String,
     tag: String,
 }
@@ -41,7 +41,7 @@ pub(super) struct Listed {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     pub(super) delete: Vec<String>,
-    pub(super) add: Vec<Rule>,
+    pub(super) add: Vec<StreamRule>,
 }
 
 /// Returns the track in the tag of a rule, if the rule belongs to this crate.
@@ -54,7 +54,7 @@ pub(super) fn track(tag: &str) -> Option<&str> {
 /// # Errors
 /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) without a track, or for a track whose
 /// rule is too long.
-pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
+pub(super) fn wanted(filter: &Filter) -> Result<Vec<StreamRule>> {
     let languages = filter.languages().iter();
     let languages: Vec<String> = languages.map(|tag| format!("lang:{tag}")).collect();
     let language = match &languages[..] {
@@ -64,12 +64,12 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
     };
     let rule = |track: &str| {
         let words: Vec<String> = track.split_whitespace().map(word).collect();
-        Rule {
+        StreamRule {
             value: format!("{}{language}", words.join(" ")),
             tag: format!("{TAG}{track}"),
         }
     };
-    let rules: Vec<Rule> = filter.tracks().map(rule).collect();
+    let rules: Vec<StreamRule> = filter.tracks().map(rule).collect();
     if rules.is_empty() {
         return Err(Error::invalid_argument(
             "stream from X without a track",
@@ -77,7 +77,7 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<Rule>> {
             "give a track: `.track([\"bitcoin\"])`",
         ));
     }
-    let is_too_long = |rule: &&Rule| rule.value.chars().count() > MAX_LENGTH;
+    let is_too_long = |rule: &&StreamRule| rule.value.chars().count() > MAX_LENGTH;
     match rules.iter().find(is_too_long) {
         Some(rule) => Err(Error::invalid_argument(
             format!("track {:?}", crate::notebook::shorten(&rule.value, 60)),
@@ -101,15 +101,15 @@ fn word(word: &str) -> String {
 }
 
 /// Compares the rules of the account with the wanted ones.
-pub(super) fn compare(active: &[Active], wanted: &[Rule]) -> Changes {
-    let is_same = |active: &Active, rule: &Rule| {
+pub(super) fn compare(active: &[Active], wanted: &[StreamRule]) -> Changes {
+    let is_same = |active: &Active, rule: &StreamRule| {
         active.value == rule.value && active.tag.as_deref() == Some(&rule.tag)
     };
     let is_old = |active: &&Active| {
         active.tag.as_deref().and_then(track).is_some()
             && !wanted.iter().any(|rule| is_same(active, rule))
     };
-    let is_missing = |rule: &&Rule| !active.iter().any(|active| is_same(active, rule));
+    let is_missing = |rule: &&StreamRule| !active.iter().any(|active| is_same(active, rule));
     let old = active.iter().filter(is_old);
     Changes {
         delete: old.map(|active| active.id.clone()).collect(),

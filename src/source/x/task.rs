@@ -5,7 +5,7 @@ use super::credentials::{Credentials, Kind, Secret};
 use super::decode::{self, Message};
 use super::end::{Cause, End, Waits};
 use super::problem::Problem;
-use super::rules::{self, Listed, Rule};
+use super::rules::{self, Listed, StreamRule};
 use super::{NAME, X};
 use crate::error::{Error, ErrorKind, Result};
 use crate::notebook::shorten;
@@ -29,11 +29,11 @@ const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=aut
                           &user.fields=username,public_metrics";
 
 /// The source's task: its settings, and what the connections of its stream have in common.
-pub(super) struct Task {
+pub(super) struct XTask {
     client: Client,
     base: Url,
     credentials: Credentials,
-    rules: Vec<Rule>,
+    rules: Vec<StreamRule>,
     watch: ConnectionWatch,
     token: Option<Secret>,
     rules_are_set: bool,
@@ -41,9 +41,9 @@ pub(super) struct Task {
     is_past_handover: bool,
 }
 
-impl Task {
-    pub(super) fn new(x: &X, rules: Vec<Rule>) -> Result<Task> {
-        Ok(Task {
+impl XTask {
+    pub(super) fn new(x: &X, rules: Vec<StreamRule>) -> Result<XTask> {
+        Ok(XTask {
             client: http::client(&x.base)?,
             base: x.base.clone(),
             credentials: x.credentials.clone(),
@@ -163,7 +163,7 @@ impl Task {
     /// app-only bearer token": `POST /oauth2/token`).
     async fn fetch_token(&self) -> Result<Secret, End> {
         #[derive(Deserialize)]
-        struct Token {
+        struct TokenResponse {
             access_token: String,
         }
         let (key, secret) = match &self.credentials.0 {
@@ -178,7 +178,7 @@ impl Task {
             .header(header::CONTENT_TYPE, form)
             .body("grant_type=client_credentials");
         let body = request_body("fetch a bearer token", request).await?;
-        serde_json::from_slice::<Token>(&body)
+        serde_json::from_slice::<TokenResponse>(&body)
             .ok()
             .and_then(|token| Secret::new("the bearer token", &token.access_token).ok())
             .ok_or_else(|| {
@@ -204,7 +204,7 @@ impl Task {
         if !changes.add.is_empty() {
             let request = change(json!({ "add": changes.add }));
             let body = request_body("add rules", request).await?;
-            if let Some(problem) = Problem::parse(&body) {
+            if let Some(problem) = Problem::in_response(&body) {
                 return Err(End::Rejected {
                     reason: format!("X rejected a rule: {}", problem.description()),
                     hint: "change the track, or delete rules of the account that are no longer needed",
@@ -214,7 +214,7 @@ impl Task {
         if !changes.delete.is_empty() {
             let request = change(json!({ "delete": { "ids": changes.delete } }));
             let failure = match request_body("delete old rules", request).await {
-                Ok(body) => Problem::parse(&body).map(|problem| problem.description()),
+                Ok(body) => Problem::in_response(&body).map(|problem| problem.description()),
                 Err(End::Retry { reason, .. } | End::Rejected { reason, .. }) => Some(reason),
                 Err(End::Unread) => None,
             };
