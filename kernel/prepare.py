@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from start import HOME, ROOT, STD, TOOLS, WARM, environment, toolchain
+from start import CHANGING, HOME, ROOT, STD, TOOLS, UNCHANGING, WARM, environment, toolchain
 
 STAMP = HOME / "warm.stamp"
 VENV = ROOT / ".venv"
@@ -53,20 +53,17 @@ prelude = "use live_sentiment::prelude::*; let prelude = Analyzer::new(); live_s
 [dependencies]
 live_sentiment = {{ path = "{ROOT}" }}
 """
-# Only the crates that process every tweet are optimised. Optimising all crates would add two minutes to
-# set-up, mostly for macros.
-HOT = "live_sentiment vader_sentiment unicase serde_core serde_json itoa memchr jiff rand rand_core tokio rdkafka".split()
-# A cell is linked with the library's shared object. Linking with copies of all its dependencies would
-# take a third of the time of a cell.
-CARGO_CONFIG = """# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
-[build]
-rustflags = ["-Cprefer-dynamic"]
-""" + "".join(
-    f"[profile.dev.package.{crate}]\nopt-level = 2\ndebug-assertions = false\noverflow-checks = false\n"
-    for crate in HOT
-)
-# The manifest as evcxr writes it for a cell. With another profile, each kernel would compile the library
-# again.
+# The dependencies have the profile of the programs, which use the same compiled crates. The programs need no
+# rpath. evcxr sets it for all crates, and kernel/rustc only for the cell and the library.
+PROFILE = "[profile.release.package]"
+CARGO_CONFIG = f"""# Made by `make setup`. Cargo reads it for the kernels' directories below this one.
+[profile.release]
+rpath = false
+
+{PROFILE}
+live_sentiment = {{ opt-level = 2 }}{(ROOT / "Cargo.toml").read_text().partition(PROFILE)[2]}"""
+# The manifest as evcxr and our cargo write it for a cell. With another profile, each kernel would compile the
+# library again.
 MANIFEST = f"""[package]
 name = "ctx"
 version = "1.0.0"
@@ -76,7 +73,7 @@ edition = "2024"
 crate-type = ["cdylib"]
 path = "src/lib.rs"
 
-[profile.dev]
+[profile.release]
 opt-level = 0
 debug = false
 strip = "debuginfo"
@@ -105,7 +102,7 @@ def fingerprint():
     """Returns a hash of everything that the result of set-up depends on."""
     digest = hashlib.sha256(subprocess.check_output([toolchain()[1], "-vV"]))
     digest.update((CONFIG + CARGO_CONFIG + MANIFEST).encode())
-    ours = [*(ROOT / "kernel" / name for name in ("prepare.py", "start.py", "warm.py")), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
+    ours = [*(ROOT / "kernel" / name for name in ("prepare.py", "rustc", "start.py", "warm.py")), *ROOT.glob("kernel/Cargo.*"), *ROOT.glob("kernel/**/*.rs"), ROOT / "kernel" / "cargo" / "Cargo.toml"]
     for file in [ROOT / "Cargo.toml", ROOT / "Cargo.lock", ROOT / "requirements-dev.txt", *sorted(ours), *sorted(ROOT.glob("src/**/*")), *sorted(ROOT.glob("notebooks/lesson/**/*"))]:
         if file.is_file():
             digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
@@ -257,16 +254,24 @@ def compile_library(variables):
     (HOME / "evcxr.toml").write_text(CONFIG)
     (HOME / ".cargo").mkdir(exist_ok=True)
     (HOME / ".cargo" / "config.toml").write_text(CARGO_CONFIG)
-    flags, prefix = "-Cprefer-dynamic", []
-    if sys.platform != "darwin" and shutil.which("mold"):
-        prefix = ["mold", "-run"]
-    elif sys.platform != "darwin" and shutil.which("lld"):
-        flags += " -Clink-arg=-fuse-ld=lld"
-    rustc = variables["LIVE_SENTIMENT_RUSTC"]
-    (host,) = [line[6:] for line in subprocess.check_output([rustc, "-vV"], text=True).splitlines() if line.startswith("host: ")]
-    command = [*prefix, variables["LIVE_SENTIMENT_CARGO"], "build", "--target", host]
-    more = {"CARGO_TARGET_DIR": "target", "CARGO_BUILD_BUILD_DIR": "target", "RUSTFLAGS": flags}
-    return Cargo("library", WARM, command, {**variables, **more})
+    command = [variables["LIVE_SENTIMENT_CARGO"], "build", "--release"]
+    return Cargo("library", WARM, command, {**variables, "CARGO_TARGET_DIR": "target", "CARGO_BUILD_BUILD_DIR": "target"})
+
+
+def share_with_programs():
+    """Links the compiled dependencies into the folder of `cargo run --release`. Cargo finds them there by their
+    names. It changes the files of `.fingerprint` in place, so these are copies."""
+    for folder in UNCHANGING:
+        compiled, programs = WARM / "target" / "release" / folder, ROOT / "target" / "release" / folder
+        programs.mkdir(parents=True, exist_ok=True)
+        for entry in compiled.iterdir():
+            new = programs / entry.name
+            if entry.name.startswith(CHANGING) or new.exists():
+                continue
+            if entry.is_dir():
+                shutil.copytree(entry, new, symlinks=True, copy_function=shutil.copy2 if folder == ".fingerprint" else os.link)
+            else:
+                os.link(entry, new)
 
 
 def copy_standard_library(rustc):
@@ -333,10 +338,13 @@ def main():
     variables["PATH"] = variables["LIVE_SENTIMENT_PATH"]
     # Without this, rustup may select another compiler for a crate.
     variables["RUSTC"] = variables["LIVE_SENTIMENT_RUSTC"]
+    # A kernel ignores it too (kernel/cargo/src/kernel.rs).
+    variables.pop("RUSTFLAGS", None)
     say("installing JupyterLab, a broker and the test tools; compiling the Rust kernel and the library")
     say("from nothing this takes 4 to 10 minutes; it may be interrupted, and then continues")
     try:
         run([Step("Python tools", python_tools), compile_kernel(variables), compile_library(variables)])
+        share_with_programs()
         copy_standard_library(variables["LIVE_SENTIMENT_RUSTC"])
         say(f"starting a kernel; about {CELLS_TIME} s left")
         if subprocess.run([str(VENV / "bin" / "python"), str(ROOT / "kernel" / "warm.py")]).returncode != 0:

@@ -86,6 +86,7 @@ def environment(tmpdir):
         "LIVE_SENTIMENT_CARGO_HOME": str(real),
         "LIVE_SENTIMENT_CARGO": cargo,
         "LIVE_SENTIMENT_RUSTC": rustc,
+        "RUSTC_WRAPPER": str(ROOT / "kernel" / "rustc"),
         "EVCXR_TMPDIR": str(tmpdir),
         "RUST_SRC_PATH": str(STD),
         "EVCXR_CONFIG_DIR": str(HOME),

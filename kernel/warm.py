@@ -37,5 +37,5 @@ run([])
 for notebook, part in CELLS:
     print(f"setup: compiling the cells of {notebook.name}", flush=True)
     run(cells(notebook)[part])
-for cell in WARM.glob("target/*/debug/libcode_*"):
+for cell in WARM.glob("target/release/libcode_*"):
     cell.unlink()

@@ -15,7 +15,7 @@ DEP = ':dep live_sentiment = {path = ".."}\nuse live_sentiment::prelude::*;'
 
 def compilations(kernel):
     """Identifies the last cell that the compiler has linked in this kernel."""
-    return [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kernel.directory.glob("target/*/debug/deps/libctx.*")]
+    return [(file.stat().st_ino, file.stat().st_mtime_ns) for file in kernel.directory.glob("target/release/deps/libctx.*")]
 
 
 def is_compiled(kernel, cell, expected):
@@ -44,6 +44,7 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
 
     # No other kernel has run cells with these texts, so this kernel compiles them.
     text = str(uuid.uuid4())
+    assert kernel.run("use std::fmt::{Debug, Display};")[0] == "ok"
     assert kernel.run(f'let one = "{text}"; let mut two = "{text}".len();')[0] == "ok"
     status, output = kernel.run(f'two += 1; let three = two; println!("{text}{{one}}{{two}}");')
     assert status == "ok", output
@@ -57,14 +58,16 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
     ]
     for form, names in variables:
         assert names <= set(re.findall(f"^{form}$", source, re.M)), changed(3)
-    (made,) = kernel.directory.glob("target/*/debug/deps/libctx.*")
+    header, *imports = source.partition("\nuse live_sentiment::prelude::*;")[0].splitlines()
+    assert header.startswith("#![allow(") and set(imports) == {"use std::fmt::Debug;", "use std::fmt::Display;"}, changed(3)
+    (made,) = kernel.directory.glob("target/release/deps/libctx.*")
     assert not (made.parent.parent / made.name).exists(), changed(5)
     status, output = kernel.run(f'let wrong: u8 = "{text}";')
     assert status == "error" and "mismatched types" in output, changed(4)
 
 
 def test_the_committed_cells_are_not_compiled(start_kernel, broker):
-    for name, last in (("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
+    for name, last in (("Lesson", "show_log()"), ("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
         kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)
         for cell in committed(name, last):
             assert not is_compiled(kernel, cell, ""), cell

@@ -1,5 +1,7 @@
 """Set-up: a failing step is tried again, and reports why it failed."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,3 +49,13 @@ def test_the_other_steps_stop_when_one_fails(monkeypatch):
         prepare.run([endless, failing])
     endless.thread.join(timeout=60)
     assert endless.ended and endless.process.poll() is not None
+
+
+def test_a_program_uses_the_crates_that_set_up_has_compiled():
+    command = ["cargo", "build", "--quiet", "--release", "--example", "hello", "--message-format", "json"]
+    output = subprocess.check_output(command, cwd=prepare.ROOT, text=True)
+    messages = [json.loads(line) for line in output.splitlines()]
+    files = {message["target"]["name"]: Path(message["filenames"][0]) for message in messages if message["reason"] == "compiler-artifact"}
+    for crate in ("jiff", "rdkafka_sys", "ring", "serde_json"):
+        # The name contains a hash of everything that the file was compiled with.
+        assert (prepare.WARM / "target" / "release" / "deps" / files[crate].name).exists(), files[crate]

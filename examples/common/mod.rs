@@ -5,20 +5,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use live_sentiment::prelude::*;
 use std::fmt::{self, Display};
 use std::io::IsTerminal;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::prelude::*;
 
 /// The interval between two updates of the progress line.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Logs to standard error: the warnings of `live_sentiment`, or the records that `RUST_LOG` selects. The
-/// default leaves out librdkafka's messages about an unreachable broker, because the status of a program
-/// shows this state.
+/// Logs to standard error: the warnings of `live_sentiment`, or the events that `RUST_LOG` selects by target
+/// and level.
 pub fn log_to_stderr() {
-    let ours = || EnvFilter::new("live_sentiment=warn");
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| ours()))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+    let ours = || Targets::new().with_target("live_sentiment", LevelFilter::WARN);
+    let chosen = std::env::var("RUST_LOG").ok();
+    let filter: Option<Targets> = chosen.and_then(|filter| filter.parse().ok());
+    let events = layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry()
+        .with(events.with_filter(filter.unwrap_or_else(ours)))
         .init();
 }
 

@@ -4,11 +4,14 @@
 //! For each variable that a cell may use, evcxr writes a line that checks its type, a line that takes it
 //! from the store of variables, and a line that puts it back. evcxr iterates over a hash map, so the order
 //! of these lines differs from kernel to kernel. The order has no effect, because each line is about a
-//! different variable. In the canonical text, the lines are in alphabetical order.
+//! different variable. In the canonical text, the lines are in alphabetical order. The same is true of the
+//! names that cells import with `use`: evcxr writes one line for each name.
 //!
 //! evcxr also numbers the cells, and calls the function of a cell by its number. So a cell is compiled
 //! with functions for a hundred numbers ([`aliases`]). The canonical text contains only the hundred that the
 //! number belongs to.
+
+use std::ops::Range;
 
 /// The start and the end of the lines that evcxr writes. Only whole lines of exactly this form are moved. A
 /// user's line is not moved, unless it repeats evcxr's own code.
@@ -39,12 +42,26 @@ fn group(line: &str) -> Option<usize> {
     }
 }
 
+/// Returns the lines that import a name. Only evcxr's own first line comes before them, so none of them is
+/// a part of a comment or of a string.
+fn imports(lines: &[&str]) -> Range<usize> {
+    let is_import = |line: &&&str| line.starts_with("use ") && line.ends_with(';');
+    match lines {
+        [first, rest @ ..] if first.starts_with("#![allow(") => {
+            1..1 + rest.iter().take_while(is_import).count()
+        }
+        _ => 0..0,
+    }
+}
+
 /// Returns, for each line of the canonical text, the number of the same line in the given text. Both count
 /// from 0.
 pub(crate) fn order(text: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let mut order: Vec<usize> = (0..lines.len()).collect();
-    let mut start = 0;
+    let imports = imports(&lines);
+    let mut start = imports.end;
+    order[imports].sort_by_key(|&line| lines[line]);
     while start < lines.len() {
         let group_of_start = group(lines[start]);
         let mut end = start + 1;
@@ -128,6 +145,19 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
     fn the_order_of_the_variables_and_the_number_have_no_effect() {
         assert_ne!(ONE, OTHER);
         assert_eq!(text(ONE), text(OTHER));
+    }
+
+    #[test]
+    fn the_order_of_the_imports_has_no_effect() {
+        let first = "#![allow(unused_imports)]\n";
+        let rest = "fn f() {}\nuse a;\nuse b;\n";
+        let cell = |imports: &str| text(&format!("{first}{imports}{rest}"));
+        assert_eq!(cell("use c;\nuse d;\n"), cell("use d;\nuse c;\n"));
+        assert_ne!(cell("use c;\nuse d;\n"), cell("use c;\nuse e;\n"));
+        // These lines may be a part of a string.
+        let other = cell("").replace("use a;\nuse b;\n", "use b;\nuse a;\n");
+        assert_ne!(cell(""), text(&other));
+        assert_ne!(text("x\nuse a;\nuse b;\n"), text("x\nuse b;\nuse a;\n"));
     }
 
     #[test]

@@ -71,11 +71,31 @@ impl Kernel {
         })
     }
 
-    /// Returns a call of the real cargo.
+    /// Returns a call of the real cargo that uses the same compiled crates as `cargo run --release`. Cargo
+    /// compiles a crate once more for a named target, another profile, and other `RUSTFLAGS`. `kernel/rustc`
+    /// adds the flags that a cell needs.
     pub(crate) fn cargo(&self, arguments: &[String]) -> Command {
+        let mut arguments = arguments.to_vec();
+        if let Some(at) = arguments.iter().position(|argument| argument == "--target") {
+            let end = arguments.len().min(at + 2);
+            arguments.splice(at..end, ["--release".to_owned()]);
+        }
         let mut command = Command::new(&self.cargo);
-        command.args(arguments).env("CARGO_HOME", &self.cargo_home);
         command
+            .args(arguments)
+            .env("CARGO_HOME", &self.cargo_home)
+            .env_remove("RUSTFLAGS");
+        command
+    }
+
+    /// Moves evcxr's settings of a cell, such as that of `:opt`, to the profile `release`.
+    pub(crate) fn use_release_profile(&self) {
+        let manifest = self.directory.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).unwrap_or_default();
+        if text.contains("[profile.dev]") {
+            // Without the settings, the cell is optimised, which only takes longer.
+            let _ = fs::write(manifest, text.replace("[profile.dev]", "[profile.release]"));
+        }
     }
 
     /// Restores the versions of our lock file. When cargo first reads the crate of a kernel, the crate has

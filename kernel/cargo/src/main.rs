@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     kernel.restore_lock();
+    kernel.use_release_profile();
     match arguments.first().map(String::as_str) {
         Some("build") => cell::build(&kernel, &arguments),
         // These change files, and `make setup` calls none of them.
