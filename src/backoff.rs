@@ -1,13 +1,13 @@
-//! The waits between two attempts.
+//! Waits between attempts, such as reconnects.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Increases the wait from one failure to the next.
+/// Returns the wait after each failure. The waits grow up to a maximum.
 ///
-/// Up to a tenth of the wait is added at random, so that programs which were disconnected by the
-/// same fault do not all reconnect at the same moment. The wait is never shorter than a provider
-/// asks for.
+/// Each wait is lengthened by a random part of up to a tenth. Programs that the same fault disconnected
+/// therefore do not all reconnect at the same moment. The random part never shortens a wait, because a
+/// provider may prescribe the shortest one.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -17,7 +17,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Creates waits of which each is longer than the one before by the first one.
+    /// Creates waits that grow by `first` after each failure.
     pub(crate) const fn linear(first: Duration, max: Duration) -> Backoff {
         Backoff {
             first,
@@ -27,7 +27,7 @@ impl Backoff {
         }
     }
 
-    /// Creates waits of which each is twice as long as the one before.
+    /// Creates waits that double after each failure.
     pub(crate) const fn doubling(first: Duration, max: Duration) -> Backoff {
         Backoff {
             doubles: true,
@@ -35,7 +35,7 @@ impl Backoff {
         }
     }
 
-    /// Counts one more failure, and returns the wait after it.
+    /// Counts a failure, and returns the wait before the next attempt.
     pub(crate) fn next(&mut self) -> Duration {
         let factor = if self.doubles {
             2_u32.saturating_pow(self.failures)
@@ -51,14 +51,14 @@ impl Backoff {
     }
 }
 
-/// Returns the wait plus a random part of up to a tenth.
+/// Returns `wait`, lengthened by a random part of up to a tenth.
 pub(crate) fn jittered(wait: Duration) -> Duration {
     let fraction = random_number() as f64 / u64::MAX as f64;
     wait + wait.mul_f64(0.1 * fraction)
 }
 
-/// Returns a random number that may be guessed. Each [`RandomState`] of the standard library has new
-/// random keys, so the hash of nothing is random.
+/// Returns a random number that is not suitable for secrets. Each [`RandomState`] has new random keys, so
+/// even the hash of `()` is random.
 pub(crate) fn random_number() -> u64 {
     RandomState::new().hash_one(())
 }

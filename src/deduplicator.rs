@@ -1,24 +1,24 @@
 //! Drops duplicate tweets in bounded memory.
 //!
-//! A source delivers a tweet again after a reconnect, and a streamer that was killed and restarted
-//! writes it again. The streamer therefore checks ids before it writes, and the listener before it
-//! counts.
+//! A tweet can come twice: a source may deliver it again after a reconnect, and a streamer that was
+//! killed and restarted may write it again. So the streamer checks the id of each tweet before it writes
+//! the tweet, and the listener checks the id before it counts the tweet.
 
 use crate::tweet::Tweet;
 use rustc_hash::FxHashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::swap;
 
-/// The minimum number of ids that are remembered. The oldest are forgotten first.
+/// The number of ids in each of the two tables. At least this many recent ids are remembered.
 const REMEMBERED_IDS: usize = 900_000;
 
-/// The ids of recent tweets, each as a 64-bit hash with a random key. Two different ids share a
-/// hash about once in 10^13 tweets. A tweet without an id is always new.
+/// The ids of recent tweets, each as a 64-bit hash with a random key. Two different ids have the same
+/// hash about once in 10^13 tweets. A tweet without an id always counts as new.
 ///
 /// The ids are in two tables of [`REMEMBERED_IDS`] each. When the newer table is full, the older
-/// one is cleared and the tables are swapped. Both together take 19 MB from the start: memory that
-/// grew over the first million tweets would look like a leak. The tables hash a random hash once
-/// more, with a fast function.
+/// one is cleared and the tables are swapped. Both tables together take 19 MB from the start, because
+/// memory that grew over the first million tweets would look like a leak. The keys of the tables are
+/// already random hashes, so a fast hash function is sufficient for the tables.
 pub(crate) struct Deduplicator {
     hasher: RandomState,
     newer: Ids,
@@ -41,7 +41,8 @@ impl Default for Deduplicator {
 }
 
 impl Deduplicator {
-    /// Remembers the tweet, and returns whether it is new. An id is unique within its source.
+    /// Remembers the id of the tweet, and returns whether the tweet is new. An id is unique only within its
+    /// source, so the hash includes the source.
     pub(crate) fn insert(&mut self, tweet: &Tweet) -> bool {
         if tweet.id.is_empty() {
             return true;

@@ -13,10 +13,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of this crate.
 ///
-/// Its message says what failed and why. A second line, which starts with `hint:`, says what to do next.
-/// The message contains the cause, so [`source`](std::error::Error::source) returns nothing, and a report
-/// of the whole chain shows each cause once. `Debug` prints the same text as `Display`, because a notebook
-/// shows an error that leaves a cell through `?` by its `Debug` form.
+/// The message says what failed and why. A second line, which starts with `hint:`, says what to do next.
+///
+/// The message already contains the cause. So [`source`](std::error::Error::source) returns `None`, and a
+/// program that prints the chain of causes prints each cause once. `Debug` prints the same text as
+/// `Display`, because a notebook uses `Debug` to show an error that leaves a cell through `?`.
 ///
 /// # Examples
 /// ```
@@ -41,7 +42,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// Nothing listens at the address of the broker.
     NoBroker,
-    /// A program listens at the address, but it is no broker, or none that answers in this protocol.
+    /// The program that listens at the address does not answer like a broker. It is not Kafka, or it
+    /// expects another security protocol.
     NotKafka,
     /// The broker answers, but the addresses that it advertises cannot be reached.
     Unreachable,
@@ -53,7 +55,7 @@ pub enum ErrorKind {
     Kafka,
     /// The topic does not exist on the broker.
     NoTopic,
-    /// The broker does not tell this client whether the topic exists.
+    /// The broker does not allow this client to see whether the topic exists.
     NotPermitted,
     /// An argument or a setting is out of range or malformed.
     InvalidArgument,
@@ -61,7 +63,7 @@ pub enum ErrorKind {
     File,
     /// The credentials of a source are missing or malformed. The message never contains them.
     Credentials,
-    /// A source failed for good: a retry cannot succeed. The stream ends.
+    /// A source failed, and a retry cannot succeed. The stream ends.
     Source,
     /// A message or a line of a source is not a tweet. The source continues with the next one.
     NotATweet,
@@ -74,7 +76,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// Creates an error, for a [`Source`](crate::source::Source) of your own.
+    /// Creates an error without a hint. Use it to implement a [`Source`](crate::source::Source).
     ///
     /// # Examples
     /// ```
@@ -100,23 +102,22 @@ impl Error {
         self
     }
 
-    /// Returns what failed.
+    /// Returns the kind of the error, which says what failed.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Returns what to do next.
+    /// Returns the hint, which says what to do next; `None` if there is no hint.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Returns the error code of Kafka's protocol, or of the client library, if the broker or the library
-    /// gave one.
+    /// Returns the error code that the broker or librdkafka reported; `None` if the error has none.
     pub fn kafka_code(&self) -> Option<RDKafkaErrorCode> {
         self.kafka_code
     }
 
-    /// Returns the kind of the operating system's error if the cause is one.
+    /// Returns the kind of the I/O error that is the cause; `None` if the cause is not an I/O error.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         self.io_kind
     }

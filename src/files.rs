@@ -1,4 +1,4 @@
-//! Files of lines that are only appended to, and the permissions of files that hold secrets.
+//! Append-only files of lines, and a check of the permissions of files that contain secrets.
 
 use crate::error::Result;
 use crate::task::background::Background;
@@ -12,17 +12,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
 
-/// The maximum number of blocks that wait for the disk. A block has up to 256 KiB, or is one longer line.
+/// The maximum number of blocks that wait for the disk.
 const QUEUE_BLOCKS: usize = 16;
+/// The maximum size of a block of lines, in bytes. A line that is longer is a block alone.
 const BLOCK: usize = 256 * 1024;
-/// How long to wait for another program that has locked the file. A program locks it only while it
+/// How long to wait for another program that has locked the file. A program locks the file only while it
 /// writes a block.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
-/// Appends lines to a file, on its own thread. The lines reach the thread through a short queue. Adding a
-/// line waits for the disk only when the queue is full. No line is dropped before the disk fails. After
-/// the first error, no line is added.
+/// Appends lines to a file on its own thread. The lines reach the thread through a short queue. Adding a
+/// line waits for the disk only when the queue is full. After the first error, no lines are added.
 pub(crate) struct LineWriter {
     shared: Arc<WriterShared>,
     thread: Background,
@@ -30,7 +30,7 @@ pub(crate) struct LineWriter {
 
 struct WriterShared {
     state: Mutex<WriterState>,
-    /// Notified when a block is added or written, and when `State::is_closed` or `State::error` is set.
+    /// Notified when a block is added or written, and when `is_closed` or `error` is set.
     changed: Condvar,
     limit: Duration,
     failure: String,
@@ -40,7 +40,7 @@ struct WriterShared {
 struct WriterState {
     waiting: VecDeque<Vec<u8>>,
     is_writing: bool,
-    /// How often the thread has asked for a block. While this grows, the disk makes progress.
+    /// How often the thread has asked for a block. If this number grows, the disk makes progress.
     requests: u64,
     path: Option<PathBuf>,
     error: Option<String>,
@@ -48,8 +48,8 @@ struct WriterState {
 }
 
 impl LineWriter {
-    /// Starts the thread, which calls `open` when the first line is added. A disk that writes nothing
-    /// for `limit` has failed. Every error begins with `failure`.
+    /// Starts the thread, which calls `open` when the first line is added. If the disk makes no progress for
+    /// `limit`, the file has failed. Every error message begins with `failure`.
     pub(crate) fn new(
         failure: String,
         limit: Duration,
@@ -70,10 +70,10 @@ impl LineWriter {
         LineWriter { shared, thread }
     }
 
-    /// Adds a line, without its line end. It blocks while the queue is full.
+    /// Adds a line, which is given without its line end. Blocks while the queue is full.
     ///
     /// # Errors
-    /// The reason if nothing is written to the file any more.
+    /// The error message if the file has failed. The line is then not added.
     pub(crate) fn add(&self, line: &[u8]) -> Result<(), String> {
         let mut state = self
             .shared
@@ -95,14 +95,14 @@ impl LineWriter {
         Ok(())
     }
 
-    /// Returns the path of the file once it is open, and the error if lines are missing in it.
+    /// Returns the path of the file if it is open, and the error message if the file has failed.
     pub(crate) fn status(&self) -> (Option<PathBuf>, Option<String>) {
         let state = locked(&self.shared.state);
         (state.path.clone(), state.error.clone())
     }
 
-    /// Blocks until every line is in the file, as long as the disk makes progress. Returns the error if
-    /// lines are missing.
+    /// Blocks until every line is written or the file has failed. Returns the error message in the second
+    /// case.
     pub(crate) fn finish(&self) -> Option<String> {
         let is_done = |state: &WriterState| state.waiting.is_empty() && !state.is_writing;
         let error = self.shared.wait_until(is_done).error.clone();
@@ -125,7 +125,7 @@ impl WriterShared {
             return state;
         }
         drop(state);
-        // tokio moves the other tasks of this thread to another one.
+        // tokio moves the other tasks of this thread to another thread.
         block_in_place(|| {
             let mut state = locked(&self.state);
             while !is_met(&state) && state.error.is_none() {
@@ -157,7 +157,7 @@ impl WriterShared {
         self.changed.notify_all();
     }
 
-    /// Writes the lines until the writer is dropped.
+    /// Writes blocks until the writer is dropped and the queue is empty.
     fn write_all(&self, open: impl FnOnce() -> io::Result<LineFile>) -> io::Result<()> {
         let mut next = self.next_block();
         if next.is_none() {
@@ -187,7 +187,7 @@ impl WriterShared {
     }
 }
 
-/// A file of lines. It contains only whole lines, even when the disk is full or several programs append to
+/// A file of lines. It contains only complete lines, even if the disk is full or several programs append to
 /// it.
 pub(crate) struct LineFile {
     file: File,
@@ -203,15 +203,15 @@ impl LineFile {
         Ok(LineFile { file, path })
     }
 
-    /// Appends whole lines. If that fails, it removes the part that was written. The lock keeps it from
-    /// removing lines of another program.
+    /// Appends complete lines. If this fails, it removes the part that was written. A lock on the file
+    /// prevents it from removing lines of another program.
     ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut) if another program has locked the file for 5 seconds.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.lock()?;
         let appended = self.append_locked(lines);
-        // This fails for a file that cannot be locked.
+        // Unlocking fails for a file that cannot be locked.
         let _ = self.file.unlock();
         appended
     }
@@ -240,13 +240,13 @@ impl LineFile {
         self.end_line(length)
             .and_then(|()| self.file.write_all(lines))
             .inspect_err(|_| {
-                // This fails for a device, which has no length.
+                // Truncating fails for a device, which has no length.
                 let _ = self.file.set_len(length);
             })
     }
 
-    /// Ends a last line that has no line end, as a crash may leave it. Otherwise the next line would become
-    /// a part of it. A device and a pipe have the length 0.
+    /// Adds a line end if the last line has none. A crash may leave such a line, and the next line would
+    /// become a part of it. The length of a device or a pipe is 0.
     fn end_line(&mut self, length: u64) -> io::Result<()> {
         let mut last = [b'\n'];
         if let Some(end) = length.checked_sub(1) {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_slow_disk_delays_lines_and_loses_none() {
-        // A named pipe whose reader is slow stands for the disk: it blocks the writer when full.
+        // A named pipe with a slow reader represents the disk. It blocks the writer when it is full.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(&path).status();
@@ -323,11 +323,11 @@ mod tests {
         });
         let open = move || LineFile::open(&path);
         let writer = LineWriter::new("not saved".into(), LIMIT, open);
-        // More than the queue has room for.
+        // The lines are larger than the queue.
         let line = "x".repeat(20_000);
         for _ in 0..LINES {
             writer.add(line.as_bytes()).unwrap();
-            // The status does not wait for the disk.
+            // Reading the status does not wait for the disk.
             writer.status();
         }
         assert_eq!(writer.finish(), None);

@@ -1,5 +1,6 @@
-//! The functions that the fuzz targets in `fuzz/` call. Each passes bytes to a parser of network data and
-//! checks what is true for every input. The module exists only with `--cfg fuzzing`.
+//! The functions that the fuzz targets in `fuzz/` call. Each function passes its input to code that reads
+//! data from the network, and checks properties that hold for every input. The module is compiled only
+//! with `--cfg fuzzing`.
 
 use crate::sentiment::{Analyzer, Sentiment};
 use crate::source::fuzz;
@@ -8,8 +9,8 @@ use crate::wire::score;
 use jiff::Timestamp;
 use std::str;
 
-/// A message of a topic of tweets. A decoded tweet is the same after encoding and decoding, with and without a
-/// score, and its corrected time is credible.
+/// Decodes a message of a topic of tweets. The tweet does not change when it is encoded and decoded again,
+/// with or without a score. Its corrected time is credible.
 pub fn tweet(bytes: &[u8]) {
     if let Ok(mut tweet) = Tweet::decode(bytes) {
         let mut buffer = Vec::new();
@@ -24,7 +25,8 @@ pub fn tweet(bytes: &[u8]) {
     }
 }
 
-/// A message of a topic of scores.
+/// Decodes a message of a topic of scores. The tweet and the score do not change when they are encoded and
+/// decoded again.
 pub fn score(bytes: &[u8]) {
     if let Ok((tweet, sentiment)) = score::decode(bytes) {
         let mut buffer = Vec::new();
@@ -33,26 +35,27 @@ pub fn score(bytes: &[u8]) {
     }
 }
 
-/// A line of X's filtered stream.
+/// Reads a line of X's filtered stream.
 pub fn x(bytes: &[u8]) {
     if let Ok(line) = str::from_utf8(bytes) {
         fuzz::x(line);
     }
 }
 
-/// A frame of a Jetstream, as both versions of the protocol read it.
+/// Reads a frame of a Jetstream, with both versions of the protocol.
 pub fn jetstream(bytes: &[u8]) {
     fuzz::jetstream(bytes);
 }
 
-/// A question of the page.
+/// Answers a question of the page.
 pub fn question(bytes: &[u8]) {
     if let Ok(query) = str::from_utf8(bytes) {
         crate::figure::fuzz(query);
     }
 }
 
-/// A text. Its score is in range, and the parts of the explanation add up to it.
+/// Scores a text and explains the score. The score is in range, and the parts of the explanation add up to
+/// its sum.
 pub fn text(text: &str) {
     let analyzer = Analyzer::new();
     let score = analyzer.score(text);

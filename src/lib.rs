@@ -1,8 +1,8 @@
 //! Live sentiment of a stream of tweets, for Rust notebooks.
 //!
 //! Two programs run side by side. The **Streamer** reads tweets about some topics and writes them to
-//! Apache Kafka. The **Listener** reads them, scores each, and draws the running sum as it changes.
-//! Data flows in one direction, and each stage is a module:
+//! Apache Kafka. The **Listener** reads the tweets from Kafka, scores each one, and draws the running
+//! sum live. Data flows in one direction, and each stage is a module:
 //!
 //! ```text
 //! source ──► streamer ──► Kafka topic `tweets` ──► listener ──► figure ──► notebook, browser
@@ -15,16 +15,16 @@
 //! | [`kafka`] | finds or starts a broker, creates the topic |
 //! | [`listener`] | reads the topic, scores with [`sentiment`], adds up |
 //! | [`figure`] | serves the live page |
-//! | [`scorer`] | optional: scores one topic into another, on many machines |
+//! | [`scorer`] | optional: reads one topic and writes the scores to another, on several machines |
 //!
-//! Between the stages, the data is a [`Tweet`] (before and in Kafka) or a [`Scored`] tweet.
+//! From the source to Kafka, the data is a [`Tweet`]. From the listener on, it is a [`Scored`] tweet.
 //!
 //! # Blocking
-//! Every call blocks, so that a notebook cell needs no `.await`: async code runs inside the crate, on
-//! a runtime of its own. A `start` returns at once with a handle to what runs in the background;
-//! dropping the handle stops it. Inside async code, run the blocking calls with
-//! [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html). They also work
-//! directly in async code, but then block its thread.
+//! Every call blocks, so a notebook cell needs no `.await`. The crate runs its async code on its own
+//! runtime. A `start` method starts work in the background and returns a handle to it. Dropping the
+//! handle stops the work. In async code, run the blocking calls with
+//! [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html). A direct call
+//! works too, but blocks the thread of the async code.
 //!
 //! # Examples
 //! ```no_run
@@ -76,12 +76,12 @@ pub use jiff::Timestamp;
 pub use listener::Listener;
 pub use notebook::show_log;
 pub use sentiment::Scored;
-// The prelude of the kernel calls it.
+// The kernel's prelude calls `interrupt`.
 #[doc(hidden)]
 pub use task::interrupt;
 pub use tweet::Tweet;
 
-/// Everything that a notebook uses: `use live_sentiment::prelude::*;`.
+/// The items that a notebook uses: `use live_sentiment::prelude::*;`.
 pub mod prelude {
     pub use crate::figure::LiveFigure;
     pub use crate::kafka::{Engine, Kafka, Topic, TopicConfig};

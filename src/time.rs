@@ -1,12 +1,12 @@
-//! Rates, time limits, and the pauses between two progress lines.
+//! Rates, time limits, and the intervals between progress lines.
 
 use crate::error::{Error, Result};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The time over which a rate is measured, in seconds.
+/// The window over which a rate is measured, in seconds.
 const SECONDS: u64 = 5;
-/// The longest time limit, 100 years. A clock cannot represent every duration.
+/// The longest time limit, 100 years. An [`Instant`] cannot represent every later time.
 const MAX_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Returns the time limit of a stream or a listener. A time span of more than 100 years is no limit.
@@ -24,7 +24,7 @@ pub(crate) fn time_limit(time_span: Option<Duration>) -> Result<Option<Duration>
     Ok(time_span.filter(|span| *span <= MAX_LIMIT))
 }
 
-/// Returns how long to wait before the next progress line: 1 s at first, and 10 s after ten seconds.
+/// Returns how long to wait before the next progress line: 1 s in the first ten seconds, then 10 s.
 pub(crate) fn progress_interval(start: Instant) -> Duration {
     let is_new = start.elapsed() < Duration::from_secs(10);
     Duration::from_secs(if is_new { 1 } else { 10 })
@@ -34,7 +34,7 @@ pub(crate) fn progress_interval(start: Instant) -> Duration {
 #[derive(Debug)]
 pub(crate) struct Rate {
     started: Instant,
-    /// The number of events in each of the last seconds with at least one.
+    /// Pairs of a second and its number of events, oldest first. A second without events has no pair.
     seconds: VecDeque<(u64, u64)>,
 }
 
@@ -52,7 +52,7 @@ impl Rate {
         self.elapsed_at(Instant::now())
     }
 
-    /// Returns the time from the creation of the rate until `now`.
+    /// Returns the time from the creation of the `Rate` until `now`.
     pub(crate) fn elapsed_at(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.started)
     }
@@ -62,7 +62,7 @@ impl Rate {
         self.add_at(events, self.elapsed());
     }
 
-    /// Counts events that happened after this time.
+    /// Counts events that happened when the `Rate` had existed for `elapsed`.
     pub(crate) fn add_at(&mut self, events: u64, elapsed: Duration) {
         let second = elapsed.as_secs();
         match self.seconds.back_mut() {
@@ -75,7 +75,7 @@ impl Rate {
         }
     }
 
-    /// Returns the number of events per second over the last seconds.
+    /// Returns the mean number of events per second over the last five seconds.
     pub(crate) fn per_second(&self) -> f64 {
         self.per_second_at(self.elapsed())
     }

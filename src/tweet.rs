@@ -1,8 +1,8 @@
 //! The tweet, and the Kafka message that carries it.
 //!
 //! A message is UTF-8 JSON. Only the field `text` is required. Any program may write to a topic, so
-//! no message is trusted: a field of the wrong type makes the message a [`Skip`], a time or a count
-//! out of range means "unknown", and decoding never panics.
+//! no message is trusted. If a field has the wrong type, the message is skipped ([`Skip`]). If a time
+//! or a count is out of range, it becomes "unknown". Decoding never panics.
 //!
 //! ```json
 //! {"id":"1","created_at":"2026-01-01T12:00:00Z","user":"ada","followers":1815,
@@ -27,21 +27,23 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// One post, from any source.
 ///
 /// # Messages
-/// [`decode`](Tweet::decode) accepts a JSON object with these fields, in any order. Unknown fields are
-/// ignored. A missing field and `null` mean the same; only `text` is required.
+/// [`decode`](Tweet::decode) accepts a JSON object with these fields, in any order. Only `text` is
+/// required. `null` means that the field is missing. Unknown fields are ignored.
 ///
 /// | field | accepted |
 /// | --- | --- |
 /// | `text` | a string |
-/// | `id` | a string, or a number, which is kept as it is written: `1e30` is the id `"1e30"` |
-/// | `created_at` | a string with a time of RFC 3339 in the years -9999 to 9999; any other string and a number mean unknown |
+/// | `id` | a string, or a number, whose characters are the id: `1e30` is the id `"1e30"` |
+/// | `created_at` | a string with a time of RFC 3339 in the years -9999 to 9999; a number or any other string means unknown |
 /// | `user`, `lang`, `source` | a string |
-/// | `followers` | a whole number from 0 to 2^64 - 1, also in a string such as `"12"`; any other number or string means unknown |
-/// | `topics` | an array of strings; a name that comes twice is one topic |
+/// | `followers` | a whole number from 0 to 2^64 - 1, or a string that contains one, such as `"12"`; any other number or string means unknown |
+/// | `topics` | an array of strings; a repeated name is kept once |
 ///
-/// A value of another type, and a field that is named twice, make the message a [`Skip::WrongType`].
+/// If a value has another type, or if a field is present twice, the message is skipped with
+/// [`Skip::WrongType`].
 ///
-/// `Deserialize` reads the same from a string or a slice of JSON, which it borrows, and not from a reader.
+/// `Deserialize` accepts the same fields. It borrows from its input, so it works with
+/// [`serde_json::from_str`] and [`serde_json::from_slice`], but not with [`serde_json::from_reader`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tweet {
     /// The id, unique within the source; empty if the source has no ids.
@@ -50,8 +52,8 @@ pub struct Tweet {
     /// When the author sent the tweet; 1970-01-01T00:00:00Z if unknown.
     #[serde(default = "unknown_time", deserialize_with = "fields::time")]
     pub created_at: Timestamp,
-    /// The author's name, without `@`. It is the key of the message, so that the tweets of one
-    /// author go to one partition and keep their order.
+    /// The author's name, without `@`. It is the key of the message, so all tweets of an author go to
+    /// the same partition and keep their order.
     #[serde(default, deserialize_with = "fields::or_empty")]
     pub user: String,
     /// The number of the author's followers; `None` if unknown.
@@ -70,7 +72,7 @@ pub struct Tweet {
     pub source: String,
 }
 
-/// The reason why a message is not counted as a tweet. In JSON it is a word such as `"not_json"`.
+/// The reason why a message is skipped instead of counted. In JSON, it is a word such as `"not_json"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -85,20 +87,21 @@ pub enum Skip {
     NoText,
     /// A field of the JSON has the wrong type.
     WrongType,
-    /// The message has no score, in a topic of scores.
+    /// The message is in a topic of scores and has no score.
     NoScore,
-    /// The score is larger than the limit of its topic, in a scorer.
+    /// In a scorer: the message with the score is larger than the limit of the topic of scores.
     ScoreTooLarge,
-    /// Kafka refuses the score for another reason, such as a missing key in a compacted topic.
+    /// In a scorer: Kafka refuses the score for another reason, such as a missing key in a compacted
+    /// topic.
     ScoreRefused,
-    /// The metric returned NaN, or a number beyond ±1e100.
+    /// The metric returned NaN, or a number outside -1e100 to 1e100.
     MetricNotFinite,
     /// The metric panicked.
     MetricPanicked,
 }
 
-/// The number of skipped messages for each reason, in the order of the reasons. The listener, the
-/// scorer and the page show it; in JSON it is an object such as `{"not_json": 2}`.
+/// The number of skipped messages for each reason, in the order of [`Skip`]. In JSON, it is an object
+/// such as `{"not_json": 2}`.
 pub type SkipCounts = BTreeMap<Skip, u64>;
 
 impl fmt::Display for Skip {
@@ -154,7 +157,7 @@ impl Tweet {
         }
     }
 
-    /// Sets the id. The streamer and the listener drop a tweet whose id has come before.
+    /// Sets the id. The streamer and the listener drop a tweet whose id they have seen before.
     pub fn id(mut self, id: impl Into<String>) -> Tweet {
         self.id = id.into();
         self
@@ -180,11 +183,11 @@ impl Tweet {
 
     /// Decodes a message of a topic, or a line of a replay file.
     ///
-    /// Unknown fields are ignored, so the messages of the original notebooks (`user`, `followers`,
-    /// `text`, `sentiment`, `subjetivity`) are accepted too.
+    /// Unknown fields are ignored, so this function also accepts the messages of the original notebooks
+    /// (`user`, `followers`, `text`, `sentiment`, `subjetivity`).
     ///
     /// # Errors
-    /// The [`Skip`] reason if the message is not a tweet.
+    /// A [`Skip`], which says why the message is not a tweet.
     ///
     /// # Examples
     /// ```
@@ -198,7 +201,7 @@ impl Tweet {
         Tweet::decode_up_to(MAX_MESSAGE_BYTES, message)
     }
 
-    /// Decodes a message of at most `limit` bytes, which may have more fields than a tweet.
+    /// Decodes a message of up to `limit` bytes. A larger one is [`Skip::TooLarge`].
     pub(crate) fn decode_up_to(limit: usize, message: &[u8]) -> Result<Tweet, Skip> {
         if message.len() > limit {
             return Err(Skip::TooLarge);
@@ -211,8 +214,7 @@ impl Tweet {
         decoded.map(|Object(tweet)| tweet)
     }
 
-    /// Encodes the tweet as a message into `buffer`. The buffer is cleared first and keeps its
-    /// capacity.
+    /// Replaces the content of `buffer` with the message of the tweet.
     pub(crate) fn encode_into(&self, buffer: &mut Vec<u8>) {
         buffer.clear();
         // Writing to a `Vec` cannot fail, and every field has a JSON form.
@@ -220,8 +222,8 @@ impl Tweet {
     }
 }
 
-/// Distinguishes a missing text from a wrong type. It runs only after decoding has failed, so its
-/// cost does not matter.
+/// Returns whether a message is a JSON object without a text. The function runs only after decoding has
+/// failed, so its cost does not matter.
 fn has_no_text(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Text {
@@ -430,7 +432,7 @@ mod tests {
         let nine: Vec<String> = ('a'..='i').map(String::from).collect();
         let tweet = decoded("topics", &serde_json::to_string(&nine).unwrap()).unwrap();
         assert_eq!(tweet.topics, nine);
-        // A message of 1 MiB has room for so many.
+        // A message of 1 MiB has room for this many topics.
         let many = vec![r#""a""#; 250_000].join(",");
         let tweet = decoded("topics", &format!("[{many}]")).unwrap();
         assert_eq!(tweet.topics, ["a"]);

@@ -1,8 +1,9 @@
-//! The address of the page, as the browser that shows the notebook reaches it.
+//! The address at which the browser that shows the notebook reaches the page.
 //!
-//! The page is served on 127.0.0.1. A browser on another machine than the notebook's server cannot reach
-//! that address. Then [jupyter-server-proxy] serves the page below the address of the notebook's server,
-//! behind the server's login. The address depends on what has started the kernel:
+//! The page is served on 127.0.0.1. A browser on a different machine than the notebook's server cannot
+//! reach that address. In this case, [jupyter-server-proxy] serves the page below the address of the
+//! notebook's server, behind the server's login. The address depends on the program that has started the
+//! kernel:
 //!
 //! | variable | set by | address |
 //! | --- | --- | --- |

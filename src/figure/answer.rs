@@ -1,8 +1,9 @@
 //! Answers to the questions of a reader: why the sum moved, which tweet a point is, why a text has its
-//! score, and what was skipped. The page fetches them when the reader asks; updates do not contain them.
+//! score, and what was skipped. The page fetches an answer when the reader asks. Updates do not contain
+//! answers.
 //!
 //! A question contains the generation of its run, so a page that shows an earlier run does not get the
-//! answer of a later one.
+//! answer of a later run.
 
 use super::Shown;
 use super::update::{TOPIC_LENGTH, tweet};
@@ -44,7 +45,7 @@ impl Refused {
 pub(super) struct Question(HashMap<String, String>);
 
 impl Question {
-    /// Reads the part of an address after the question mark.
+    /// Parses the part of an address after the question mark.
     pub(super) fn new(query: &str) -> Question {
         let mut url = Url::parse("http://localhost/").expect("a constant address is valid");
         url.set_query(Some(query));
@@ -81,7 +82,7 @@ fn list(values: impl Iterator<Item = Value>) -> Value {
     values.collect()
 }
 
-/// What happened between the times `from` and `to`, in milliseconds since 1970.
+/// Answers what happened between the times `from` and `to`, in milliseconds since 1970.
 pub(super) fn stretch(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let (from, to): (i64, i64) = (question.number("from")?, question.number("to")?);
     let (listener, (stretch, names)) = question.read(shown, |progress| {
@@ -106,7 +107,7 @@ pub(super) fn stretch(question: &Question, shown: &[Shown]) -> Result<Value, Ref
     }))
 }
 
-/// The tweet at the point of `line` that is nearest to the time `at` and the sum `sum`.
+/// Answers which tweet is at the point of `line` that is nearest to the time `at` and the sum `sum`.
 pub(super) fn point(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let (line, at, sum) = (
         question.number("line")?,
@@ -118,7 +119,7 @@ pub(super) fn point(question: &Question, shown: &[Shown]) -> Result<Value, Refus
     Ok(json!({"sum": point.sum, "tweet": tweet(&point.scored, TEXT_LENGTH)}))
 }
 
-/// Why `text` has its score.
+/// Answers why `text` has its score.
 pub(super) fn explain(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let text = shorten(question.text("text")?, TEXT_LENGTH);
     let (listener, ()) = question.read(shown, |_| ())?;
@@ -136,7 +137,7 @@ pub(super) fn explain(question: &Question, shown: &[Shown]) -> Result<Value, Ref
     }))
 }
 
-/// The number of skipped messages and the first of them, for each reason.
+/// Answers how many messages were skipped for each reason, with the first message of each reason.
 pub(super) fn skipped(question: &Question, shown: &[Shown]) -> Result<Value, Refused> {
     let reasons = |progress: &Progress| {
         list(progress.uncounted.skipped.iter().map(|(reason, count)| {

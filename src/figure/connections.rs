@@ -1,9 +1,9 @@
 //! The connections to the figure. Their number and the time of each wait are bounded.
 //!
 //! The server closes a connection when the head of its next request is not complete within ten seconds,
-//! or when it accepts no bytes for ten seconds. When too many connections are open, a new one replaces
-//! the one with the oldest request. So idle and slow connections cannot block the figure. The
-//! connection of an open page is never replaced. There are more connections than pages, so a new
+//! or when it accepts no bytes for ten seconds. When too many connections are open, a new connection
+//! replaces the one with the oldest request. So idle and slow connections cannot block the figure. The
+//! connection of an open page is never replaced. There may be more connections than pages, so a new
 //! connection never waits.
 
 use crate::task::locked;
@@ -26,7 +26,7 @@ use tokio_io_timeout::TimeoutWriter;
 const MAX_CONNECTIONS: usize = 64;
 /// The maximum number of open pages. The other connections are for files and questions.
 const MAX_PAGES: usize = 48;
-/// How long a connection may take to send the head of its next request, and for each write.
+/// The time limit for the head of the next request of a connection, and for each write.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection, as its requests see it.
@@ -54,7 +54,7 @@ impl OpenConnection {
     }
 }
 
-/// An open page. Its connection is not replaced by a new one.
+/// An open page. No new connection replaces its connection.
 pub(super) struct OpenPage {
     connection: OpenConnection,
     _permit: OwnedSemaphorePermit,

@@ -34,7 +34,7 @@ use update::UpdateCursor;
 const DEFAULT_PORT: u16 = 8050;
 /// The number of ports that are tried, starting with the requested one.
 const PORTS: u16 = 20;
-/// The minimum time between two updates of a page.
+/// The minimum time between two updates of the pages.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(30);
 /// The maximum time between two updates, because the rate of a silent stream changes too.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
@@ -74,11 +74,11 @@ struct Shown {
     subscription: Subscription,
 }
 
-/// What the figure and its tasks share.
+/// The state that the figure and its tasks share.
 struct FigureState {
     /// The listeners that the figure shows, in the order of their first appearance.
     shown: watch::Sender<Vec<Shown>>,
-    /// What the open pages have received, for each shown listener.
+    /// What the open pages have received from each shown listener.
     cursors: Mutex<Vec<UpdateCursor>>,
     updates: broadcast::Sender<Arc<str>>,
 }
@@ -92,7 +92,7 @@ impl FigureState {
 
     /// Returns everything so far, and a receiver for the updates after it.
     fn join(&self) -> (Option<Arc<str>>, broadcast::Receiver<Arc<str>>) {
-        // Under the lock, no update is sent between the two.
+        // While the lock is held, no update is sent, so the receiver misses none.
         let _cursors = locked(&self.cursors);
         let updates = self.updates.subscribe();
         (self.update(&mut Vec::new()), updates)
@@ -125,12 +125,12 @@ impl FigureState {
 
 impl LiveFigure {
     /// Serves the figure on port 8050 of 127.0.0.1, or on the next free port. The output of the cell
-    /// has the address and shows the page. If the notebook's server is on another machine than the
-    /// browser, it is the address behind the server's proxy; the environment variable
-    /// `LIVE_SENTIMENT_FIGURE_URL` sets another one, such as `https://server.example/proxy/{port}/`.
+    /// shows the address and the page. If the notebook's server and the browser are on different
+    /// machines, the server's proxy provides the address. The environment variable
+    /// `LIVE_SENTIMENT_FIGURE_URL` sets another address, such as `https://server.example/proxy/{port}/`.
     ///
     /// # Errors
-    /// [`ErrorKind::NoPort`] if twenty ports from 8050 on are taken, [`ErrorKind::InvalidArgument`] if
+    /// [`ErrorKind::NoPort`] if the ports 8050 to 8069 are taken, [`ErrorKind::InvalidArgument`] if
     /// `LIVE_SENTIMENT_FIGURE_URL` is not an address with `{port}`.
     ///
     /// # Examples
@@ -148,10 +148,12 @@ impl LiveFigure {
         LiveFigure::serve_on(DEFAULT_PORT)
     }
 
-    /// Serves the figure on `port` of 127.0.0.1, or on the next free port; port 0 takes any.
+    /// Serves the figure on `port` of 127.0.0.1, or on one of the 19 ports after it. With port 0, the
+    /// operating system selects a free port.
     ///
     /// # Errors
-    /// Those of [`serve`](LiveFigure::serve).
+    /// [`ErrorKind::NoPort`] if no such port is free, [`ErrorKind::InvalidArgument`] as for
+    /// [`serve`](LiveFigure::serve).
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let last = match port {
             0 => 0,
@@ -191,9 +193,9 @@ impl LiveFigure {
         address::direct(self.port)
     }
 
-    /// Shows a listener from now on, under a name of up to 32 characters. It replaces an earlier listener
-    /// of that name. Up to four are shown at once, each with its own lines. After a listener has ended, the
-    /// figure keeps its last state.
+    /// Shows a listener from now on, under a name of up to 32 characters. If a listener with this name is
+    /// already shown, the new one replaces it. Up to four listeners are shown at once, each with its own
+    /// lines. After a listener has ended, the figure keeps its last state.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] if the name is empty or too long, or if four listeners are already

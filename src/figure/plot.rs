@@ -1,7 +1,7 @@
-//! The Plotly figure: the running sum over time, with one line for all topics and one for each.
+//! The Plotly figure: the running sum over time, with one line for all topics and one for each topic.
 //!
-//! The same traces and layout are the static figure of a saved notebook and, without points, the
-//! template of the live page.
+//! The static figure of a saved notebook and the live page use the same traces and layout. For the live
+//! page, they are a template without points.
 
 use super::Shown;
 use super::update::TOPIC_LENGTH;
@@ -21,7 +21,8 @@ const COLOURS: [&str; 7] = [
 /// The number of characters of a tweet's text that are shown beside the pointer.
 const HOVER_LENGTH: usize = 48;
 
-/// Returns the figure of some listeners. Several of them are distinguished by their names.
+/// Returns the figure of some listeners. If there are several, the name of a line begins with the name of
+/// its listener.
 pub(super) fn plot(shown: &[Shown]) -> Plot {
     let mut plot = Plot::new();
     for Shown { name, subscription } in shown {

@@ -21,8 +21,8 @@ pub(super) struct UpdateCursor {
     tweets: u64,
 }
 
-/// Returns what has changed since `cursors`, one for each shown listener, and advances them. The first
-/// update has everything so far.
+/// Returns what has changed since `cursors`, and advances them. There is a cursor for each shown listener.
+/// With new cursors, the update has everything so far.
 pub(super) fn update(shown: &[Shown], cursors: &mut Vec<UpdateCursor>) -> String {
     cursors.resize_with(shown.len(), UpdateCursor::default);
     let listeners = shown.iter().zip(cursors).map(|(shown, cursor)| {
@@ -42,7 +42,7 @@ fn listener_since(name: &str, progress: &Progress, cursor: &mut UpdateCursor) ->
     let lines = (0..trajectory.lines.len()).map(|line| line_since(trajectory, line, keep));
     let streamer = progress.streamer.as_ref().map(|(status, at)| {
         let mut streamer = json!(status);
-        // The time since the status came, in seconds. A streamer sends one each second.
+        // The time since the status came, in seconds. A streamer sends a status each second.
         streamer["silence"] = json!(at.elapsed().as_secs_f64());
         streamer
     });
@@ -62,7 +62,7 @@ fn listener_since(name: &str, progress: &Progress, cursor: &mut UpdateCursor) ->
         "unreachable_since": progress.unreachable_since,
         "lag": progress.lag.read(),
         "streamer": streamer,
-        // If it differs from the last update's, the page starts with empty lines.
+        // If it differs from that of the last update, the page starts again with empty lines.
         "generation": progress.generation,
         "counted": total.counted,
         "sum": total.sum,
@@ -86,7 +86,7 @@ fn line_since(trajectory: &Trajectory, index: usize, segments: usize) -> Value {
     json!({
         "name": shorten(&line.name, TOPIC_LENGTH),
         "counted": line.sum.counted,
-        // How many points of the page, from the first, stay. The points below follow them.
+        // How many of the page's points stay, from the first one. The points in `x` and `y` follow.
         "keep": kept.map(|segment| segment.points(index).count()).sum::<usize>(),
         "x": points.iter().map(|point| point.at()).collect::<Vec<_>>(),
         "y": sums.collect::<Vec<_>>(),
@@ -124,7 +124,7 @@ pub(super) fn tweet(scored: &Scored, length: usize) -> Value {
     })
 }
 
-/// Rounds to what a page can show.
+/// Rounds to a precision that is sufficient for the page.
 fn thousandths(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
 }

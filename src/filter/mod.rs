@@ -16,8 +16,8 @@ use crate::tweet::Tweet;
 ///
 /// - A tweet matches if it matches any of the phrases. It matches a phrase if it contains all words
 ///   of the phrase, in any order.
-/// - A word matches whole words only, also as `#hashtag`, `$cashtag`, `@mention` or as part of a URL.
-///   A word with a sign, such as `#bitcoin`, matches only with that sign.
+/// - A word matches only whole words, which may be a `#hashtag`, a `$cashtag`, a `@mention` or a part of
+///   a URL. A word with a sign, such as `#bitcoin`, matches only with that sign.
 /// - A word is a run of Unicode letters, digits, marks and `_`. Japanese and other languages without
 ///   spaces therefore have long words. A zero-width space separates words.
 /// - A part of a phrase without letters or digits, such as an emoji, matches anywhere in the text,
@@ -34,9 +34,9 @@ use crate::tweet::Tweet;
 /// | widths and styles of letters, digits and signs | ＃ｂｉｔｃｏｉｎ, #bitcoin | compatibility decomposition | `unicode-normalization` |
 /// | with and without invisible characters | a soft hyphen or a joiner in a word; ❤️, ❤ | Default_Ignorable_Code_Point | none |
 ///
-/// What a reader sees as one character is an extended grapheme cluster of `unicode-segmentation`. The
-/// word boundaries of that crate are not used, because they differ from Twitter's: `x.com` would be
-/// one word, and each character of a Japanese word a word.
+/// A character as a reader sees it is an extended grapheme cluster of `unicode-segmentation`. The word
+/// boundaries of that crate are not used, because they differ from Twitter's: `x.com` would be one word,
+/// and each character of a Japanese word would be a word.
 ///
 /// # Examples
 /// ```
@@ -60,8 +60,8 @@ impl Filter {
     /// every language passes. A repeated track counts once.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track or a language that
-    /// contains no word.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a track that contains neither
+    /// a word nor a symbol, and for an empty language.
     pub fn new<T, L>(
         tracks: impl IntoIterator<Item = T>,
         languages: impl IntoIterator<Item = L>,
@@ -98,7 +98,7 @@ impl Filter {
     /// Returns whether `tweet` passes. If the filter has tracks, it sets the tweet's `topics` to the
     /// tracks that matched.
     ///
-    /// A tweet without a language tag passes every choice of languages.
+    /// A tweet without a language tag passes, whatever the languages of the filter.
     pub fn admit(&mut self, tweet: &mut Tweet) -> bool {
         if !self.admits_language(&tweet.lang) {
             return false;
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(topics(&tracks, "moon"), ["moon", "Moon"]);
     }
 
-    /// Returns texts of characters with special rules, and of any other.
+    /// Returns texts that mix characters with special rules and arbitrary characters.
     fn texts() -> impl Strategy<Value = String> {
         let special = "aI iıİ ßẞΣςǅŉᾳﬃ한ヾ#＠$_-.…½☆™≠❤🚀👩🇺🇸🏽\u{20e3}\u{fe0f}\u{200d}\u{ad}\u{301}\u{307}\u{bcd}";
         let c = prop_oneof![
@@ -307,7 +307,7 @@ mod tests {
                 let word: String = word.nfd().collect();
                 for word in [word.to_uppercase(), word.to_lowercase(), word] {
                     for track in [word.nfc().collect::<String>(), word.nfd().collect()] {
-                        // A track of characters that no screen shows is rejected.
+                        // A track is rejected if it consists of characters that no screen shows.
                         if Filter::new([&track], [] as [&str; 0]).is_ok() {
                             prop_assert_eq!(topics(&[&track], &text), [track.trim()]);
                         }

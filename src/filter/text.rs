@@ -8,7 +8,7 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 /// A word of a text, and the gap before it.
 #[derive(Debug, PartialEq)]
 pub(super) struct TextSegment<'a> {
-    /// The characters since the word before.
+    /// The characters between the previous word and this one.
     pub(super) gap: &'a str,
     /// Empty at the end of a text that does not end with a word.
     pub(super) word: &'a str,
@@ -16,13 +16,13 @@ pub(super) struct TextSegment<'a> {
     pub(super) signed: Option<&'a str>,
 }
 
-/// Writes `text` into `buffer` in the form that is compared: Unicode's compatibility decomposition
-/// (NFKD) and full case folding, without the default-ignorable characters of words.
+/// Writes the normal form of `text` into `buffer`: Unicode's compatibility decomposition (NFKD) and full
+/// case folding, without the default-ignorable characters of words.
 pub(super) fn normalize(text: &str, buffer: &mut String) {
     buffer.clear();
     let mut rest = text;
     while !rest.is_empty() {
-        // ASCII characters need no table, and the characters around them do not change them.
+        // ASCII characters need no table, and do not depend on the characters around them.
         let (ascii, others) = rest.split_at(ascii_length(rest));
         let start = buffer.len();
         buffer.push_str(ascii);
@@ -43,7 +43,7 @@ fn normalize_unicode(text: &str, buffer: &mut String) {
         let last = buffer.chars().next_back().unwrap_or(' ');
         // Between two symbols, a joiner or a tag belongs to an emoji.
         let ignored = is_default_ignorable(c) && (in_word(c) || in_word(last));
-        // Turkish İ is an I with a dot. Lower case i has it already.
+        // Turkish İ is an I with a dot. Lower case i already has the dot.
         let dot = c == '\u{307}' && matches!(last, 'i' | 'I');
         if ignored || dot {
             continue;
@@ -61,7 +61,7 @@ fn normalize_unicode(text: &str, buffer: &mut String) {
     buffer.push_str(&folded);
 }
 
-/// Returns the length of the ASCII characters at the start.
+/// Returns the length of the ASCII characters at the start of the text.
 fn ascii_length(text: &str) -> usize {
     // Most texts are ASCII. `is_ascii` checks eight bytes at a time.
     if text.is_ascii() {
@@ -92,7 +92,7 @@ pub(super) fn segments(text: &str) -> impl Iterator<Item = TextSegment<'_>> {
     })
 }
 
-/// Returns the index of the first wanted character, or of the end.
+/// Returns the index of the first wanted character, or the length of the text if there is none.
 #[inline]
 fn find(text: &str, is_wanted: impl Fn(char) -> bool) -> usize {
     for (index, byte) in text.bytes().enumerate() {
@@ -113,7 +113,7 @@ pub(super) fn is_invisible(text: &str) -> bool {
 }
 
 fn starts_word(c: char) -> bool {
-    // A mark belongs to the character before it: the stroke of "≠" starts no word.
+    // A mark belongs to the character before it: the stroke of "≠" does not start a word.
     in_word(c) && (c.is_ascii() || !is_combining_mark(c))
 }
 

@@ -1,4 +1,4 @@
-//! The tracked phrases and their index. The cost of a text does not depend on the number of phrases.
+//! The tracked phrases and their index. The time to match a text does not depend on the number of phrases.
 
 use super::text::{TextSegment, is_invisible, normalize, segments};
 use crate::error::{Error, Result};
@@ -146,8 +146,8 @@ impl Tracks {
         self.slots[self.slot(text)].then(|| self.terms.get(text).copied())?
     }
 
-    /// Returns the slot of a term. Most words of a text have a slot without a term. They are not looked
-    /// up in the map, which is slower.
+    /// Returns the slot of a term. Most words of a text have a slot without a term, so they need no
+    /// lookup in the map, which would be slower.
     fn slot(&self, text: &str) -> usize {
         let bytes = text.as_bytes();
         let [first, .., last] = bytes else {

@@ -77,7 +77,7 @@ impl Address {
         }
     }
 
-    /// Connects to the first socket of the host that accepts.
+    /// Connects to all socket addresses of the host at once, and returns the first connection.
     async fn connect(&self) -> io::Result<TcpStream> {
         let sockets = lookup_host((self.host.as_str(), self.port)).await?;
         let mut attempts: JoinSet<_> = sockets.map(TcpStream::connect::<SocketAddr>).collect();

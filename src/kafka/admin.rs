@@ -1,4 +1,5 @@
-//! Requests to the broker about topics: create one, compare its configuration, find its end.
+//! Requests to the broker about topics: creating a topic, adding partitions, reading the configuration and
+//! the offsets.
 
 use super::client::{Client, Cluster, IS_RUNNING, REQUEST_LIMIT};
 use super::topic_config::TopicConfig;
@@ -10,7 +11,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// What a compacted topic means for its tweets.
+/// The message that explains why a compacted topic loses tweets.
 pub(crate) const COMPACTED: &str = "the topic is compacted: Kafka removes all but the newest tweet of \
      each author; set its cleanup.policy to delete";
 
@@ -53,7 +54,7 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
         .map_err(|error| Error::kafka(&action, &error, hint))?;
     for result in results {
         match result {
-            // In the meantime, another program has added them.
+            // Another program has added the partitions in the meantime.
             Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
             Err((_, code)) => {
                 return Err(Error::failed(ErrorKind::Kafka, action, code, hint).with_code(code));
@@ -64,7 +65,7 @@ pub(super) fn add_partitions(client: &Client, name: &str, count: usize) -> Resul
     Ok(())
 }
 
-/// Waits for new partitions. The broker answers before all of its threads know them.
+/// Waits for new partitions, because the broker answers before all of its threads know them.
 fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     let deadline = Instant::now() + REQUEST_LIMIT;
     let are_known = || client.partitions(name).is_ok_and(|known| known >= count);
@@ -73,7 +74,7 @@ fn wait_for_partitions(client: &Client, name: &str, count: usize) {
     }
 }
 
-/// Returns why the broker refuses a topic. rdkafka passes on the error code of the broker, and not its
+/// Returns why the broker refuses a topic. rdkafka passes on the error code of the broker, but not its
 /// message.
 fn refusal(client: &Client, name: &str, code: RDKafkaErrorCode) -> String {
     let topics = |cluster: Cluster| colliding(name, cluster.topics()).map(String::from);
@@ -141,21 +142,21 @@ fn difference<T: fmt::Debug + PartialEq>(setting: &str, exists: T, wanted: T) ->
     is_different.then(|| format!("{setting}: the topic has {exists:?}, {wanted:?} requested"))
 }
 
-/// Returns the retention of a topic, if the broker tells it.
+/// Returns the retention of a topic; `None` if the broker does not report it.
 fn retention(client: &Client, name: &str) -> Option<Duration> {
     let millis = setting(client, name, "retention.ms")?.parse().ok()?;
     Some(Duration::from_millis(millis))
 }
 
-/// Returns whether the topic is compacted: Kafka then removes all but the newest message of each key,
-/// which is the author of a tweet. If the broker does not tell the settings, the topic counts as not
+/// Returns whether the topic is compacted. Kafka then removes all but the newest message of each key,
+/// which is the author of a tweet. If the broker does not report the settings, the topic counts as not
 /// compacted.
 pub(crate) fn is_compacted(client: &Client, name: &str) -> bool {
     let policy = setting(client, name, "cleanup.policy");
     policy.is_some_and(|policy| policy.contains("compact"))
 }
 
-/// Returns a setting of a topic, if the broker tells it.
+/// Returns a setting of a topic; `None` if the broker does not report it.
 fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
     let topic = [ResourceSpecifier::Topic(topic)];
     let configs = block_on(client.admin.describe_configs(&topic, &options())).ok()?;
@@ -164,7 +165,7 @@ fn setting(client: &Client, topic: &str, name: &str) -> Option<String> {
 }
 
 /// Returns the offsets of each partition of a topic: from its first message to the next one to be written.
-/// It waits for a partition without a leader.
+/// If a partition has no leader, this function waits for a leader for up to 4 seconds.
 pub(super) fn offsets(client: &Client, topic: &str) -> Result<Vec<Range<i64>>> {
     let deadline = Instant::now() + REQUEST_LIMIT;
     let inner = client.admin.inner();

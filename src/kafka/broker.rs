@@ -1,4 +1,4 @@
-//! A broker process that this process starts, and that ends with it.
+//! A broker process that this process starts. The broker ends when this process ends.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::locked;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How much of the end of a broker's log is searched for the exit reason, in bytes.
+/// The number of bytes at the end of a broker's log that are searched for the exit reason.
 const LOG_TAIL: u64 = 64 * 1024;
 
 /// The broker programs that this crate can start. `docs/kafka.md` compares them.
@@ -20,7 +20,7 @@ const LOG_TAIL: u64 = 64 * 1024;
 pub enum Engine {
     /// Tansu: starts at once, needs no Java, and keeps its topics in memory until it stops.
     Embedded,
-    /// Apache Kafka: keeps its topics on disk, also after it stops. It needs Java 17 or newer, and
+    /// Apache Kafka: keeps its topics on disk, even after it stops. It needs Java 17 or newer, and
     /// Maven for the first start.
     Apache,
 }
@@ -53,7 +53,7 @@ pub(super) struct Broker {
 
 struct Running {
     process: Process,
-    /// Why it has exited, once this is known.
+    /// Why the process has exited, if this is known.
     exit_reason: Option<String>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Command {
     pub(super) arguments: Vec<String>,
     /// How long the broker may take to shut down, in seconds; 0 if it has nothing to save.
     pub(super) shutdown_seconds: u8,
-    /// How long it may take until it answers.
+    /// How long the broker may take until it answers.
     pub(super) start_limit: Duration,
     /// The file for its output; `None` discards the output.
     pub(super) log: Option<PathBuf>,
@@ -126,7 +126,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Returns the exit reason if the broker has exited: the last error in its log, which is read once.
+    /// Returns the exit reason if the broker has exited. It is the last error in the log, which is read once.
     pub(super) fn exit_reason(&self) -> Option<String> {
         let mut running = locked(&self.running);
         if running.exit_reason.is_none() && !running.process.is_running() {

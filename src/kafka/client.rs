@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 /// The hint of a request that got no answer.
 pub(super) const IS_RUNNING: &str = "check that the broker is running";
-/// The cluster id of the embedded broker, which has this one unless another is configured.
+/// The cluster id of the embedded broker, unless another id is configured.
 const EMBEDDED_CLUSTER_ID: &str = "tansu_cluster";
 
 pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(4);
-/// How long the brokers of a cluster may take to tell each other of a new topic.
+/// How long it may take until all brokers of a cluster know a new topic.
 const METADATA_SPREAD: Duration = Duration::from_secs(2);
 
 /// How often a producer or a consumer asks for the partitions of its topic, in milliseconds. With
@@ -117,7 +117,7 @@ impl Client {
         self.broker.as_ref().map(|broker| broker.command.engine)
     }
 
-    /// Returns the broker that this process has started. `action` is what should be done to it.
+    /// Returns the broker that this process has started. The error message contains `action`.
     pub(super) fn own_broker(&self, action: &str) -> Result<&Broker> {
         self.broker.as_ref().ok_or_else(|| {
             Error::invalid_argument(
@@ -128,8 +128,8 @@ impl Client {
         })
     }
 
-    /// Returns the exit reason if this process started the broker and it has exited. The first call
-    /// after that reads the broker's log, so it may block for a moment.
+    /// Returns the exit reason if this process started the broker and the broker has exited. The first
+    /// call after the exit reads the broker's log, so it may block briefly.
     pub(crate) fn exit_reason(&self) -> Option<String> {
         self.broker.as_ref().and_then(Broker::exit_reason)
     }
@@ -146,8 +146,8 @@ impl Client {
     pub(super) fn fetch_cluster(&self, limit: Duration) -> Result<Cluster> {
         let action = format!("fetch metadata from Kafka at {}", self.address);
         let failed = |error| Error::kafka(action, &error, IS_RUNNING);
-        // Metadata of all topics: a request for one topic creates it on brokers with
-        // auto.create.topics.enable.
+        // This requests the metadata of all topics. On a broker with auto.create.topics.enable, a
+        // request for one topic would create it.
         let client = self.admin.inner();
         let metadata = client.fetch_metadata(None, limit).map_err(failed)?;
         Ok(Cluster {
@@ -161,8 +161,8 @@ impl Client {
     /// Returns the partition count of a topic that `cluster` has.
     ///
     /// # Errors
-    /// [`ErrorKind::NotPermitted`] if the cluster does not tell this client whether the topic exists, and
-    /// [`ErrorKind::NoTopic`] if it does not exist.
+    /// [`ErrorKind::NotPermitted`] if the cluster does not allow this client to see whether the topic exists,
+    /// and [`ErrorKind::NoTopic`] if it does not exist.
     pub(crate) fn partitions_in(&self, cluster: &Cluster, topic: &str) -> Result<usize> {
         let partitions = cluster.partitions(topic);
         // The embedded broker has no permissions, and its answer to a request for a missing topic by
@@ -189,8 +189,8 @@ impl Client {
         partitions
     }
 
-    /// Returns the partition count of a topic. In a cluster it waits for a new topic until each
-    /// broker knows it.
+    /// Returns the partition count of a topic. In a cluster of several brokers, this function waits for up to
+    /// 2 seconds until the broker that answers knows a new topic.
     pub(crate) fn partitions(&self, topic: &str) -> Result<usize> {
         let deadline = Instant::now() + METADATA_SPREAD;
         loop {
@@ -204,7 +204,7 @@ impl Client {
     }
 }
 
-/// Fetches the end of each partition of a topic. `limit` is for each of them.
+/// Fetches the end of each partition of a topic. `limit` is the time limit of each request.
 pub(crate) fn fetch_ends<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
@@ -218,9 +218,9 @@ pub(crate) fn fetch_ends<C: ClientContext>(
 /// Warms the metadata cache of a new client: it blocks until the client knows the topic and is
 /// connected to a broker of the cluster.
 ///
-/// librdkafka's first answer names only the brokers, and librdkafka would ask again after half a
-/// second. Here the second request follows at once. A broker of the cluster answers it completely.
-/// An error is ignored, because the client retries.
+/// The answer to the first request names only the brokers, and librdkafka would ask again after half a
+/// second. This function sends the second request at once, and a broker of the cluster answers it
+/// completely. An error is ignored, because the client retries.
 pub(crate) fn warm_metadata_cache<C: ClientContext>(
     client: &rdkafka::client::Client<C>,
     topic: &str,
@@ -242,7 +242,7 @@ fn config(address: &str, settings: &Settings, role: Role) -> ClientConfig {
     settings.apply(role, &mut config);
     config
         .set("bootstrap.servers", address)
-        // Connect to each broker when it becomes known, and not up to a second later.
+        // Connect to each broker as soon as it is known, instead of up to a second later.
         .set("enable.sparse.connections", "false")
         // Find a restarted broker within half a second. By default, librdkafka waits up to ten seconds
         // between two attempts.

@@ -1,4 +1,4 @@
-//! Connects to a broker, and finds out why one does not answer.
+//! Connects to a broker. If the broker does not answer, this module finds out why.
 
 use super::address::{self, Address};
 use super::broker::Broker;
@@ -29,8 +29,8 @@ const SECOND_ANSWER: Duration = Duration::from_millis(1_000);
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
-    // Checked before the client is created, because a client starts several threads, and a listener
-    // tries again and again.
+    // Check this before creating the client, because a client starts several threads, and a listener
+    // retries often.
     check_listening(&address)?;
     let client = Client::new(address, settings, None)?;
     client.check_reachable()?;
@@ -38,7 +38,7 @@ pub(super) fn connect(address: String, settings: Settings) -> Result<Client> {
 }
 
 impl Client {
-    /// Fetches the metadata of the cluster, and checks that the addresses that it advertises can be
+    /// Fetches the metadata of the cluster, and checks that one of the addresses that it advertises can be
     /// reached. It blocks for up to 5 seconds.
     ///
     /// # Errors
@@ -234,7 +234,7 @@ struct Brokers {
     is_connected: bool,
 }
 
-/// Records why a broker denies access and which setting to check, and what the brokers advertise.
+/// Records why a broker denies access, which setting to check, and which addresses the brokers advertise.
 ///
 /// The advertised addresses come from librdkafka's statistics. A request for the metadata may get no
 /// answer: if none of these addresses can be reached, librdkafka has closed its only connection.
@@ -254,7 +254,7 @@ impl ClientContext for Probe {
             let port = port.parse().unwrap_or(-1);
             brokers.advertised.extend(Address::new(host, port));
         }
-        // When librdkafka connects to the given address again, it forgets what it had learned.
+        // When librdkafka connects to the bootstrap address again, it forgets the advertised addresses.
         if !brokers.advertised.is_empty() {
             *locked(&self.brokers) = brokers;
         }

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The size of all queues of a consumer together, and the smallest size of a partition's queue.
+/// The size of all queues of a consumer together.
 const QUEUES_KIB: usize = 8 * 1024;
+/// The minimum size of the queue of a partition.
 const MIN_QUEUE_KIB: usize = 64;
 /// The limit of a broker's response, in bytes of compressed batches. A larger batch is sent alone.
 const FETCH_BYTES: usize = 1024 * 1024;
@@ -22,8 +23,8 @@ impl Client {
     /// Returns the configuration that all consumers of this crate share. `queues` is the number of
     /// partitions that have their own queue.
     pub(crate) fn consumer_config(&self, role: Role, queues: usize) -> ClientConfig {
-        // librdkafka's limits are per partition: with its defaults, a consumer of 64 partitions needed
-        // 624 MB to catch up.
+        // librdkafka's limits apply to each partition. With the defaults, a consumer of 64 partitions
+        // needed 624 MB to catch up.
         let share = (QUEUES_KIB / queues.max(1)).max(MIN_QUEUE_KIB);
         let mut config = self.config(role);
         config
@@ -50,7 +51,7 @@ impl Client {
 pub(crate) struct TopicContext {
     topic: String,
     bounds: Mutex<BTreeMap<i32, Bounds>>,
-    /// The partition count of the topic, as the metadata of the consumer has it.
+    /// The partition count of the topic, from the metadata of the consumer.
     partitions: AtomicUsize,
     rebalances: AtomicU64,
     /// The reason of the last error, in librdkafka's words. The error itself has only a code.
@@ -88,7 +89,7 @@ impl TopicContext {
         self.bounds(partition).map(|bounds| bounds.end)
     }
 
-    /// Returns the offset at which readers wait for the end of a transaction, if one is open.
+    /// Returns the offset at which readers wait for the end of a transaction, if a transaction is open.
     pub(crate) fn open_transaction(&self, partition: i32) -> Option<i64> {
         let bounds = self.bounds(partition)?;
         (bounds.stable < bounds.end).then_some(bounds.stable)
@@ -125,7 +126,7 @@ impl ClientContext for TopicContext {
         self.partitions.store(count, Ordering::Relaxed);
         let mut known = locked(&self.bounds);
         for (number, partition) in &topic.partitions {
-            // -1 is the partition for messages without one; a negative offset is unknown.
+            // Partition -1 is for messages without a partition. A negative offset means "unknown".
             if *number >= 0 && partition.hi_offset >= 0 {
                 let (end, stable) = (partition.hi_offset, partition.ls_offset);
                 let bounds = Bounds {

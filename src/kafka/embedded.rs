@@ -1,5 +1,5 @@
 //! The embedded broker: Tansu, a broker in Rust that speaks Kafka's protocol and keeps its topics
-//! in memory. It starts in 0.1 s and needs no Java. `docs/kafka.md` lists what it lacks.
+//! in memory. It starts in 0.1 s and needs no Java. `docs/kafka.md` lists the features that it lacks.
 
 use super::broker::{Broker, Command, Engine};
 use super::client::REQUEST_LIMIT;
@@ -11,7 +11,7 @@ const PROGRAM: &str = "tansu";
 /// The environment variable with the path of the program.
 const VARIABLE: &str = "LIVE_SENTIMENT_TANSU";
 
-/// Starts the broker on `port` of 127.0.0.1; port 0 takes a free one.
+/// Starts the broker on `port` of 127.0.0.1. With port 0, the operating system selects a free port.
 pub(super) fn start(port: u16) -> Result<Broker> {
     let program = find_program().ok_or_else(|| {
         Engine::Embedded.failed(
@@ -20,7 +20,7 @@ pub(super) fn start(port: u16) -> Result<Broker> {
              or start another broker and set KAFKA_BOOTSTRAP_SERVERS",
         )
     })?;
-    // Binding the port finds a free one, or the reason why this one is taken.
+    // Binding the port finds a free port, or the reason why this port cannot be used.
     let bound = TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
     let address = bound.map_err(|error| {
         Engine::Embedded.failed(

@@ -15,13 +15,13 @@ pub struct PartitionLag {
     /// The offset of the next message to read.
     pub position: i64,
     /// The offset of the next message that will be written. While the broker is unreachable, it is the
-    /// last known one.
+    /// last known offset.
     pub end: i64,
-    /// The number of messages between the two. In a topic that transactions write to, it includes
-    /// their markers.
+    /// The number of messages from the position to the end. In a topic that transactions write to, it
+    /// includes the markers of the transactions.
     pub lag: u64,
     /// The age of the newest message that was read. It grows while no message comes. `None` if no message
-    /// had a time after 1970.
+    /// with a time after 1970 was read.
     #[serde(serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// The number of messages read per second, over the last five seconds.
@@ -59,8 +59,8 @@ struct Meter {
 }
 
 impl LagMeter {
-    /// Records the position in a partition, its end, and when the newest message that was read was
-    /// written.
+    /// Records the position in a partition, the end of the partition, and the time at which the newest
+    /// read message was written.
     pub(crate) fn record(
         &mut self,
         partition: i32,
@@ -131,7 +131,7 @@ mod tests {
         meter.record(1, 5, Some(9), Some(1));
         assert_eq!(meter.read()[0].lag, 4);
         assert_eq!(meter.read()[0].rate, 0.0);
-        // The end is unknown, and the position is beyond the last known one.
+        // The end is unknown, and the position is beyond the last known end.
         meter.record(1, 12, None, None);
         let lag = &meter.read()[0];
         assert_eq!((lag.position, lag.end, lag.lag), (12, 12, 0));

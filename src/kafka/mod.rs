@@ -3,16 +3,16 @@
 //! [`Kafka`] is the handle to a broker. Its address is `KAFKA_BOOTSTRAP_SERVERS` if that variable
 //! is set, and 127.0.0.1:9092 otherwise. If no broker listens there, [`Kafka::start`] starts the
 //! embedded one: a real broker in its own process that speaks Kafka's protocol and keeps its topics
-//! in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps them on disk.
+//! in memory. [`Kafka::start_with`] can start Apache Kafka instead, which keeps its topics on disk.
 //! The module [`settings`] describes brokers that require a password.
 //!
 //! # Runs
 //! A topic is a log: messages stay in it, and a second run appends to it. The original notebooks keep
-//! messages for only one second, because an old run must not be counted again. They lose tweets
-//! whenever the reader is slower. Here nothing has to be deleted. [`Kafka::create_topic`] begins a
-//! *run* and returns a [`Topic`] that carries its identifier. The Streamer marks each message with it
-//! in a Kafka header. A listener counts only the newest run. The two notebooks may start in either
-//! order.
+//! messages for only one second, because an old run must not be counted again. As a result, they lose
+//! tweets whenever the reader is slower. Here, nothing has to be deleted. [`Kafka::create_topic`] begins
+//! a *run* and returns a [`Topic`] that carries the identifier of the run. The Streamer writes the
+//! identifier to a Kafka header of each message. A listener counts only the newest run. The two notebooks
+//! may start in either order.
 
 mod address;
 mod admin;
@@ -50,11 +50,11 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
-/// stops when the last clone is dropped, together with every [`Topic`] and stream of it.
+/// stops when the last clone and every [`Topic`] and stream of the broker have been dropped.
 ///
-/// Each call blocks for a few seconds at most; in a notebook an interrupt ends it with
-/// [`ErrorKind::Interrupted`]. Inside async code, run it with
-/// [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
+/// Most calls block for at most a few seconds. The documentation of the others says how long they may
+/// block. In a notebook, an interrupt ends a call with [`ErrorKind::Interrupted`]. In async code, run a
+/// call with [`spawn_blocking`](https://docs.rs/tokio/latest/tokio/task/fn.spawn_blocking.html).
 #[derive(Clone)]
 #[must_use = "dropping its last clone stops the broker that it started"]
 pub struct Kafka {
@@ -71,26 +71,31 @@ impl fmt::Debug for Kafka {
 }
 
 impl Kafka {
-    /// Connects to the broker, or starts the embedded one on 127.0.0.1:9092 if none runs.
+    /// Connects to the broker at `KAFKA_BOOTSTRAP_SERVERS`. If the variable is not set, connects to
+    /// 127.0.0.1:9092, and starts the embedded broker there if no broker is running.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the address or a setting is malformed, [`ErrorKind::NoBroker`] if
-    /// `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there, [`ErrorKind::NotKafka`] if another program
-    /// uses the port or the broker speaks another protocol, [`ErrorKind::AccessDenied`] if the broker rejects
-    /// the credentials, [`ErrorKind::Unreachable`] if the address that it advertises cannot be reached,
-    /// [`ErrorKind::Start`] if the embedded broker does not start. Each within 5 seconds.
+    /// Within 5 seconds:
+    /// - [`ErrorKind::InvalidArgument`] if the address or a setting is malformed
+    /// - [`ErrorKind::NoBroker`] if `KAFKA_BOOTSTRAP_SERVERS` is set and nothing listens there
+    /// - [`ErrorKind::NotKafka`] if another program uses the port, or if the broker expects another
+    ///   security protocol
+    /// - [`ErrorKind::AccessDenied`] if the broker rejects the credentials
+    /// - [`ErrorKind::Unreachable`] if the address that the broker advertises cannot be reached
+    /// - [`ErrorKind::Start`] if the embedded broker does not start
     pub fn start() -> Result<Kafka> {
         Kafka::start_with(Engine::Embedded)
     }
 
-    /// Connects to the broker, or starts the given engine on 127.0.0.1:9092 if none runs. The
-    /// started broker stops with the last clone of the handle, and with this process.
+    /// Connects to the broker as [`Kafka::start`] does, but starts the given engine if no broker is running.
+    /// The started broker stops when the last clone of the handle is dropped or this process ends.
     ///
-    /// Apache Kafka takes 5 to 10 seconds to start, and 20 more the first time, when it is
-    /// downloaded. Its data is in `target/kafka`, its log in `target/kafka/server.log`.
+    /// Apache Kafka takes 5 to 10 seconds to start. The first start downloads it, which takes 20 seconds
+    /// more. Its data is in `target/kafka`, and its log is `target/kafka/server.log`.
     ///
     /// # Errors
-    /// As for [`Kafka::start`]. [`ErrorKind::Start`] as soon as the process of the broker exits.
+    /// The errors of [`Kafka::start`]. [`ErrorKind::Start`] comes as soon as the started process exits, or
+    /// if Apache Kafka does not answer within 2 minutes.
     pub fn start_with(engine: Engine) -> Result<Kafka> {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
@@ -109,8 +114,8 @@ impl Kafka {
         })
     }
 
-    /// Connects to the broker, and waits up to 30 seconds for it. The Listener may therefore be started
-    /// before the Streamer.
+    /// Connects to the broker at `KAFKA_BOOTSTRAP_SERVERS`, or at 127.0.0.1:9092 if the variable is not set.
+    /// It waits up to 30 seconds for the broker, so the Listener may be started before the Streamer.
     ///
     /// # Errors
     /// [`ErrorKind::NoBroker`] after 30 seconds; [`ErrorKind::InvalidArgument`], [`ErrorKind::NotKafka`],
@@ -122,7 +127,8 @@ impl Kafka {
         })
     }
 
-    /// Connects to the broker at `address`: `host:port`, or several of them separated by commas.
+    /// Connects to the broker at `address`, such as `host:port`. The addresses of several brokers of a
+    /// cluster are separated by commas.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`], [`ErrorKind::NoBroker`], [`ErrorKind::NotKafka`],
@@ -135,8 +141,8 @@ impl Kafka {
         })
     }
 
-    /// Starts an embedded broker on `port` of 127.0.0.1; port 0 takes a free one. The broker stops
-    /// with the last clone of the handle, and with this process, however the process ends.
+    /// Starts an embedded broker on `port` of 127.0.0.1. With port 0, the operating system selects a free
+    /// port. The broker stops when the last clone of the handle is dropped or this process ends in any way.
     ///
     /// # Errors
     /// [`ErrorKind::Start`] if the program is missing, the port is taken, or the broker does not
@@ -147,12 +153,13 @@ impl Kafka {
         })
     }
 
-    /// Kills the broker at once, as a crash would end it, to see what survives. Apache Kafka keeps its
-    /// messages on disk; the embedded broker loses its topics. Streamers and listeners wait until
+    /// Kills the broker at once, like a crash. Use it to see what survives a crash: Apache Kafka keeps its
+    /// messages on disk, and the embedded broker loses its topics. Streamers and listeners wait until
     /// [`restart`](Kafka::restart) starts the broker again.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker: others may use it.
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker, because other programs may
+    /// use it.
     ///
     /// # Examples
     /// ```no_run
@@ -173,12 +180,12 @@ impl Kafka {
         })
     }
 
-    /// Starts the broker again at the same address, and waits until it answers. If the broker still
-    /// runs, this call kills it first.
+    /// Starts the broker again at the same address, and waits until it answers. If the broker is still
+    /// running, this call kills it first.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker; [`ErrorKind::Start`] if it
-    /// does not start.
+    /// [`ErrorKind::InvalidArgument`] if this process did not start the broker; [`ErrorKind::Start`] if the
+    /// broker does not start again.
     pub fn restart(&self) -> Result<()> {
         let client = self.client.clone();
         interrupt::call("restart the broker", move || {
@@ -210,15 +217,15 @@ impl Kafka {
         &self.client
     }
 
-    /// Creates the topic if it does not exist, and begins a new run in it: tweets of earlier runs
-    /// are not counted again. First it stops a streamer of this process that still writes to the topic.
+    /// Creates the topic if it does not exist, and begins a new run in it. Tweets of earlier runs are not
+    /// counted again. If a streamer of this process still writes to the topic, it is stopped first.
     ///
     /// The configuration of an existing topic stays as it is. If it differs from `config`, the log
     /// and the card of the returned topic say so.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for an invalid configuration, an impossible name or a name of Kafka's
-    /// own (`__…`); [`ErrorKind::Kafka`] if the broker refuses the request, with its reason.
+    /// [`ErrorKind::InvalidArgument`] for an invalid configuration, an invalid name or a name that Kafka
+    /// reserves (`__…`); [`ErrorKind::Kafka`] if the broker refuses the request.
     ///
     /// # Examples
     /// ```no_run
@@ -238,12 +245,12 @@ impl Kafka {
         })
     }
 
-    /// Opens an existing topic and joins the newest run in it, for a second streamer, or for one that
-    /// continues after a crash.
+    /// Opens an existing topic and joins the newest run in it. Use it for a second streamer, or for a
+    /// streamer that continues after a crash.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for an impossible name, [`ErrorKind::NoTopic`] if the topic does not
-    /// exist, [`ErrorKind::NotPermitted`] if the cluster does not tell whether it exists,
+    /// [`ErrorKind::InvalidArgument`] for an invalid name, [`ErrorKind::NoTopic`] if the topic does not
+    /// exist, [`ErrorKind::NotPermitted`] if the cluster does not allow this client to see whether it exists,
     /// [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn open_topic(&self, name: &str) -> Result<Topic> {
         let (client, name) = (self.client.clone(), name.to_owned());
@@ -254,7 +261,7 @@ impl Kafka {
     ///
     /// # Errors
     /// [`ErrorKind::NoTopic`] if the topic does not exist, [`ErrorKind::NotPermitted`] if the cluster does
-    /// not tell whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
+    /// not allow this client to see whether it exists, [`ErrorKind::Kafka`] if the broker does not answer.
     pub fn partitions(&self, topic: &str) -> Result<usize> {
         let (client, topic) = (self.client.clone(), topic.to_owned());
         interrupt::call("count the partitions", move || client.partitions(&topic))

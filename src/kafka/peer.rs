@@ -1,4 +1,4 @@
-//! Finds out which protocol a program speaks that listens at the address of a broker.
+//! Finds out which protocol the program at the address of a broker speaks.
 
 use super::address::Address;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 const ANSWER_LIMIT: Duration = Duration::from_millis(500);
-/// No answer to [`API_VERSIONS`] is longer.
+/// The maximum number of bytes that are read. No answer to [`API_VERSIONS`] is longer.
 const MAX_ANSWER: usize = 16 * 1024;
 
 /// The request `ApiVersions` of Kafka's protocol, version 0, without a client id. Every broker answers
-/// it, even before it has received a password.
+/// it, even before the client has authenticated.
 const API_VERSIONS: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 /// The number of the request `Metadata`, which a controller does not serve.
 const METADATA: u16 = 3;
@@ -25,9 +25,9 @@ const HTTP: &[u8] = b"HEAD / HTTP/1.0\r\n\r\n";
 pub(super) enum Peer {
     /// A broker, without encryption.
     Broker,
-    /// A controller of Kafka, which serves brokers and not clients.
+    /// A controller of Kafka, which serves only brokers.
     Controller,
-    /// A server that encrypts.
+    /// A server that requires TLS.
     Tls,
     Http,
     Unknown,
@@ -57,7 +57,7 @@ async fn ask(address: &Address, request: &[u8]) -> Vec<u8> {
         let Ok(mut stream) = address.connect_in_time().await else {
             return;
         };
-        // An error ends the answer, as the end of the connection does.
+        // An error ends the answer, like the end of the connection.
         let mut is_open = stream.write_all(request).await.is_ok();
         while is_open && answer.len() < MAX_ANSWER && !is_complete(&answer) {
             is_open = matches!(stream.read_buf(&mut answer).await, Ok(1..));
@@ -68,7 +68,7 @@ async fn ask(address: &Address, request: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Returns whether the bytes are a whole answer of Kafka's protocol, which begins with its length.
+/// Returns whether the bytes are a complete answer of Kafka's protocol. An answer begins with its length.
 fn is_complete(answer: &[u8]) -> bool {
     answer
         .first_chunk()

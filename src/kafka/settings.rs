@@ -1,17 +1,18 @@
-//! Settings of the connection: for a broker that requires encryption or a password, at a provider or in a
-//! company.
+//! The settings of the connection. A broker at a provider or in a company often requires encryption or a
+//! password.
 //!
 //! The settings have librdkafka's names
 //! (<https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md>). Each is read from the
 //! environment, where `sasl.password` is `KAFKA_SASL_PASSWORD`, or from the file that
-//! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence; a
-//! variable that is empty counts as not set. Encryption and passwords need the cargo feature `tls`. It is
-//! optional, because a notebook with its own broker needs no OpenSSL, which takes long to compile.
+//! `KAFKA_PROPERTIES` names, with lines such as `sasl.password=…`. The environment takes precedence. An
+//! empty variable counts as not set. Encryption and passwords need the cargo feature `tls`. The feature is
+//! optional because it needs OpenSSL, which takes long to compile. A notebook with its own broker does not
+//! need it.
 //!
 //! A setting that does not belong to the connection, such as `acks` or `isolation.level`, is refused,
 //! because the counts depend on it. A setting that librdkafka does not know is refused too.
 //!
-//! Passwords stay in a type that has no `Debug` and is never displayed.
+//! Passwords are in a type that has no `Debug` and is never displayed.
 
 use crate::error::{Error, Result};
 use crate::files::warn_if_others_can_read;
@@ -44,7 +45,7 @@ const NAMES: [&str; 14] = [
     "broker.address.family",
     CLIENT_ID,
 ];
-/// The settings of the connection, which a file may contain. A name with a dot at its end stands for all
+/// The settings of the connection, which a file may contain. A name that ends with a dot stands for all
 /// names that begin with it.
 const CONNECTION: [&str; 14] = [
     BOOTSTRAP,
@@ -127,7 +128,7 @@ impl Settings {
                 continue;
             }
             let origin = format!("line {} of {}", number + 1, path.display());
-            // The message does not contain the line, which may be a password.
+            // The message does not contain the line, because the line may contain a password.
             let (name, value) = line.split_once('=').ok_or_else(|| {
                 Error::invalid_argument(
                     origin.clone(),
@@ -143,18 +144,18 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Adds a setting. `origin` says where it comes from. An error names the origin and not the value,
-    /// which may be a password.
+    /// Adds a setting. `origin` says where the setting comes from. An error names the origin, but not the
+    /// value, because the value may be a password.
     fn insert(&mut self, name: &str, value: String, origin: &str) -> Result<()> {
         let argument = format!("setting {name:?} in {origin}");
-        // librdkafka has two names for it.
+        // librdkafka has two names for this setting.
         let name = match name {
             "sasl.mechanisms" => MECHANISM,
             name => name,
         };
         let is_of_connection = is_of_connection(name);
-        // A setting that is refused is tried without its value, because the value could have an effect,
-        // such as loading a plugin.
+        // A setting that will be refused is tried without its value, because the value could have an
+        // effect, such as loading a plugin.
         let value_to_try = if is_of_connection { &value } else { "" };
         let tried = ClientConfig::new()
             .set(name, value_to_try)
@@ -203,7 +204,7 @@ impl Settings {
         ))
     }
 
-    /// Returns the address of the broker, if it is set.
+    /// Returns the address of the broker; `None` if it is not set.
     pub(super) fn address(&self) -> Option<&str> {
         self.0.get(BOOTSTRAP).map(|address| address.trim())
     }

@@ -1,4 +1,4 @@
-//! The topic: how it is created, opened, and which run is written to it.
+//! The topic: how it is created and opened, and which run is written to it.
 
 use super::admin;
 use super::client::{Client, IS_RUNNING, warm_metadata_cache};
@@ -18,13 +18,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest topic name. The status topic beside it has a longer name, which must be legal too.
+/// The maximum length of a topic name. The name of its status topic is longer and must be legal too.
 const MAX_NAME_LENGTH: usize = 240;
 /// The retention of the status topic. Only its newest message is read.
 const STATUS_RETENTION: Duration = Duration::from_secs(60 * 60);
 /// How many of the newest messages of each partition are searched for the current run.
 const SEARCHED_MESSAGES: i64 = 100;
-/// The time limit of that search.
+/// The time limit of the search for the current run.
 const SEARCH_LIMIT: Duration = Duration::from_secs(4);
 
 /// A topic, and the run that a [`Streamer`](crate::streamer::Streamer) writes to it.
@@ -51,7 +51,7 @@ impl fmt::Debug for Topic {
 }
 
 impl Topic {
-    /// Returns the name.
+    /// Returns the name of the topic.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -62,7 +62,8 @@ impl Topic {
     }
 
     /// Returns the differences between an existing topic and the configuration that `create_topic` was
-    /// given, one sentence for each. The list is empty for a topic that was created or opened.
+    /// given, one sentence for each. The list is empty if `create_topic` created the topic, or if
+    /// `open_topic` opened it.
     pub fn differences(&self) -> &[String] {
         &self.differences
     }
@@ -90,15 +91,15 @@ impl Topic {
     }
 }
 
-/// Returns the name of the topic beside `topic` to which its streamer writes its status. With a separate
-/// topic for the status, the topic of tweets contains only tweets.
+/// Returns the name of the status topic of `topic`, to which a streamer writes its status. The status has
+/// its own topic, so the topic of tweets contains only tweets.
 pub(crate) fn status_topic(topic: &str) -> String {
     format!("{topic}-streamer")
 }
 
 /// Creates the topic `name` with the partitions and replicas of the topic `like`. If `name` exists with
-/// fewer partitions, it gets the missing ones. Returns the partition counts of both. They differ if
-/// `name` has more partitions, or if the broker does not allow adding any.
+/// fewer partitions, the missing ones are added. Returns the partition counts of both topics. The counts
+/// differ if `name` has more partitions, or if the broker does not allow adding any.
 pub(crate) fn create_like(client: &Client, name: &str, like: &str) -> Result<(usize, usize)> {
     let wanted = client.partitions(like)?;
     let config = client.cluster()?.config_like(like)?;
@@ -164,7 +165,7 @@ pub(super) fn create(client: &Arc<Client>, name: &str, config: TopicConfig) -> R
 pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
     check_name(name)?;
     let partitions = admin::offsets(client, name)?;
-    // Without a marked message there is no run to join, and a new one begins.
+    // If no message has a run, there is no run to join, and a new one begins.
     let run = newest_run(client, name, &partitions)?.unwrap_or_else(|| RunId::next(&partitions));
     Ok(Topic {
         client: client.clone(),
@@ -176,7 +177,10 @@ pub(super) fn open(client: &Arc<Client>, name: &str) -> Result<Topic> {
     })
 }
 
-/// Returns an error for a name that no topic of tweets can have.
+/// Checks that a topic of tweets can have this name.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if it cannot.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let reason = if !(1..=MAX_NAME_LENGTH).contains(&name.len())
@@ -203,8 +207,8 @@ fn newest_run(client: &Client, topic: &str, partitions: &[Range<i64>]) -> Result
     Ok(possible.map(|(run, _)| run).max())
 }
 
-/// Returns the newest runs in the status topic beside `topic` that the topic can have, and when the
-/// message of each was written, in milliseconds since 1970.
+/// Returns the runs of the newest messages in the status topic of `topic`, and when each message was
+/// written, in milliseconds since 1970. Runs that `topic` cannot have are left out.
 pub(crate) fn newest_status_runs(client: &Client, topic: &str) -> Result<Vec<(RunId, i64)>> {
     let status = status_topic(topic);
     let mut runs = newest_runs(client, &status, &admin::offsets(client, &status)?)?;
@@ -218,7 +222,8 @@ fn can_have(partitions: &[Range<i64>], run: &RunId) -> bool {
     run.is_possible(partitions.iter().map(|offsets| offsets.end))
 }
 
-/// Returns the runs of the newest messages of each partition, and when each message was written.
+/// Returns the runs of the newest messages of each partition, and when each message was written, in
+/// milliseconds since 1970.
 fn newest_runs(
     client: &Client,
     topic: &str,
@@ -267,7 +272,7 @@ fn newest_runs(
             Some(Err(KafkaError::PartitionEOF(number))) => {
                 unread.remove(&number);
             }
-            // One address of the broker does not accept, and librdkafka tries the next one.
+            // One address of the broker refuses connections, and librdkafka tries the next one.
             Some(Err(KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
             ))) => {}

@@ -13,8 +13,9 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
-    /// The partition count, 1 or more. Each partition keeps its own order, and at most as many
-    /// readers of one consumer group can share the work. Default: 1.
+    /// The partition count, 1 or more. Default: 1. Kafka keeps the order of the messages within a
+    /// partition. The partition count is the maximum number of readers of a consumer group that can share
+    /// the work.
     pub partitions: i32,
     /// The replica count of each partition, 1 or more. Default: 1. A tweet counts as sent once a
     /// majority of the replicas has it: with 3 replicas, any one broker may fail.

@@ -7,7 +7,7 @@ use crate::task::locked;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
-/// By the address of the broker and the topic.
+/// The streamers, by the address of the broker and the name of the topic.
 type Writers = BTreeMap<(String, String), Weak<Background>>;
 
 static WRITERS: Mutex<Writers> = Mutex::new(Writers::new());
@@ -15,7 +15,7 @@ static WRITERS: Mutex<Writers> = Mutex::new(Writers::new());
 /// Stops the streamer of this process that writes to the topic, and blocks until everything is written.
 pub(crate) fn stop_writer(client: &Client, topic: &str) {
     let writer = locked(&WRITERS).remove(&key(client, topic));
-    // Stopping waits for the broker, so the lock is no longer held here.
+    // Stopping waits for the broker, so the lock must not be held here.
     if let Some(writer) = writer.and_then(|writer| writer.upgrade()) {
         writer.stop();
     }

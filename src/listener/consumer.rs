@@ -1,14 +1,14 @@
 //! The consumer: how a listener connects to the topic, and how a connection ends.
 //!
-//! In a cluster, librdkafka finds the next broker of a partition, and one consumer serves until the
-//! listener ends. A single broker is different. After a restart it may have forgotten the topic, as the
-//! embedded broker has. librdkafka crashes when a broker does not know a topic that it knew before. So
-//! the listener closes the consumer when the only broker is lost, and creates a new one when the broker
-//! is back.
+//! In a cluster of several brokers, librdkafka finds the next broker of a partition, and one consumer
+//! serves until the listener ends. A single broker is different. After a restart, it may have forgotten
+//! the topic, as the embedded broker has. librdkafka crashes when a broker does not know a topic that it
+//! knew before. So the listener closes the consumer when the only broker is lost, and creates a new one
+//! when the broker is back.
 //!
 //! A new consumer reads the last counted message again. If that offset has another message or none, the
-//! partition is another log, and counting starts again. If retention has removed the message, the unread
-//! messages that were removed with it are counted as missed.
+//! partition is a different log, and counting starts again. If retention has removed the message, the
+//! unread messages that were removed with it are counted as missed.
 
 use super::StartFrom;
 use super::merge::{Partition, Partitions, Position, Resume};
@@ -27,14 +27,15 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// The longest wait of a broker for a message. Apache Kafka answers as soon as a message comes, and
-/// each answer costs CPU time.
+/// The longest time that a broker waits for a message before it answers. Apache Kafka answers as soon as a
+/// message comes, and each answer costs CPU time.
 const FETCH_WAIT_MS: &str = "100";
 /// The embedded broker answers after about half of this time, even if a message has come. So the time
 /// is short at first.
 pub(super) const EMBEDDED_FETCH_WAIT_MS: u32 = 10;
-/// The factor by which the time grows when it is too short, and its maximum.
+/// The factor by which the time grows when it is too short.
 const FETCH_WAIT_GROWTH: u32 = 8;
+/// The maximum of the time.
 const MAX_FETCH_WAIT_MS: u32 = 5_120;
 /// The embedded broker reports the offset of the first message of the last batch as the end of a
 /// partition. Few producers write batches of more messages than this.
@@ -56,7 +57,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// Gives the embedded broker more time for an answer. Returns whether that is possible.
+    /// Gives the embedded broker more time for an answer. Returns false if it already has the maximum.
     pub(super) fn lengthen_fetch_wait(&mut self) -> bool {
         let before = self.embedded_fetch_wait_ms;
         self.embedded_fetch_wait_ms = (before * FETCH_WAIT_GROWTH).min(MAX_FETCH_WAIT_MS);
@@ -67,7 +68,8 @@ impl Config {
 /// A consumer with one queue per partition. A slow partition cannot fill another's queue.
 pub(super) struct Consumer {
     topic: String,
-    /// Its queue has what belongs to no partition: errors, and the streamer's status.
+    /// The consumer. Its own queue has the items that belong to no partition: errors, and the
+    /// streamer's status.
     pub(super) main: Arc<BaseConsumer<TopicContext>>,
     pub(super) partitions: Vec<PartitionQueue<TopicContext>>,
     /// Whether the cluster has no other broker.
@@ -89,7 +91,7 @@ pub(super) struct Connected {
 pub(super) enum ConsumerError {
     /// The broker is unreachable, with this error.
     BrokerLost(KafkaError),
-    /// The partition is another log than before.
+    /// The partition is a different log than before.
     OtherLog,
     /// The broker has removed the next message to read.
     Removed,
@@ -99,11 +101,11 @@ pub(super) enum ConsumerError {
     Slow,
 }
 
-/// Connects to the topic. Returns `None` if the topic is another log than before.
+/// Connects to the topic. Returns `None` if the topic is a different log than before.
 ///
-/// It blocks for several seconds if the broker does not answer. `reader` is unparked when a message
-/// comes. `resumes` is empty for the first connection. A partition that is missing in it later is a new
-/// one, and is read from its start.
+/// This call blocks for several seconds if the broker does not answer. `reader` is unparked when a message
+/// comes. `resumes` is empty for the first connection. In a later connection, a partition that has no
+/// element in it is new, and is read from its start.
 pub(super) fn connect(
     config: &Config,
     resumes: &[Resume],
@@ -149,7 +151,7 @@ fn create(
         // librdkafka requires a group id, although the consumer joins no group.
         .set("group.id", "listener")
         .set("enable.partition.eof", "true")
-        // Reading at a removed offset is an error. Then the missed messages are counted.
+        // Reading at a removed offset must be an error, because the missed messages are counted then.
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", FETCH_WAIT_MS)
         // A deleted topic is an error after this time. The default is half a minute.
@@ -174,13 +176,13 @@ fn create(
         settings.create_with_context(TopicContext::new(&config.topic))?;
     warm_metadata_cache(consumer.client(), &config.topic);
     // A host name may have several addresses, which librdkafka tries one after the other. Drop the
-    // errors of the addresses that did not accept.
+    // errors of the addresses that refused the connection.
     while consumer.poll(Duration::ZERO).is_some() {}
     Ok(consumer)
 }
 
 /// Finds where to start in each partition, and counts the messages that were removed before they were
-/// read. Returns `None` if a partition is another log than before.
+/// read. Returns `None` if a partition is a different log than before.
 fn find_starts(
     consumer: &BaseConsumer<TopicContext>,
     config: &Config,
@@ -213,7 +215,7 @@ fn find_starts(
 }
 
 /// Returns how to start in a partition with the offsets from `first` to `end`, and how many messages
-/// were removed before they were read; `None` if it is another log than before.
+/// were removed before they were read; `None` if it is a different log than before.
 fn start(resume: Resume, from: StartFrom, first: i64, end: i64) -> Option<(Partition, i64)> {
     match resume {
         Resume::Start if from == StartFrom::Earliest => Some((Partition::default(), 0)),
@@ -258,7 +260,7 @@ fn assign(
     consumer.assign(&assignment)
 }
 
-/// Gives each partition its own queue, or returns `None` if a partition does not exist.
+/// Gives each partition its own queue. Returns `None` if a partition does not exist.
 fn split_queues(
     consumer: &Arc<BaseConsumer<TopicContext>>,
     topic: &str,
@@ -277,7 +279,7 @@ fn split_queues(
 }
 
 impl Consumer {
-    /// Returns the reason why the consumer cannot read on, or `None` if it can.
+    /// Returns the reason why the consumer cannot continue to read, or `None` if it can.
     ///
     /// # Errors
     /// A [`ConsumerError`] if the consumer must be closed.
@@ -301,11 +303,11 @@ impl Consumer {
         self.main.context().end(partition)
     }
 
-    /// Returns whether the embedded broker has messages that have not come.
+    /// Returns whether the embedded broker has messages that it has not delivered.
     ///
-    /// That broker lists all batches of a partition for each answer, and stops when the time for the
-    /// answer is over. In a log of 20,000 batches it does not get far in 10 ms: it then answers with a
-    /// single message, or with none again and again. Apache Kafka has an index.
+    /// The embedded broker lists all batches of a partition for each answer, and stops when the time for
+    /// the answer is over. In a log of 20,000 batches, it does not get far in 10 ms. It then answers with
+    /// a single message, or again and again with none. Apache Kafka has an index and is always fast.
     pub(super) fn is_behind(&self, partitions: &Partitions) -> bool {
         self.is_embedded
             && (0..).zip(partitions.iter()).any(|(number, partition)| {
@@ -316,7 +318,8 @@ impl Consumer {
             })
     }
 
-    /// Returns the offset at which the consumer waits for the end of a transaction, if one is open.
+    /// Returns the offset at which the consumer waits for the end of a transaction, if a transaction is
+    /// open.
     pub(super) fn open_transaction(&self, partition: i32) -> Option<i64> {
         // The embedded broker has no transactions. It may report an end that is one too large.
         let context = (!self.is_embedded).then(|| self.main.context());
@@ -329,7 +332,7 @@ impl Consumer {
     }
 
     /// Returns whether the topic can have a run, see [`RunId::is_possible`]. If the known ends are too
-    /// small, it asks the broker for newer ones.
+    /// small for the run, asks the broker for newer ends.
     pub(super) fn is_possible(&self, run: RunId) -> Result<bool, KafkaError> {
         let count = self.partitions.len();
         let known = (0..).take(count).filter_map(|number| self.end(number));

@@ -1,4 +1,4 @@
-//! Counting: a record counts if it belongs to the current run and its tweet was not counted before.
+//! Counting: a record counts if it belongs to the current run and its tweet has not been counted before.
 
 use super::merge::PendingRecord;
 use super::progress::Progress;
@@ -8,7 +8,7 @@ use crate::deduplicator::Deduplicator;
 use crate::wire::RunId;
 use std::time::Instant;
 
-/// The state of counting.
+/// Counts records. It remembers the current run and the ids of the counted tweets.
 #[derive(Default)]
 pub(super) struct Counter {
     ids: Deduplicator,
@@ -17,8 +17,8 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// Creates a counter of the tweets of `run` and of later runs. Without a run, it starts with the
-    /// first one that it meets.
+    /// Creates a counter of the tweets of `run` and of later runs. Without a run, the counter starts with
+    /// the run of the first record that has one.
     pub(super) fn new(run: Option<RunId>, output: Output) -> Counter {
         Counter {
             run,

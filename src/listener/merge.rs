@@ -14,14 +14,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The limits of the pending records of all partitions together, in records and in bytes of messages.
+/// The maximum number of pending records of all partitions together.
 const MAX_RECORDS: usize = 2_000;
+/// The maximum size of the messages of these records, in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a partition without a pending record may delay the merge. A partition whose broker is
-/// unreachable delays it once. It delays it again when the broker is back.
+/// unreachable delays the merge once, and once again when the broker is back.
 const MERGE_WAIT: Duration = Duration::from_secs(1);
 
-/// The position of a message. It identifies the message in its partition, even after the topic was
+/// The position of a message. It identifies the message in its partition, even after the topic has been
 /// deleted and created again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Position {
@@ -46,7 +47,7 @@ pub(super) type Outcome = Result<Arc<Scored>, Skipped>;
 #[derive(Debug)]
 pub(super) struct Skipped {
     pub(super) reason: Skip,
-    /// The beginning of its text.
+    /// The beginning of the message, as text.
     pub(super) beginning: String,
 }
 
@@ -62,13 +63,13 @@ pub(super) struct PendingRecord {
 /// Where a new consumer starts to read a partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Resume {
-    /// Where the listener is configured to start.
+    /// At the configured start of the listener.
     #[default]
     Start,
     /// At this offset, because nothing was counted yet.
     At(i64),
-    /// After this message, the last counted one. It is read again, to check that the partition is still
-    /// the same log.
+    /// After this message, which is the last counted one. It is read again to check that the partition
+    /// is still the same log.
     After(Position),
 }
 
@@ -91,7 +92,7 @@ impl Resume {
     }
 }
 
-/// A record proves that the partition is another log than before.
+/// A record proves that the partition is a different log than before.
 #[derive(Debug, PartialEq)]
 pub(super) struct OtherLog;
 
@@ -106,7 +107,7 @@ pub(super) struct Partition {
     pub(super) next: Option<i64>,
     pending: VecDeque<PendingRecord>,
     pending_bytes: usize,
-    /// Whether the partition was read to its end.
+    /// Whether the partition has been read to its end.
     pub(super) at_end: bool,
 }
 
@@ -122,7 +123,7 @@ impl Partition {
     /// Adds a record. Returns the number of missing messages before it, if gaps are counted.
     ///
     /// # Errors
-    /// [`OtherLog`] if the record proves that the partition is another log than before.
+    /// [`OtherLog`] if the record proves that the partition is a different log than before.
     pub(super) fn push(&mut self, record: PendingRecord) -> Result<u64, OtherLog> {
         let offset = record.position.offset;
         if std::mem::take(&mut self.is_verifiable)
@@ -148,7 +149,7 @@ impl Partition {
         read.or(self.resume.position())
     }
 
-    /// Returns whether the partition was read to its end and all its records are counted.
+    /// Returns whether the partition has been read to its end and all its records have been counted.
     pub(super) fn is_done(&self) -> bool {
         self.at_end && self.pending.is_empty()
     }
@@ -168,7 +169,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes room for a message of `size` bytes. The last message may exceed the room; otherwise a
+    /// Takes room for a message of `size` bytes. The last message may exceed the room. Otherwise a
     /// partition with large messages would make no progress.
     pub(super) fn take(&mut self, size: usize) {
         self.records = self.records.saturating_sub(1);

@@ -2,9 +2,9 @@
 //!
 //! One thread reads the topic (`reader.rs`): it connects (`consumer.rs`), scores a batch on all cores
 //! (`scoring.rs`), merges the partitions (`merge.rs`), counts (`counting.rs`), and records why it cannot
-//! read on (`obstacles.rs`). Its numbers (`progress.rs`) are read by the figure and shown as a status
-//! (`status.rs`). The handle watches the thread (`watched.rs`), and an iterator returns the tweets
-//! themselves (`tweets.rs`). Read the files in this order.
+//! continue to read (`obstacles.rs`). The figure reads its progress (`progress.rs`), and a status shows
+//! the progress as text (`status.rs`). The handle watches the thread (`watched.rs`), and an iterator
+//! returns the tweets themselves (`tweets.rs`). Read the files in this order.
 //!
 //! # Why every tweet is counted once
 //! 1. The streamer's producer is idempotent, so its retries write a tweet once. A streamer that was
@@ -12,28 +12,29 @@
 //! 2. The listener joins no consumer group and commits no offsets. It reads each partition from its
 //!    first message ([`StartFrom::Earliest`]) in the order of the offsets, so a restarted listener
 //!    counts the same tweets.
-//! 3. A message that was read is pending until it is counted. Counting it and advancing the position in
-//!    its partition is one step (`merge.rs`).
+//! 3. A message that has been read is pending until it is counted. Counting the message and advancing the
+//!    position in its partition is one step (`merge.rs`).
 //! 4. A new connection drops the pending messages and continues at the last counted message. It reads
 //!    that message again. If another message has its offset, the topic was deleted and created again, and
 //!    counting starts from zero (`consumer.rs`).
 //! 5. Each message carries the identifier of its [run](crate::kafka#runs). A message of a later run
-//!    starts the count from zero, and one of an earlier run is not counted
+//!    starts the count from zero. A message of an earlier run is not counted
 //!    ([`Uncounted::earlier_runs`]). An identifier that the topic cannot have is ignored.
-//! 6. A tweet whose id was counted before is a duplicate and is not counted ([`Uncounted::duplicate`]).
+//! 6. A tweet whose id has been counted before is a duplicate and is not counted
+//!    ([`Uncounted::duplicate`]).
 //! 7. The sum, the trajectory and the iterator receive a tweet in one step, under one lock, so their
 //!    numbers agree.
 //!
 //! The exceptions:
-//! - A duplicate counts twice if it has no id, or if its id is older than the last 900,000 ids, which is
-//!   how many the listener remembers.
+//! - A duplicate counts twice if it has no id, or if the listener no longer remembers its id. The listener
+//!   remembers at least the last 900,000 ids.
 //! - A message that the broker removed before it was read, by retention or compaction, is not counted
 //!   ([`Uncounted::missed`]).
 //! - A message that is not a tweet, or whose metric is invalid, is not counted
 //!   ([`Uncounted::skipped`]).
 //! - A listener that starts at [`StartFrom::Latest`] counts no earlier message.
-//! - A message that cannot be read, such as one of a damaged batch, is not counted until it can be read
-//!   ([`State::Blocked`]).
+//! - A message that cannot be read, such as a message of a damaged batch, is not counted until it can be
+//!   read ([`State::Blocked`]).
 //!
 //! `docs/kafka.md` states the guarantee of the whole pipeline.
 
@@ -76,7 +77,7 @@ use std::time::{Duration, Instant};
 use tweets::Output;
 use watched::{StreamerLiveness, Watched, message_line, tweet_line};
 
-/// The message of a wait that was interrupted.
+/// The line that an interrupted wait prints.
 const INTERRUPTED: &str = "interrupted; the listener is still running: `listener.stop()` ends it";
 /// The maximum length of a listener's name, in characters.
 const MAX_NAME: usize = 40;
@@ -151,8 +152,8 @@ impl Listener {
     }
 
     /// Creates a listener to the tweets of the run that `topic` has begun or joined. Tweets of earlier
-    /// runs are never counted, not even before the first tweet of this run arrives. Otherwise like
-    /// [`new`](Listener::new).
+    /// runs are never counted, not even before the first tweet of this run arrives. Otherwise, this is
+    /// like [`new`](Listener::new).
     pub fn of(topic: &Topic) -> Listener {
         Listener::with_content(topic.client(), topic.name(), Content::Tweets).run_of(topic)
     }
@@ -172,9 +173,9 @@ impl Listener {
         }
     }
 
-    /// Sets the metric, which returns what a tweet adds to the running sum. If it panics, or returns a
-    /// number outside of -1e100 to 1e100, the tweet is skipped and counted by that reason. The sums are
-    /// therefore always finite.
+    /// Sets the metric, which returns what a tweet adds to the running sum. If it panics, or returns NaN
+    /// or a number outside -1e100 to 1e100, the tweet is skipped, and [`Uncounted::skipped`] counts it.
+    /// The sums are therefore always finite.
     ///
     /// # Examples
     /// ```no_run
@@ -210,8 +211,8 @@ impl Listener {
         self
     }
 
-    /// Sets the earliest run to count to that of `topic`. Use it for a topic of scores, whose messages
-    /// carry the runs of the topic of tweets.
+    /// Counts no run before the run of `topic`. Use this for a topic of scores, whose messages carry the
+    /// runs of the topic of tweets.
     pub fn run_of(mut self, topic: &Topic) -> Self {
         self.run = Some(topic.run());
         self
@@ -225,13 +226,13 @@ impl Listener {
         self
     }
 
-    /// Ends the listener after this time. `None` and more than 100 years are no limit.
+    /// Ends the listener after this time. With `None` or more than 100 years, there is no limit.
     pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
         self.time_span = time_span.into();
         self
     }
 
-    /// Ends the listener after it has counted this many tweets. `None` is no limit.
+    /// Ends the listener after it has counted this many tweets. With `None`, there is no limit.
     pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
         self.count = count.into();
         self
@@ -242,7 +243,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a time span of zero or an
-    /// impossible name of the topic.
+    /// invalid topic name.
     pub fn start(self) -> Result<Listening> {
         self.start_with(Output::default())
     }
@@ -304,7 +305,7 @@ impl Listener {
 }
 
 impl Listening {
-    /// Returns the numbers so far.
+    /// Returns the current status.
     pub fn status(&self) -> ListenerStatus {
         let mut status = ListenerStatus::of(&locked(&self.shared.progress));
         status.name = self.shared.name.clone();
@@ -320,8 +321,8 @@ impl Listening {
     }
 
     /// Prints the next `count` tweets as they come: author, followers, sentiment and text. It starts
-    /// with the oldest of the last 1,000 tweets that was not printed yet, prints a note if it has to
-    /// wait for long, and returns early if the listener ends, or after an interrupt.
+    /// with the oldest of the last 1,000 tweets that has not been printed yet. If no tweet comes for 2
+    /// seconds, it prints a note. It returns early if the listener ends or an interrupt comes.
     ///
     /// # Errors
     /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
@@ -330,8 +331,9 @@ impl Listening {
     }
 
     /// Prints where the next `count` tweets are in the topic: partition, offset, author and text. The
-    /// author is the key of a message, which decides its partition. Otherwise it works as
-    /// [`print_tweets`](Listening::print_tweets) does, and each tweet is printed by one of the two.
+    /// author is the key of a message, and the key determines the partition. Otherwise, it works like
+    /// [`print_tweets`](Listening::print_tweets). A tweet that one of the two methods has printed is not
+    /// printed by the other.
     ///
     /// # Errors
     /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) if the listener has panicked.
@@ -374,7 +376,8 @@ impl Listening {
     /// Waits until `look` finds something, or returns `None` when the listener has ended.
     async fn find<T>(&self, look: impl Fn(&mut Watched) -> Option<T>) -> Option<T> {
         loop {
-            // Both before the look, which then sees everything up to the notification or the end.
+            // These two must come before `look`, which then sees everything up to the notification or
+            // the end.
             let news = self.shared.news.notified();
             let has_ended = self.task.has_ended();
             let found = look(&mut locked(&self.shared.watched));
@@ -388,14 +391,14 @@ impl Listening {
         }
     }
 
-    /// Blocks until tweets have come and then none for `quiet`. Prints the numbers each second for the
-    /// first ten seconds, then every ten seconds.
+    /// Blocks until tweets have come and then none has come for `quiet`, or until the listener has ended.
+    /// Prints the numbers each second for the first ten seconds, then every ten seconds.
     ///
-    /// A topic has no end, so silence tells a listener that the stream is over. Beyond that it uses
-    /// the status that the streamer writes each second: it waits for a streamer that still runs,
-    /// however quiet it is, and does not wait for tweets of a streamer that has ended without any.
+    /// A topic has no end, so silence tells a listener that the stream is over. The listener also uses
+    /// the status that the streamer writes each second. While the streamer is running, this call waits,
+    /// however quiet the topic is. If the streamer has ended without a tweet, it does not wait for one.
     ///
-    /// An interrupt ends the wait and not the listener; the returned numbers are then those so far.
+    /// An interrupt ends the wait, but not the listener. The call then returns the current status.
     pub fn wait_until_quiet(&self, quiet: Duration) -> ListenerStatus {
         self.wait_until(|watched| {
             let is_over = match watched.streamer {
@@ -406,8 +409,8 @@ impl Listening {
         })
     }
 
-    /// Blocks until the listener has ended by its time span or count. It prints the numbers and can
-    /// be interrupted as [`wait_until_quiet`](Listening::wait_until_quiet).
+    /// Blocks until the listener has ended by its time span or count. Like
+    /// [`wait_until_quiet`](Listening::wait_until_quiet), it prints the numbers and can be interrupted.
     pub fn wait(&self) -> ListenerStatus {
         self.wait_until(|_| false)
     }
@@ -429,13 +432,13 @@ impl Listening {
         self.status()
     }
 
-    /// Blocks until the listener has ended, for `limit` at most, or until an interrupt. Returns
-    /// whether it has ended.
+    /// Blocks until the listener has ended, the limit is reached, or an interrupt comes. Returns
+    /// whether the listener has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
         interrupt::block_on(limit, self.task.ended()).is_ok()
     }
 
-    /// Ends the listener, which takes about 50 ms, and returns the final numbers.
+    /// Ends the listener, which takes about 50 ms, and returns the final status.
     pub fn stop(&self) -> ListenerStatus {
         self.task.stop();
         self.status()

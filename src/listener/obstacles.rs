@@ -1,13 +1,13 @@
-//! Why a connected listener cannot read on: a damaged batch, a missing permission, or an open transaction
-//! of another program.
+//! Why a connected listener cannot continue to read: a damaged batch, a missing permission, or an open
+//! transaction of another program.
 
 use super::progress::State;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// An open transaction is an obstacle after this long. Most end within milliseconds.
+/// An open transaction is an obstacle after this long. Most transactions end within milliseconds.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(3);
-/// An error that belongs to no partition is over after this time without a repetition.
+/// An error that belongs to no partition is over if it is not repeated for this long.
 const GENERAL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The current obstacles, by partition.
@@ -21,7 +21,7 @@ pub(super) struct Obstacles {
 }
 
 impl Obstacles {
-    /// Adds the reason why a partition, or the whole consumer, cannot read on.
+    /// Adds the reason why a partition, or the whole consumer, cannot be read.
     pub(super) fn add(&mut self, partition: Option<usize>, reason: String) {
         let general = (reason.clone(), Instant::now());
         let known = match partition {
@@ -39,7 +39,8 @@ impl Obstacles {
         self.partitions.remove(&partition);
     }
 
-    /// Records the offset of the open transaction that a partition waits for, if it waits for one.
+    /// Records the offset of the open transaction that a partition waits for; `None` if it waits for
+    /// none.
     pub(super) fn watch_transaction(&mut self, partition: usize, open: Option<i64>) {
         let Some(offset) = open else {
             self.transactions.remove(&partition);

@@ -1,4 +1,4 @@
-//! The progress of a listener, which its thread records, and its owner and the figure read.
+//! The progress of a listener. Its thread records the progress, and its owner and the figure read it.
 
 use super::watched::Watched;
 use crate::backoff::random_number;
@@ -21,17 +21,17 @@ use tokio::sync::{Notify, watch};
 #[serde(tag = "is", content = "reason", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
-    /// It waits for the broker or the topic, for this reason.
+    /// The listener waits for the broker or the topic, for this reason.
     Waiting(String),
-    /// It reads.
+    /// The listener is connected and reads.
     Connected,
-    /// It has lost the broker, for this reason, and reconnects.
+    /// The listener has lost the broker, for this reason, and reconnects.
     Reconnecting(String),
-    /// It is connected, but cannot read on in a part of the topic, for this reason. It tries again.
+    /// The listener is connected, but cannot read a part of the topic, for this reason. It tries again.
     Blocked(String),
-    /// It has ended: it was stopped, or its time span or count is reached.
+    /// The listener has ended: it was stopped, or has reached its time span or count.
     Ended,
-    /// It has failed with this error.
+    /// The listener has failed with this error.
     Failed(String),
 }
 
@@ -73,23 +73,23 @@ impl Uncounted {
     }
 }
 
-/// Everything that a listener knows.
+/// The progress of a listener: its trajectory, counts and state.
 pub(crate) struct Progress {
     pub(crate) trajectory: Trajectory,
     pub(crate) uncounted: Uncounted,
-    /// Counted tweets that had a time that cannot be true.
+    /// The number of counted tweets that had an impossible time.
     pub(crate) times_corrected: u64,
     /// The first message that was skipped for each reason, shortened.
     pub(crate) examples: BTreeMap<Skip, String>,
     pub(crate) state: State,
     /// Whether Kafka removes all but the newest tweet of each author from the topic.
     pub(crate) is_compacted: bool,
-    /// Why the listener did not read when it ended; `None` if it did.
+    /// Why the listener was not reading when it ended; `None` if it was reading, and while it runs.
     pub(crate) unread: Option<String>,
-    /// Since when the broker is unreachable; `None` while the listener is connected.
+    /// Since when the broker has been unreachable; `None` while the listener is connected.
     pub(crate) unreachable_since: Option<Timestamp>,
     pub(crate) lag: LagMeter,
-    /// The last status of the streamer, and when it came.
+    /// The last status of the streamer, and when the status came.
     pub(crate) streamer: Option<(StreamerStatus, Instant)>,
     /// A random number that changes when the trajectory starts again.
     pub(crate) generation: u64,
@@ -193,8 +193,8 @@ impl ListenerState {
     }
 }
 
-/// A subscription to a listener. The listener does not wait for its subscribers: each reads the
-/// current progress when it is ready.
+/// A subscription to a listener. The listener does not wait for its subscribers. Each subscriber reads
+/// the current progress when it is ready.
 #[derive(Clone)]
 pub(crate) struct Subscription {
     shared: Arc<ListenerState>,

@@ -19,13 +19,14 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest wait for a message. A stop takes as long.
+/// The longest wait for a message. A stop may take this long.
 const POLL: Duration = Duration::from_millis(50);
 /// The pause after a failed attempt to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The embedded broker is too slow if it has messages, and no batch of [`FAST_BATCH`] messages has come
 /// for this long.
 const SLOW_LIMIT: Duration = Duration::from_secs(1);
+/// A batch of this many messages shows that the embedded broker is fast enough.
 const FAST_BATCH: usize = 100;
 
 /// The state of the thread.
@@ -46,7 +47,7 @@ pub(super) struct TopicReader {
 #[derive(Default)]
 struct Batch<'a> {
     messages: Vec<(usize, BorrowedMessage<'a>)>,
-    /// The error, and its partition if it belongs to one.
+    /// The error, and its partition if it belongs to a partition.
     error: Option<(Option<usize>, KafkaError)>,
 }
 
@@ -73,7 +74,7 @@ impl TopicReader {
 
     /// Runs until the shutdown is requested or a limit is reached.
     pub(super) fn run(mut self) {
-        // Set only here.
+        // This is the only call of `set`, so it does not fail.
         let _ = self.shared.reader.set(std::thread::current());
         // Log the first of several failures in a row, for programs that do not show the status.
         let mut is_logged = false;
@@ -143,7 +144,8 @@ impl TopicReader {
         self.shared.set_state(State::Connected);
     }
 
-    /// Records that the broker removed messages before they were read, and that it removes more.
+    /// Records how many messages the broker removed before they were read, and whether it will remove
+    /// more.
     fn note_removed(&self, missed: u64, is_compacted: bool) {
         let topic = &self.config.topic;
         if missed > 0 {
@@ -167,7 +169,8 @@ impl TopicReader {
         }
     }
 
-    /// Takes a batch of messages, and counts what can be counted; or waits for a moment.
+    /// Takes a batch of messages, and counts the records that can be counted. If there are neither
+    /// messages nor records, waits for a moment.
     fn poll(&mut self, consumer: &Consumer) -> Result<(), ConsumerError> {
         let batch = self.take_batch(consumer);
         if consumer.has_new_partitions() {
@@ -200,7 +203,7 @@ impl TopicReader {
                 Ok(message) if message.topic() != self.config.topic => {
                     self.receive_status(&message);
                 }
-                // It was fetched before the partition had its own queue.
+                // This message was fetched before its partition had its own queue.
                 Ok(message) => batch.messages.push((index(message.partition()), message)),
                 // The status topic has an end too.
                 Err(KafkaError::PartitionEOF(_)) => {}
@@ -253,7 +256,7 @@ impl TopicReader {
             };
             let run = match self.scoring.content() {
                 // A topic of scores has the runs of the topic of tweets, whose ends are unknown here.
-                // The scorer has checked them.
+                // The scorer has already checked the runs.
                 Content::Scores => Ok(RunId::of(message)),
                 Content::Tweets => {
                     let is_possible = |run| consumer.is_possible(run);
@@ -301,12 +304,12 @@ impl TopicReader {
         counted
     }
 
-    /// Records how far each partition is counted.
+    /// Records how far each partition has been counted.
     fn measure_lag(&mut self, consumer: &Consumer) {
         let mut progress = locked(&self.shared.progress);
         for (number, partition) in (0..).zip(self.partitions.iter()) {
             let is_done = partition.is_done();
-            // If nothing was read, as in an empty partition, only the end is known.
+            // If nothing has been read, as in an empty partition, only the end is known.
             let start = || consumer.end(number).filter(|_| is_done);
             let Some(position) = partition.resume.position().or_else(start) else {
                 continue;
@@ -356,7 +359,7 @@ impl TopicReader {
             return Ok(());
         }
         self.add_quiet(POLL);
-        // More time does not help with a batch that cannot be read.
+        // More time does not help if a batch cannot be read.
         if !self.obstacles.is_clear() || !consumer.is_behind(&self.partitions) {
             self.starved = Duration::ZERO;
             return Ok(());
@@ -377,7 +380,7 @@ impl TopicReader {
     /// Ends the work with a consumer that must be closed.
     fn close(&mut self, error: ConsumerError) {
         if !matches!(error, ConsumerError::OtherLog) {
-            // Count all pending records. The merge waits for no partition now.
+            // Count all pending records, even if a partition delays the merge.
             self.count(Partitions::oldest);
         }
         let topic = &self.config.topic;
@@ -405,7 +408,7 @@ impl TopicReader {
         }
     }
 
-    /// Starts again from the earliest message, because the topic is another log than before.
+    /// Starts again from the earliest message, because the topic is a different log than before.
     fn start_over(&mut self) {
         tracing::info!(
             topic = self.config.topic,
@@ -419,7 +422,7 @@ impl TopicReader {
     }
 }
 
-/// Returns the number of a partition as an index; an invalid number is the index of no partition.
+/// Returns the number of a partition as an index. An invalid number becomes an index without a partition.
 fn index(partition: i32) -> usize {
     usize::try_from(partition).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! Decoding and scoring, on all cores if a batch is large.
+//! Decoding and scoring of messages, on all cores if a batch is large.
 
 use super::merge::{Outcome, Skipped};
 use crate::notebook::shorten;
@@ -12,17 +12,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-/// The length of the beginning of a skipped message that is kept, in characters of up to four bytes.
+/// The number of characters of a skipped message that are kept. A character has up to four bytes.
 const BEGINNING: usize = 200;
 /// The smallest batch that is worth a second thread, unless the metric is slow.
 const PARALLEL_BATCH: usize = 128;
-/// The intended duration of a batch. A slow metric gets small batches: the figure, the lag and a stop
-/// wait until a batch is scored.
+/// The intended duration of a batch. A slow metric gets small batches, because the figure, the lag and a
+/// stop wait until a batch is scored.
 const BATCH_TIME: Duration = Duration::from_millis(50);
-/// The first limit of a batch, in messages of each partition.
+/// The initial limit of a batch, in messages of each partition.
 const FIRST_LIMIT: usize = 1_024;
 
-/// The largest metric. A sum of 2^64 of them is finite, as is each sum that the figure shows.
+/// The largest accepted metric. Even a sum of 2^64 such metrics is finite.
 const MAX_METRIC: f64 = 1e100;
 
 /// What a tweet adds to the running sum.
@@ -37,7 +37,7 @@ pub(super) enum Content {
     Scores,
 }
 
-/// How messages become scored tweets.
+/// Decodes and scores batches of messages.
 pub(super) struct BatchScorer {
     content: Content,
     analyzer: Analyzer,
@@ -50,8 +50,8 @@ pub(super) struct BatchScorer {
 struct BatchLimit(usize);
 
 impl BatchLimit {
-    /// Adapts the limit to the duration of a batch of this many messages of all partitions: halves it
-    /// after a slow batch, and doubles it after a fast one that was full.
+    /// Adapts the limit to the duration of a batch of `messages` messages of all partitions. The limit is
+    /// halved after a slow batch, and doubled after a fast batch that was full.
     fn learn(&mut self, messages: usize, elapsed: Duration) {
         if elapsed > BATCH_TIME {
             self.0 = (messages.min(self.0) / 2).max(1);
@@ -85,7 +85,7 @@ impl BatchScorer {
     /// Scores a batch and keeps its order.
     ///
     /// # Panics
-    /// If scoring panics in any thread. A panic of the metric is a [`Skip`] instead.
+    /// If scoring panics in any thread. If the metric panics, the message is skipped instead.
     pub(super) fn score(&mut self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
         let start = Instant::now();
         let outcomes = self.score_all(batch);
@@ -96,7 +96,7 @@ impl BatchScorer {
     /// Scores a batch on all cores. It uses scoped threads, because rayon would add several crates to
     /// each notebook for this one call.
     fn score_all(&self, batch: &[(usize, BorrowedMessage<'_>)]) -> Vec<Outcome> {
-        // No message of the batch was written later.
+        // No message of the batch was written after this time.
         let now = Timestamp::now();
         let score_part = |part: &[(usize, BorrowedMessage<'_>)]| -> Vec<Outcome> {
             part.iter()
@@ -107,7 +107,7 @@ impl BatchScorer {
         if is_small || self.cores == 1 {
             return score_part(batch);
         }
-        // This thread scores the first part itself.
+        // This thread scores the first part.
         let (first, rest) = batch.split_at(batch.len().div_ceil(self.cores));
         std::thread::scope(|scope| {
             let workers: Vec<_> = rest
@@ -177,7 +177,7 @@ thread_local! {
     static IN_METRIC: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Suppresses the output of panics in a metric. They are counted, and each would print a page.
+/// Suppresses the output of panics in a metric. They are counted, and each would print a page of text.
 fn silence_metric_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

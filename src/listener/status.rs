@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-/// The status of a listener: its state, and the numbers so far. Its serde form has all of it but two
-/// tweets.
+/// The status of a listener: its state, and the numbers so far. Its serde form has all fields except
+/// [`most_positive`](ListenerStatus::most_positive) and [`most_negative`](ListenerStatus::most_negative).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ListenerStatus {
@@ -37,11 +37,11 @@ pub struct ListenerStatus {
     pub most_negative: Option<Scored>,
     /// The state of the listener.
     pub state: State,
-    /// Why the listener was not reading when it ended; `None` if it was, and while it runs.
+    /// Why the listener was not reading when it ended; `None` if it was reading, and while it runs.
     pub unread: Option<String>,
-    /// Whether the topic is compacted: Kafka keeps only the newest tweet of each author.
+    /// Whether the topic is compacted, that is, Kafka keeps only the newest tweet of each author.
     pub is_compacted: bool,
-    /// Since when the broker is unreachable; `None` while the listener is connected.
+    /// Since when the broker has been unreachable; `None` while the listener is connected.
     pub unreachable_since: Option<Timestamp>,
     /// The lag of the listener in each partition.
     pub lag: Vec<PartitionLag>,
@@ -71,8 +71,9 @@ impl ListenerStatus {
         }
     }
 
-    /// Returns the status as JSON, as the example program prints it with `--json`. For readers of older
-    /// versions, `counted` is also called `heard`, and `unreachable_since` is also called `away_since`.
+    /// Returns the status as JSON. The example program prints it with `--json`. For programs that know an
+    /// older version, `heard` is an alias of `counted`, and `away_since` is an alias of
+    /// `unreachable_since`.
     pub fn to_json(&self) -> Value {
         let mut json = json!(self);
         json["heard"] = json!(self.total.counted);

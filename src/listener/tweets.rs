@@ -20,11 +20,12 @@ const QUEUE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 /// listener.
 ///
 /// The iterator ends when the listener has ended, by its time span, its count,
-/// [`stop`](Listening::stop) or a panic, and all tweets are taken. Until then [`next`](Iterator::next)
-/// blocks. An interrupt in a notebook ends the wait with `None`; the next call waits again.
+/// [`stop`](Listening::stop) or a panic, and all tweets have been taken. Until then,
+/// [`next`](Iterator::next) blocks if no tweet is available. An interrupt in a notebook ends the wait with
+/// `None`, and the next call waits again.
 ///
-/// The listener pauses while 1,000 tweets, or 8 MiB, are not taken yet. It counts a tweet and puts it
-/// into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
+/// The listener pauses while 1,000 tweets, or 8 MiB of text, wait in the queue. It counts a tweet and puts
+/// it into the queue in one step, so its sum is the sum of the tweets that the iterator returns. A new run
 /// in the topic resets the sum, and the iterator continues with the tweets of the new run.
 #[must_use = "dropping it stops the listener"]
 pub struct Tweets {
@@ -64,7 +65,7 @@ impl Iterator for Tweets {
     }
 }
 
-/// The listener's end of the queue, or nothing if the listener has no iterator.
+/// The listener's end of the queue; `None` if the listener has no iterator.
 #[derive(Default)]
 pub(super) struct Output(Option<Sender<Arc<Scored>>>);
 
@@ -75,7 +76,7 @@ impl Output {
         (Output(Some(sender)), receiver)
     }
 
-    /// Returns whether the queue has room for one more tweet.
+    /// Returns whether the queue has room for another tweet of any size.
     pub(super) fn has_room(&self) -> bool {
         let queue = self.0.as_ref();
         queue.is_none_or(|queue| queue.has_room(MAX_MESSAGE_BYTES))

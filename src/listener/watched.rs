@@ -1,5 +1,5 @@
-//! What the handle watches: recent tweets for `print_tweets`, and the state that the `wait_` methods
-//! depend on.
+//! The state that the handle of a listener watches: recent tweets for `print_tweets`, and the conditions of
+//! the `wait_` methods.
 
 use crate::notebook::{shorten, thousands};
 use crate::sentiment::Scored;
@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The limits of the tweets that are kept for [`print_tweets`](super::Listening::print_tweets), in
-/// tweets and in bytes of text.
+/// The maximum number of tweets that are kept for [`print_tweets`](super::Listening::print_tweets).
 const MAX_TWEETS: usize = 1_000;
+/// The maximum size of the texts of these tweets, in bytes.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// A streamer writes its status every second. It counts as gone after this time without one.
+/// A streamer writes its status every second. After this time without a status, it counts as gone.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Adds the newest tweet. The oldest ones are removed to make room for it.
+    /// Adds the newest tweet. The oldest tweets are removed to make room for it.
     pub(super) fn add(&mut self, scored: Arc<Scored>) {
         self.received += 1;
         self.bytes += scored.tweet.text.len();
@@ -39,7 +39,7 @@ impl Watched {
         }
     }
 
-    /// Takes the oldest tweet that was not taken yet.
+    /// Takes the oldest tweet that has not been taken yet.
     pub(super) fn take(&mut self) -> Option<Arc<Scored>> {
         let removed = self.received - self.tweets.len() as u64;
         let next = self.printed.max(removed);
@@ -57,16 +57,16 @@ impl Watched {
     }
 }
 
-/// What the status messages of the streamer say about it.
+/// Whether the streamer is running, according to its status messages.
 #[derive(Clone, Copy, Default)]
 pub(super) enum StreamerLiveness {
-    /// No streamer was running. The final status of a stream that ended before this listener started
-    /// says nothing about the next stream.
+    /// No streamer has been running since the listener started. The final status of a stream that ended
+    /// earlier says nothing about the next stream.
     #[default]
     Unknown,
-    /// It was running at this time.
+    /// The streamer was running at this time.
     Running(Instant),
-    /// It was running, and has ended.
+    /// The streamer was running, and has ended.
     Ended,
 }
 

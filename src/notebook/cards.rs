@@ -1,11 +1,14 @@
-//! The cards of [`sentiment`](crate::sentiment), which does not know notebooks.
+//! The cards for the types of [`sentiment`](crate::sentiment). They are here because that module does not
+//! depend on notebooks.
 
 use super::{Card, shorten};
 use crate::sentiment::{Explanation, Sentiment};
 
-/// How much of a text and how many of its words a card shows.
+/// The maximum number of characters of a text that a card shows.
 const TEXT_LENGTH: usize = 1_000;
+/// The maximum number of words that a card shows.
 const MAX_WORDS: usize = 100;
+/// The maximum number of characters of a word that a card shows.
 const WORD_LENGTH: usize = 48;
 
 impl Sentiment {

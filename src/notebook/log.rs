@@ -22,6 +22,6 @@ pub fn show_log() {
         .without_time();
     let ours = Targets::new().with_target(env!("CARGO_PKG_NAME"), LevelFilter::INFO);
     let subscriber = tracing_subscriber::registry().with(events.with_filter(ours));
-    // An error means that there is a subscriber already.
+    // An error means that another subscriber is already set.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -9,7 +9,7 @@ pub(crate) fn escape(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// Shortens a text to this many characters on one line, with `…` instead of the rest.
+/// Shortens a text to `limit` characters on one line. A `…` replaces the rest.
 pub(crate) fn shorten(text: &str, limit: usize) -> String {
     // Nearly every tweet is short enough and has no control character, and a listener shortens each
     // tweet. A control character is a low byte, or a pair of bytes that starts with 0xc2.

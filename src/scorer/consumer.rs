@@ -6,12 +6,13 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use std::time::{Duration, Instant};
 
-/// The limits of a transaction, in tweets and in bytes of messages.
+/// The maximum number of tweets of a transaction.
 pub(super) const MAX_TWEETS: usize = 16_000;
+/// The maximum size of the messages of a transaction, in bytes.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// How long a transaction waits for more tweets. With ten transactions per second, their cost is small.
+/// How long a transaction waits for more tweets. The cost of ten transactions per second is small.
 const LINGER: Duration = Duration::from_millis(100);
-/// The longest wait for the first tweet. A stop takes as long.
+/// The longest wait for the first tweet. A stop may take this long.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Returns up to `most` messages: those that are available, and those that arrive within [`LINGER`] of

@@ -1,8 +1,8 @@
 //! The scorer: scores the tweets of one topic into another topic. Several scorers share the work.
 //!
 //! Any number of scorers, in any number of processes and on any number of machines, form one consumer
-//! group. Kafka assigns some of the partitions to each, and reassigns them when one fails. A
-//! [`Listener`](crate::Listener) to the topic of scores only has to add up.
+//! group. Kafka assigns some of the partitions to each scorer, and reassigns them when a scorer fails. A
+//! [`Listener`](crate::Listener) to the topic of scores only has to add up the scores.
 //!
 //! Each tweet is scored into the topic exactly once, even if a program fails. This is Kafka's
 //! *read-process-write*: one transaction contains the scores and the offsets of the tweets that were
@@ -27,10 +27,10 @@
 //!
 //! # New partitions
 //! The consumer asks for the partitions of the topic of tweets every two seconds, and the group assigns
-//! new ones to its scorers. A scorer that gets one joins again before it scores any of its tweets. When a
-//! scorer joins, the topic of scores gets as many partitions as the topic of tweets. Each score then
-//! goes to the partition of its tweet. If the topic of scores has more partitions, or may not be
-//! altered, the key of the tweet chooses the partition instead.
+//! new ones to its scorers. A scorer that gets a new partition joins the group again before it scores any
+//! tweet of this partition. When a scorer joins, the topic of scores gets as many partitions as the topic
+//! of tweets. Each score then goes to the partition of its tweet. If the topic of scores has more
+//! partitions, or if the broker does not allow adding any, the key of the tweet determines the partition.
 
 mod consumer;
 mod refusals;
@@ -108,14 +108,14 @@ impl fmt::Debug for Scoring {
     }
 }
 
-/// What the thread of a scorer shares with its owner.
+/// The state that the thread of a scorer shares with its owner.
 #[derive(Default)]
 struct ScorerState {
     status: Mutex<ScorerStatus>,
     lag: Mutex<LagMeter>,
 }
 
-/// The status of a scorer. Its serde form is what the example program prints with `--json`.
+/// The status of a scorer. The example program prints its serde form with `--json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ScorerStatus {
@@ -127,13 +127,13 @@ pub struct ScorerStatus {
     /// The number of partitions that the scorer has at the moment.
     pub partitions: usize,
     /// How far the group is behind the end of each of these partitions. The position is the committed
-    /// one, or the first message if nothing was committed yet.
+    /// offset, or the offset of the first message if no offset has been committed.
     pub lag: Vec<PartitionLag>,
     /// The number of committed transactions.
     pub transactions: u64,
     /// The number of aborted transactions. Their tweets are scored again, by this scorer or another.
     pub aborted: u64,
-    /// The last error, until the scorer works again.
+    /// The last error; `None` when the scorer works again.
     pub last_error: Option<String>,
     /// Why the scorer ended; `None` while it runs.
     pub ended: Option<EndReason>,
@@ -158,12 +158,12 @@ impl Scorer {
     }
 
     /// Starts the scorer and returns at once. The scorer waits until the topic of tweets exists. It
-    /// creates the topic of scores with the same number of partitions, and adds the missing ones to
-    /// an existing topic.
+    /// creates the topic of scores with the same number of partitions. If the topic of scores exists, it
+    /// adds missing partitions.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name
-    /// or one has an impossible name, or if the name of the group is empty.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if both topics have the same name,
+    /// if one of the names is invalid, or if the name of the group is empty.
     pub fn start(self) -> Result<Scoring> {
         if self.from == self.to || self.group.is_empty() {
             let Scorer {
@@ -244,7 +244,7 @@ impl Drop for Scoring {
 }
 
 impl ScorerStatus {
-    /// Returns the status as JSON, as the example program prints it with `--json`.
+    /// Returns the status as JSON. The example program prints it with `--json`.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!(self)
     }

@@ -1,8 +1,8 @@
 //! The scores that Kafka refuses, and what the scorer does about them.
 //!
 //! Kafka refuses a whole record batch, and librdkafka then fails each message in it. A message is
-//! certainly the reason only if it is alone in its record batch: because it is the only message of the
-//! transaction, or because it is larger than the producer's limit of a record batch.
+//! certainly the reason only if it is alone in its record batch. It is alone if it is the only message of
+//! the transaction, or if it is larger than the producer's limit of a record batch.
 
 use crate::task::locked;
 use crate::tweet::Skip;
@@ -13,8 +13,8 @@ use rdkafka::producer::ProducerContext;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// The messages whose scores Kafka refuses, by partition and offset. A commit clears it, so it has the
-/// messages of one batch.
+/// The messages whose scores Kafka refuses, by partition and offset. A commit clears the map, so it contains
+/// only messages of one batch.
 pub(super) type Refused = BTreeMap<(i32, i64), Skip>;
 
 /// The context of the producer. It collects the failures of a transaction.
@@ -48,7 +48,7 @@ pub(super) enum Remedy {
 }
 
 impl ScoreReports {
-    /// Returns the first failure since the last [`take`](DeliveryReports::take) as an error.
+    /// Returns the first failure since the last [`take`](ScoreReports::take) as an error.
     pub(super) fn check(&self) -> KafkaResult<()> {
         locked(&self.0).first.clone().map_or(Ok(()), Err)
     }
@@ -106,7 +106,7 @@ impl Remedy {
     }
 }
 
-/// Returns the reason for skipping a message, if Kafka would refuse it each time.
+/// Returns the reason for skipping a message; `None` if Kafka may accept the message later.
 pub(super) fn reason(error: &KafkaError) -> Option<Skip> {
     match error.rdkafka_error_code()? {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => Some(Skip::ScoreTooLarge),

@@ -1,4 +1,4 @@
-//! The transactions of a scorer: the scores of a batch and its offsets, both or neither.
+//! The transactions of a scorer. A transaction writes the scores of a batch and its offsets, or neither.
 
 use super::refusals::{Refusal, Refused, ScoreReports, reason};
 use crate::kafka::{TopicContext, fetch_ends};
@@ -79,7 +79,7 @@ impl Member {
         let producer = &self.producer;
         producer.begin_transaction()?;
         for partition in (0..).take(self.to_partitions) {
-            // No tweet has this index. The key is for a compacted topic, which refuses records without one.
+            // No tweet has this index. A compacted topic refuses records without a key.
             let record: BaseRecord<'_, [u8], (), _> =
                 BaseRecord::with_opaque_to(&self.to, usize::MAX).key(&[]);
             let sent = producer.send(record.partition(partition));
@@ -135,7 +135,7 @@ impl Member {
         }
         let group = self.consumer.group_metadata().ok_or(KafkaError::Canceled)?;
         producer.send_offsets_to_transaction(&offsets, &group, STEP_LIMIT)?;
-        // After a failure, the messages in the queue would wait for their timeout.
+        // Check for failures: after a failure, the messages in the queue would wait for their timeout.
         self.settle(|| producer.context().check())?;
         producer.commit_transaction(STEP_LIMIT)?;
         Ok(skipped)
@@ -173,7 +173,7 @@ impl Member {
         }
     }
 
-    /// Returns whether the topic of tweets has got more partitions since the member joined, and the
+    /// Returns whether partitions were added to the topic of tweets since the member joined, and the
     /// member was assigned one of them.
     pub(super) fn is_outgrown(&self, assignment: &TopicPartitionList) -> bool {
         let assigned = assignment.elements();
@@ -181,7 +181,7 @@ impl Member {
         last.and_then(|last| usize::try_from(last).ok()) >= Some(self.from_partitions)
     }
 
-    /// Returns the consumer to the committed offsets.
+    /// Moves the consumer back to the committed offsets.
     pub(super) fn rewind(&self) -> KafkaResult<()> {
         let committed = self.consumer.committed(STEP_LIMIT)?;
         for partition in committed.elements() {

@@ -20,13 +20,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pauses after errors: the first, and the longest.
+/// The pause after the first error.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause after an error.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// After this many aborted transactions in a row, the scorer joins the group again.
 const MAX_ABORTS: u32 = 3;
-/// The limit of a record batch, in bytes, until Kafka refuses a record batch. It is below Kafka's
-/// default limit.
+/// The initial limit of a record batch, in bytes. It is below Kafka's default limit. If Kafka refuses a
+/// record batch, the limit is reduced.
 const RECORD_BATCH_BYTES: usize = 1_000_000;
 /// The time limit for fetching the committed offsets, which only the lag needs.
 const OFFSETS_LIMIT: Duration = Duration::from_secs(1);
@@ -68,8 +69,8 @@ impl Worker {
         }
     }
 
-    /// Runs until the shutdown is requested. After an error, or if there are new partitions, it joins the
-    /// group again.
+    /// Runs until the shutdown is requested. After an error, or if there are new partitions, the scorer joins
+    /// the group again.
     pub(super) fn run(mut self) {
         while !self.shutdown.is_cancelled() {
             let ended = self.join().and_then(|member| {
@@ -164,7 +165,7 @@ impl Worker {
     }
 
     /// Starts to measure the lag of the assigned partitions, at their committed offsets or their first
-    /// messages. Returns whether all of these are known.
+    /// messages. Returns whether the offsets of all partitions are known.
     fn start_lag(&self, member: &Member) -> bool {
         let Ok(committed) = member.consumer.committed(OFFSETS_LIMIT) else {
             return false;
@@ -188,7 +189,7 @@ impl Worker {
         all_known
     }
 
-    /// Measures the lag after a batch was committed.
+    /// Measures the lag after a batch has been committed.
     fn measure_lag(&self, member: &Member, batch: &[BorrowedMessage<'_>]) {
         let messages = batch.iter().map(|message| (message.partition(), message));
         let last: BTreeMap<_, _> = messages.collect();
@@ -200,8 +201,7 @@ impl Worker {
         }
     }
 
-    /// Works as a member of the group, until the shutdown is requested or the topic of tweets has got
-    /// more partitions.
+    /// Works as a member of the group until the shutdown is requested or the member gets a new partition.
     fn work(&mut self, mut member: Member) -> KafkaResult<()> {
         let mut rebalances = 0;
         let (mut refused, mut aborts) = (Refused::new(), 0);
@@ -241,8 +241,8 @@ impl Worker {
                         status.aborted += 1;
                         status.last_error = Some(error.to_string());
                     });
-                    // Kafka may be too slow for so many tweets within the transaction timeout. Then the
-                    // abort fails too, and the next member of this scorer takes fewer.
+                    // Kafka may be too slow for this many tweets within the transaction timeout. Then the
+                    // abort fails too, and the next member of this scorer takes fewer tweets.
                     let most = std::mem::replace(&mut self.most_tweets, (batch.len() / 2).max(1));
                     let refusals = member.abort()?;
                     let remedy = Remedy::of(&refusals, &batch, self.record_batch_bytes);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
-/// How much of another word the description of a rule shows, in characters.
+/// The maximum number of characters of another word that the description of a rule shows.
 const BY_LENGTH: usize = 24;
 
 /// A rule that acted on a word.
@@ -28,14 +28,15 @@ pub struct ExplainedWord {
     pub text: String,
     /// The emoji, if the word is from its name.
     pub emoji: Option<String>,
-    /// Where in the text the word or the emoji is, in bytes. The words of a name have the same place.
+    /// The position of the word or the emoji in the text, in bytes. All words of an emoji's name start at
+    /// the emoji. The range of the last one includes the text right after the emoji.
     #[serde(skip)]
     pub range: Range<usize>,
     /// The rating in the lexicon, from -4 to 4; `None` if the lexicon does not contain the word.
     pub rating: Option<f64>,
     /// What the word adds to the sum, after all rules; 0 for a word without a rating.
     pub contribution: f64,
-    /// The rules that acted on it, in their order.
+    /// The rules that acted on the word, in the order in which they acted.
     pub rules: Vec<AppliedRule>,
 }
 
@@ -84,7 +85,7 @@ impl Explanation {
         });
         let (exclamation, question) = vader::emphasis(marks);
         let (sentiment, sum) = vader::add_up(&valences, exclamation + question);
-        // The emphasis adds to a sum in its direction, and nothing to a sum of zero.
+        // The emphasis moves the sum away from zero. It does not change a sum of zero.
         let words_only: f64 = valences.iter().sum();
         let direction = if words_only == 0.0 {
             0.0
@@ -113,7 +114,7 @@ impl Explanation {
         }
     }
 
-    /// Returns the words that add to the sum, or would without a rule.
+    /// Returns the words that add to the sum, and the words whose contribution a rule has changed to 0.
     pub fn rated(&self) -> impl Iterator<Item = &ExplainedWord> {
         self.words
             .iter()
@@ -133,7 +134,7 @@ impl Explanation {
             if range.start < end
                 && let Some(last) = pieces.last_mut()
             {
-                // Another word of the same emoji. The last one may have text right after it.
+                // This is another word of the same emoji. The range of the last word may be longer.
                 *last = piece(range, last.contribution + word.contribution);
             } else {
                 if range.start > end {
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!(emoji.unwrap().emoji.as_deref(), Some("\u{2764}"));
     }
 
-    /// Texts of words that occur in rules, with capitals, marks and emoji.
+    /// Returns texts of words that occur in rules, with capitals, marks and emoji.
     fn texts() -> impl Strategy<Value = String> {
         let words = "good bad GREAT awful love no not never so this without doubt least at very \
             kind of just enough slightly but BUT the shit bomb yeah right kiss death to die for isn't \

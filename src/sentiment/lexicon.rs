@@ -178,7 +178,7 @@ impl Lexicon {
         self.entry(word).valence = Some(valence);
     }
 
-    /// Reads the names of the emoji. It must run again after words were added.
+    /// Reads the names of the emoji. This must be repeated after words have been added.
     pub(super) fn read_names(&mut self) {
         let mut names = FxHashMap::default();
         for (emoji, name) in EMOJI_LEXICON.iter() {
@@ -219,8 +219,8 @@ impl Lexicon {
         &self.entries[usize::from(token.id)]
     }
 
-    /// Returns the words with these ids, in their order. It searches the whole lexicon, which takes
-    /// about 50 µs. A second table would store each word twice.
+    /// Returns the words with these ids, in the order of the ids. It searches the whole lexicon, which
+    /// takes about 50 µs. A second table would be faster, but would store each word twice.
     pub(super) fn words(&self, ids: &[WordId]) -> Vec<String> {
         let mut words = vec![String::new(); ids.len()];
         for (word, id) in &self.ids {
@@ -250,8 +250,8 @@ pub(super) fn marks(text: &str) -> (usize, usize) {
     marks
 }
 
-/// Returns whether Python treats the character as white space: unlike Unicode, it includes the separators of
-/// ASCII.
+/// Returns whether Python treats the character as white space. Unlike Unicode, Python includes the four ASCII
+/// separators.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }
@@ -278,7 +278,7 @@ pub(super) fn strip_punctuation(word: &str) -> &str {
 pub(super) fn lower<'b>(word: &str, buffer: &'b mut [u8; MAX_WORD]) -> Option<&'b [u8]> {
     let mut length = 0;
     for character in word.chars() {
-        // The one other character whose lower case is ASCII.
+        // The Kelvin sign is the only other character whose lower case is ASCII.
         let character = if character == '\u{212a}' {
             'k'
         } else {
@@ -299,8 +299,8 @@ fn has_nt(word: &[u8]) -> bool {
         .any(|part| part[1] == b'\'' && part.eq_ignore_ascii_case(b"n't"))
 }
 
-/// Returns whether Python treats the word as upper case: it has an upper case letter, and none in lower or
-/// title case.
+/// Returns whether Python treats the word as upper case. Such a word has an upper case letter, and no letter
+/// in lower or title case.
 fn is_upper(word: &str) -> bool {
     let title = |c: char| {
         matches!(c, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}' | '\u{1f88}'..='\u{1f8f}'

@@ -2,8 +2,8 @@
 //!
 //! VADER (Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of
 //! Social Media Text", ICWSM 2014) looks up each word in a lexicon that people rated from -4 to 4
-//! (`lexicon.rs`), and corrects each rating by the words around it (`vader.rs`). It is made for
-//! social media: it knows emoticons, emoji and slang, needs no training, and scores a tweet in less
+//! (`lexicon.rs`), and adjusts each rating according to the words around it (`vader.rs`). It is made
+//! for social media: it knows emoticons, emoji and slang, needs no training, and scores a tweet in less
 //! than a microsecond. The rules:
 //!
 //! | rule | example |
@@ -60,8 +60,8 @@ pub struct Sentiment {
     pub neg: f64,
 }
 
-/// A text is positive from this compound up, and negative from its opposite down, as VADER's authors
-/// recommend.
+/// A text is positive if its compound is at least this value, and negative if it is at most the negative of
+/// this value. VADER's authors recommend 0.05.
 const POSITIVE_THRESHOLD: f64 = 0.05;
 
 /// The class of a text. In JSON it is a word such as `"positive"`.
@@ -134,7 +134,7 @@ impl Analyzer {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one
-    /// word of a text, and for a rating out of range.
+    /// word of a text, for a rating out of range, and if the lexicon has no room for all words (50,000 fit).
     ///
     /// # Examples
     /// ```
@@ -231,14 +231,15 @@ pub struct Scored {
     pub tweet: Tweet,
     /// Its sentiment.
     pub sentiment: Sentiment,
-    /// What the tweet adds to the running sum: [`weighted`], unless the listener has another metric. It
-    /// is from -1e100 to 1e100.
+    /// What the tweet adds to the running sum, from -1e100 to 1e100. It is the value of [`weighted`], unless
+    /// the listener has another metric.
     pub metric: f64,
     /// The partition of the topic that the message is in, from 0.
     pub partition: i32,
     /// The offset of the message: its number in the partition, from 0.
     pub offset: i64,
-    /// Whether the tweet had a time that cannot be true: later than the broker's, or before the first tweet in
+    /// Whether the tweet had an impossible time: later than its message in Kafka, or before the first tweet
+    /// in
     /// 2006. Its `created_at` is then the time of the message.
     pub time_corrected: bool,
     /// The rated words of the text.
@@ -256,9 +257,9 @@ pub(crate) struct WordShare {
     pub(crate) share: f32,
 }
 
-/// The metric of the original notebooks: `ln(followers + 1) * compound`. A tweet counts by its
-/// sentiment and by its audience, where each tenfold increase in followers adds the same amount. An
-/// unknown follower count counts as 0.
+/// Returns the metric of the original notebooks: `ln(followers + 1) * compound`. The metric weights the
+/// sentiment of a tweet by its audience. Each tenfold increase in followers adds the same amount to the
+/// weight. An unknown follower count counts as 0.
 ///
 /// # Examples
 /// ```

@@ -25,7 +25,7 @@ const QUESTION: f64 = 0.18;
 const MANY_QUESTIONS: f64 = 0.96;
 /// The constant of the normalisation: about the largest sum that a text is expected to have.
 const NORMALIZATION: f64 = 15.0;
-/// With more rated words than this, a sorted set finds equal values, instead of a linear search.
+/// With more rated words than this, a sorted set finds equal values. With fewer, a linear search is faster.
 const MAX_SEARCHED: usize = 64;
 /// A text with up to this many words is scored without an allocation.
 const FEW_WORDS: usize = 64;
@@ -131,21 +131,21 @@ fn read_word<'t>(
     sink(token, Origin { source, named });
 }
 
-/// A rule of VADER that changes what a word contributes. The documentation of [`sentiment`](super) has
-/// their sizes.
+/// A rule of VADER that changes the contribution of a word. The documentation of [`sentiment`](super) says by
+/// how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Rule {
     /// The word is in capitals, and other words are not.
     Capitals,
-    /// A word such as "very" before it.
+    /// The word follows a booster such as "very".
     Booster,
-    /// A word such as "slightly" before it.
+    /// The word follows a dampener such as "slightly".
     Dampener,
-    /// A word such as "not" before it.
+    /// The word follows a negation such as "not".
     Negation,
-    /// "Never so" or "never this" before it.
+    /// The word follows "never so" or "never this".
     Strengthened,
     /// The word is "no" before a rated word: it negates that word and does not count itself.
     No,
@@ -155,8 +155,8 @@ pub enum Rule {
     But,
 }
 
-/// Returns what each word adds to the sum. `acts` is called with each rule, the index of the word that it
-/// acts on, and the index of the word because of which it acts.
+/// Returns what each word adds to the sum. When a rule acts, `acts` is called with the rule, the index of the
+/// word that it changes, and the index of the other word that the rule is about.
 pub(super) fn rate(
     lexicon: &Lexicon,
     tokens: &[Token],
@@ -226,7 +226,7 @@ impl<A: FnMut(Rule, usize, Option<usize>)> Sentence<'_, A> {
             (self.acts)(Rule::Capitals, index, None);
             valence += if valence > 0.0 { CAPITALS } else { -CAPITALS };
         }
-        // This is true for most words, which then need none of the rules below.
+        // This returns early for most words, because none of the rules below concerns them.
         let before = &self.tokens[index.saturating_sub(3)..index];
         if !entry.word.starts_idiom() && !before.iter().any(|token| token.alters) {
             return valence;
@@ -294,8 +294,8 @@ impl<A: FnMut(Rule, usize, Option<usize>)> Sentence<'_, A> {
         let never = before(distance) == RuleWord::Never;
         let strengthened = match distance {
             2 => never && so(1),
-            // The operator precedence of the reference: if three words precede, "so" or "this" just
-            // before a word increases it, with or without "never".
+            // This is the operator precedence of the reference: at a distance of three words, "so" or
+            // "this" right before the word is sufficient, even without "never".
             3 => (never && so(2)) || so(1),
             _ => false,
         };
@@ -373,8 +373,8 @@ fn idiom(first: RuleWord, second: RuleWord, third: Option<RuleWord>) -> Option<f
 
 /// Applies the rule for "but": the values before it count half, those after it one and a half times.
 ///
-/// The reference iterates over the values, and changes for each the *first* value that is equal to it.
-/// Of two equal values, the first is changed twice. (A changed value may be equal to another one.)
+/// The reference iterates over the values. For each value, it changes the *first* value that is equal to it.
+/// If a changed value equals a later one, it is therefore changed again, and the later one stays.
 fn weigh_but(valences: &mut [f64], but: usize, mut acts: impl FnMut(Rule, usize, Option<usize>)) {
     let mut weigh = |index: usize, value: f64| {
         let weight = match index.cmp(&but) {
@@ -410,7 +410,7 @@ fn weigh_but(valences: &mut [f64], but: usize, mut acts: impl FnMut(Rule, usize,
     }
 }
 
-/// Returns what the exclamation marks and the question marks add to the sum, in its direction.
+/// Returns how far the exclamation marks and the question marks move the sum away from zero.
 pub(super) fn emphasis((exclamations, questions): (usize, usize)) -> (f64, f64) {
     let exclamation = exclamations.min(MOST_EXCLAMATIONS) as f64 * EXCLAMATION;
     let question = match questions {
@@ -429,7 +429,7 @@ pub(super) fn add_up(valences: &[f64], emphasis: f64) -> (Sentiment, f64) {
     let (mut sum, mut pos, mut neg, mut neu) = (0.0, 0.0, 0.0, 0.0);
     for valence in valences {
         sum += valence;
-        // Plus one, because each neutral word counts one.
+        // Add one, because each neutral word counts as one.
         if *valence > 0.0 {
             pos += valence + 1.0;
         } else if *valence < 0.0 {
@@ -448,7 +448,7 @@ pub(super) fn add_up(valences: &[f64], emphasis: f64) -> (Sentiment, f64) {
     } else if pos < -neg {
         neg -= emphasis;
     }
-    // `-neg` could be minus zero.
+    // Without negative words, `-neg` would be minus zero.
     let neg = neg.abs();
     let total = pos + neg + neu;
     let sentiment = Sentiment {
@@ -465,7 +465,7 @@ fn rounded(value: f64, digits: usize) -> f64 {
     let scale = [1.0, 10.0, 100.0, 1_000.0, 10_000.0][digits];
     let scaled = value * scale;
     if (scaled.abs().fract() - 0.5).abs() < 1e-9 {
-        // The multiplication may have moved the value across the middle. The text is exact.
+        // The multiplication may have moved the value across the middle. Formatting is exact.
         return format!("{value:.digits$}").parse().unwrap_or(value);
     }
     scaled.round() / scale

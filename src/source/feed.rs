@@ -14,14 +14,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// The maximum number of tweets that wait for the streamer, and of the bytes of their texts.
+/// The maximum number of tweets that wait for the streamer.
 const QUEUE_TWEETS: usize = 1_024;
+/// The maximum size of the texts of these tweets, in bytes.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// How long the start of a stream waits for the first connection, or for the error that prevents it.
 const START_LIMIT: Duration = Duration::from_secs(4);
 
-/// A live source's task, and the receiving end of its queue. Dropping it ends the task, and with it
-/// the connection, at once.
+/// A live source's task, and the receiving end of its queue. Dropping the feed ends the task and its
+/// connection at once.
 pub(super) struct Feed {
     items: queue::Receiver<Result<Tweet>>,
     /// Aborts the task when it is dropped.
@@ -84,7 +85,7 @@ impl Outlet {
     }
 
     /// Passes an item on, and waits while the queue is full. Returns false if the receiver is gone.
-    /// The start of the stream returns an error that is sent before [`started`](Outlet::started).
+    /// If an error is sent before [`started`](Outlet::started), the start of the stream returns it.
     pub(super) async fn send(&self, item: Result<Tweet>) -> bool {
         let size = item.as_ref().map_or(1, |tweet| tweet.text.len() + 1);
         self.items.send(item, size).await.is_ok()

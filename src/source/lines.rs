@@ -4,7 +4,7 @@ use crate::tweet::{MAX_MESSAGE_BYTES, Skip};
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, LinesCodec, LinesCodecError};
 
-/// The received bytes that are not a whole line yet. Only a part of a line that is too long is kept in
+/// The received bytes that are not a complete line yet. If a line is too long, only a part of it is kept in
 /// memory.
 pub(super) struct LineBuffer {
     codec: LinesCodec,
@@ -24,7 +24,7 @@ impl LineBuffer {
         &mut self.bytes
     }
 
-    /// Returns the next whole line without its line end, or why it is skipped.
+    /// Returns the next complete line without its line end, or why it is skipped.
     pub(super) fn next(&mut self) -> Option<Result<String, Skip>> {
         line(self.codec.decode(&mut self.bytes))
     }

@@ -60,13 +60,16 @@ pub trait Source: Send + 'static {
     ///
     /// # Errors
     /// An error means that the stream cannot start. An earlier stream to the same topic then continues.
+    ///
+    /// # Cancel safety
+    /// The streamer does not drop the future before it is done.
     async fn begin(&mut self, _filter: Filter) -> Result<()> {
         Ok(())
     }
 
-    /// Returns whether the source matches the tracks itself and sets the topics. The streamer then
-    /// passes each tweet that has a topic. Without a track, and for any other source, the streamer
-    /// applies the filter.
+    /// Returns whether the source matches the tracks and sets the topics. If it does, the streamer
+    /// passes each tweet that has a topic. If it does not, or if there is no track, the streamer applies
+    /// the filter.
     fn sets_topics(&self) -> bool {
         false
     }
@@ -81,7 +84,7 @@ pub trait Source: Send + 'static {
     /// # Errors
     /// An error stands for one message that is not a tweet. The streamer counts it and calls `next`
     /// again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
-    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) the stream ends.
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked), the stream ends.
     ///
     /// # Cancel safety
     /// The streamer may drop the future before it is done, for example when it is stopped. An
@@ -141,8 +144,8 @@ fn check_rate(per_second: f64) -> Result<()> {
     ))
 }
 
-/// Returns a random prefix for the ids of one stream, for a source whose tweets have no ids. The prefix
-/// keeps two streams of the same source into one run from having the same ids.
+/// Returns a random prefix for the ids of one stream, for a source whose tweets have no ids. Without the
+/// prefix, two streams of such a source in one run would have the same ids.
 fn stream_prefix() -> String {
     format!("{:08x}", random_number() >> 32)
 }

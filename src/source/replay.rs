@@ -30,7 +30,7 @@ const LONG_WAIT: Duration = Duration::from_secs(60);
 /// How often a named pipe is checked for its first writer.
 const WRITER_POLL: Duration = Duration::from_millis(50);
 
-/// The replay source. It keeps the tweets' own pace unless another is set.
+/// The replay source. It keeps the tweets' own pace unless another pace is set.
 ///
 /// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
 /// further away, in either direction, is sent at once, and the tweets after it keep their distance from
@@ -49,12 +49,12 @@ pub struct Replay {
     pace: Pace,
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
-    /// The time of a tweet, and when it was replayed. It is the first tweet, or the last one that was more
-    /// than [`MAX_WAIT`] away.
+    /// The time of a reference tweet, and when it was replayed. The reference is the first tweet, or the
+    /// last one that was more than [`MAX_WAIT`] away.
     start: Option<(Timestamp, Instant)>,
     /// When the last tweet was due.
     last: Option<Instant>,
-    /// When the tweet that was just read is due (`None` means at once), and the tweet.
+    /// The time when the tweet that was read last is due (`None` means at once), and the tweet.
     waiting: Option<(Option<Instant>, Tweet)>,
     ended: bool,
     /// The number of finished passes over the file; `None` if there is only one pass.
@@ -82,7 +82,7 @@ impl Replay {
     /// Opens a file of tweets, or a named pipe.
     ///
     /// # Errors
-    /// [`ErrorKind::File`](crate::ErrorKind::File) if it does not exist or cannot be read.
+    /// [`ErrorKind::File`](crate::ErrorKind::File) if the file does not exist or cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
         let (file, is_pipe) = open(&path)?;
@@ -113,8 +113,8 @@ impl Replay {
         Ok(self)
     }
 
-    /// Replays the file again and again. Each pass gives its tweets new ids, so each counts again, and
-    /// the current time. A file without tweets is replayed once, and so is a named pipe.
+    /// Replays the file again and again. In each pass, every tweet gets the current time and a new id, so
+    /// it counts again. A file without tweets and a named pipe are replayed only once.
     pub fn repeat(mut self) -> Self {
         self.repeats = Some(0);
         self
@@ -211,9 +211,9 @@ impl Replay {
         Ok(())
     }
 
-    /// Prepares another pass over the file. Returns false if there is none.
+    /// Prepares another pass over the file. Returns false if there is no other pass.
     fn start_again(&mut self) -> Result<bool> {
-        // Without `last` the file has no tweets, and would be read again and again without a pause.
+        // Without `last`, the file has no tweets, and would be read again and again without a pause.
         let (Some(repeats), false, Some(_)) = (self.repeats, self.is_pipe, self.last) else {
             return Ok(false);
         };
@@ -249,7 +249,7 @@ impl Replay {
                 "waiting for the time of the next tweet"
             );
         }
-        // A tweet that is older than the first is due at once.
+        // A tweet that is older than the first tweet is due at once.
         Some(started + Duration::from_secs_f64(offset.max(0.0)))
     }
 }
@@ -400,7 +400,7 @@ mod tests {
         assert_eq!(read[0].as_ref().unwrap().text, "piped");
     }
 
-    /// Returns when each tweet comes, from now on.
+    /// Returns the time from now until each tweet comes.
     async fn times(replay: &mut Replay) -> Vec<Duration> {
         let start = Instant::now();
         let mut times = Vec::new();

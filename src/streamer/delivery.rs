@@ -1,9 +1,9 @@
-//! The producer, and its delivery reports: which tweets the broker has.
+//! The producer, and its delivery reports, which say which tweets the broker has.
 //!
-//! A tweet that the broker did not accept goes to the dead-letter file, for
-//! [`Replay`](crate::source::Replay). Every tweet that the source gave is in the topic or in this file.
-//! A tweet in it may be in the topic as well, if only the broker's confirmation was lost; the listener
-//! counts it once.
+//! A tweet that the broker did not accept goes to the dead-letter file, which
+//! [`Replay`](crate::source::Replay) can read. Every tweet that the streamer selects is in the topic or in
+//! this file. If only the broker's confirmation was lost, a tweet is in both, and the listener counts it
+//! once.
 
 use super::rivals::StatusOffsets;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use rdkafka::{ClientContext, Statistics};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// The time for which the producer retries a message. Then the message counts as failed.
+/// How long the producer retries a message, in milliseconds. Then the message counts as failed.
 const MESSAGE_TIMEOUT_MS: &str = "300000";
 /// How long the end of a stream waits for the next confirmation of the messages in flight. While the
 /// broker throttles this client, it waits longer.
@@ -35,9 +35,9 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 /// The producer of a stream. It has a thread that receives the delivery reports.
 pub(super) type TweetProducer = ThreadedProducer<DeliveryReports>;
 
-/// What the delivery reports say.
+/// The results of the delivery reports.
 pub(super) struct Deliveries {
-    /// The topic and the broker's address, for errors.
+    /// The topic and the broker's address, for error messages.
     topic: String,
     address: String,
     state: Mutex<DeliveryState>,
@@ -45,8 +45,8 @@ pub(super) struct Deliveries {
     dead_letters: LineWriter,
 }
 
-/// A tweet that the broker has refused for a reason that may pass: the topic is missing, or this client
-/// may not write to it. It is sent again.
+/// A tweet that the broker has refused for a reason that may be temporary: the topic is missing, or this
+/// client may not write to it. The tweet is sent again.
 pub(super) struct HeldTweet {
     pub(super) key: Vec<u8>,
     pub(super) message: Vec<u8>,
@@ -63,16 +63,16 @@ struct DeliveryState {
     sent: u64,
     failed: u64,
     held: Vec<HeldTweet>,
-    /// The number of outcomes when the held tweets were last sent again. Until the next outcome it is
+    /// The number of outcomes when the held tweets were last sent again. Until the next outcome, it is
     /// unknown whether the broker accepts tweets.
     probed_at: Option<u64>,
     throttled: Option<Throttled>,
-    /// Whether the stream ends. A tweet that is refused then fails.
+    /// Whether the stream is ending. A refused tweet then fails.
     is_ending: bool,
     /// Why the last message failed.
     last_error: Option<String>,
-    /// The last connection error, and how many tweets were sent then. Once more are sent, the
-    /// connection works again.
+    /// The last connection error, and how many tweets had been sent at that time. When more tweets have
+    /// been sent, the connection works again.
     connection_error: Option<(String, u64)>,
 }
 
@@ -81,14 +81,15 @@ impl DeliveryState {
         self.sent + self.failed
     }
 
-    /// Returns by how much the broker delays this client, if it does.
+    /// Returns by how much the broker delays this client; `None` if it does not.
     fn throttle_delay(&self) -> Option<Duration> {
         let throttled = self.throttled.as_ref();
         let throttled = throttled.filter(|throttled| Instant::now() < throttled.until);
         throttled.map(|throttled| throttled.delay)
     }
 
-    /// Returns the error of a connection that is still down, or that the broker throttles it.
+    /// Returns what currently impedes the deliveries: a connection that is down, or a broker that throttles
+    /// this client.
     fn obstacle(&self) -> Option<String> {
         if let Some((reason, sent)) = &self.connection_error
             && *sent == self.sent
@@ -116,8 +117,8 @@ impl Deliveries {
         }
     }
 
-    /// Keeps a refused tweet if the reason may pass, and fails it otherwise. Returns whether it is kept.
-    /// A kept tweet is still part of the stream. It blocks like [`fail`](Deliveries::fail).
+    /// Holds a refused tweet if the reason may be temporary. Otherwise, the tweet fails. Returns whether the
+    /// tweet is held. This call may block like [`fail`](Deliveries::fail).
     pub(super) fn refuse(&self, key: &[u8], message: &[u8], error: &KafkaError) -> bool {
         use RDKafkaErrorCode as Code;
         let reason = match error.rdkafka_error_code() {
@@ -172,7 +173,7 @@ impl Deliveries {
     /// Counts a failed tweet, and passes it to the dead-letter file. It blocks, without a lock, while
     /// the disk is slower than the failures.
     pub(super) fn fail(&self, message: &[u8], reason: String) {
-        // Its error is part of the status.
+        // The status contains the error of the file.
         let _ = self.dead_letters.add(message);
         let mut counts = locked(&self.state);
         counts.failed += 1;
@@ -197,15 +198,16 @@ impl Deliveries {
         status.last_error = obstacle.or(status.last_error.take()).or(own_error);
     }
 
-    /// Lets a tweet that the broker refuses fail from now on, because the stream ends.
+    /// Records that the stream is ending. From now on, a refused tweet fails.
     pub(super) fn end(&self) {
         locked(&self.state).is_ending = true;
     }
 
-    /// Ends the deliveries: every message is confirmed, or in the dead-letter file. It blocks until
-    /// each of them has its delivery report and the file is complete, however slow the disk is.
+    /// Ends the deliveries. A message that the broker does not confirm fails. This call blocks until each
+    /// message has its delivery report and the dead-letter file is complete, as long as there is progress.
     ///
-    /// Returns why a part of the messages has neither, if that is so.
+    /// Returns an error message if the broker has not confirmed all messages in time, if delivery reports
+    /// are missing, or if the file is incomplete.
     pub(super) fn finish(&self, producer: &TweetProducer) -> Option<String> {
         let flushed = self.flush(producer);
         // Each tweet that is still not confirmed fails.
@@ -233,7 +235,8 @@ impl Deliveries {
         })
     }
 
-    /// Waits until the broker has confirmed every message, as long as it confirms some or throttles.
+    /// Waits until the broker has confirmed every message, as long as it confirms some of them or throttles
+    /// this client.
     fn flush(&self, producer: &TweetProducer) -> Result<(), KafkaError> {
         let mut in_flight = producer.in_flight_count();
         let mut deadline = Instant::now() + FLUSH_LIMIT;
@@ -313,8 +316,8 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", "lz4")
-        // A linger of 10 ms is not noticed at low rates. At high rates it makes large batches; each
-        // batch costs the broker more than its tweets do.
+        // At low rates, a linger of 10 ms is not noticeable. At high rates, it makes large batches, which
+        // save time because a batch costs the broker more than its tweets.
         .set("linger.ms", "10")
         .set("batch.num.messages", "10000")
         .set("queue.buffering.max.messages", "100000")

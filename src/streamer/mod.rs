@@ -3,9 +3,9 @@
 //!
 //! One task does all of this, in order (`task.rs`). The queue of the producer is bounded. When the
 //! broker is slower than the source, the queue is full, and the task waits before it pulls the next
-//! tweet: backpressure instead of loss. The producer is idempotent, so its retries write no message
-//! twice. Each delivery report is counted (`delivery.rs`), and a tweet that could not be delivered
-//! goes to a dead-letter file.
+//! tweet. This is backpressure: no tweet is lost. The producer is idempotent, so its retries write no
+//! message twice. Each delivery report is counted (`delivery.rs`), and a tweet that could not be
+//! delivered goes to a dead-letter file.
 
 mod delivery;
 mod progress;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use task::StreamerTask;
 
-/// A disk that writes none of the saved tweets for this long has failed.
+/// If the disk writes none of the saved tweets for this long, it has failed.
 const SAVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The configuration of a stream. [`start`](Streamer::start) begins it.
@@ -95,15 +95,15 @@ impl Streamer {
         self
     }
 
-    /// Ends the stream after this time. `None` and more than 100 years are no limit.
+    /// Ends the stream after this time. With `None` or more than 100 years, there is no limit.
     pub fn time_span(mut self, time_span: impl Into<Option<Duration>>) -> Self {
         self.time_span = time_span.into();
         self
     }
 
-    /// Also appends every streamed tweet to a file, one JSON object per line, for
-    /// [`Replay`](crate::source::Replay). `None` saves nothing. Check what the terms of the source allow
-    /// you to keep.
+    /// Appends every streamed tweet to a file, one JSON object per line. [`Replay`](crate::source::Replay)
+    /// can read the file. With `None`, nothing is saved. Check what the terms of the source allow you to
+    /// keep.
     ///
     /// # Examples
     /// ```no_run
@@ -122,17 +122,19 @@ impl Streamer {
         self
     }
 
-    /// Starts the stream and returns at once. With a live source it returns when the source is
-    /// connected, or after 4 seconds; the source then continues to try.
+    /// Starts the stream and returns at once. With a live source, this call returns when the source has
+    /// connected, or after 4 seconds. In the second case, the source continues to try.
     ///
-    /// A streamer of this process that writes to the same topic is stopped, but only after the new
-    /// source has connected: after an error the earlier stream continues.
+    /// If a streamer of this process already writes to the topic, it is stopped after the new source has
+    /// connected. If this call fails, the earlier stream continues.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty track, language or
     /// time span, [`ErrorKind::NoTopic`](crate::ErrorKind::NoTopic) if the topic was deleted,
+    /// [`ErrorKind::Kafka`](crate::ErrorKind::Kafka) if the broker does not answer,
     /// [`ErrorKind::File`](crate::ErrorKind::File) if the file cannot be opened,
-    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if a live source is rejected.
+    /// [`ErrorKind::Source`](crate::ErrorKind::Source) if the server of a live source rejects the stream,
+    /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) after an interrupt.
     ///
     /// # Examples
     /// ```no_run
@@ -176,7 +178,7 @@ impl Streamer {
     }
 }
 
-/// Opens the file of streamed tweets, one JSON object per line. When the disk fails, the stream
+/// Opens the file of streamed tweets, one JSON object per line. If the disk fails, the stream
 /// continues.
 fn saver(path: PathBuf) -> Result<LineWriter> {
     let failure = format!("tweets are no longer saved to {}", path.display());
@@ -195,7 +197,7 @@ impl Streaming {
     /// Blocks until the stream has ended and Kafka has confirmed its tweets. Prints a line each
     /// second for the first ten seconds, then every ten seconds.
     ///
-    /// An interrupt ends the wait and not the stream; the returned status is then the one so far.
+    /// An interrupt ends the wait, but not the stream. The call then returns the current status.
     pub fn wait(&self) -> StreamerStatus {
         let start = Instant::now();
         let mut wait = Wait::begin();
@@ -219,8 +221,8 @@ impl Streaming {
         }
     }
 
-    /// Blocks until the stream has ended, for `limit` at most, or until an interrupt. Returns whether
-    /// it has ended.
+    /// Blocks until the stream has ended, the limit is reached, or an interrupt comes. Returns whether
+    /// the stream has ended.
     pub fn wait_for(&self, limit: Duration) -> bool {
         interrupt::block_on(limit, self.task.ended()).is_ok()
     }

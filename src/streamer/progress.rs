@@ -1,4 +1,4 @@
-//! The progress of a stream: what its task and its delivery reports record, and its owner reads.
+//! The progress of a stream. Its task and its delivery reports record the progress, and its owner reads it.
 
 use super::delivery::Deliveries;
 use crate::kafka::{Client, Topic};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The rate is the mean over this many status messages, one per second.
 const RATE_WINDOW: usize = 10;
 
-/// What the task and the owner of a stream share.
+/// The state that the task and the owner of a stream share.
 pub(super) struct StreamerState {
     client: Arc<Client>,
     connection: Option<ConnectionWatch>,
@@ -65,13 +65,13 @@ impl StreamerState {
         }
     }
 
-    /// Changes the progress. The lock is held for the call only, and never across I/O.
+    /// Changes the progress. The lock is held only for this call, and never across I/O.
     pub(super) fn record(&self, change: impl FnOnce(&mut StreamProgress)) {
         change(&mut locked(&self.progress));
     }
 
     /// Returns the status for the status topic, and takes a sample for the rate and for the wait. The
-    /// task calls it each second while it waits for its source.
+    /// task calls this function once per second.
     pub(super) fn status_message(&self) -> StreamerStatus {
         let (now, sent) = (Instant::now(), self.deliveries.sent());
         self.record(|progress| {
@@ -89,7 +89,7 @@ impl StreamerState {
 
     /// Returns the status for the owner. `panic` is the message of a panic of the task.
     pub(super) fn status(&self, panic: Option<String>) -> StreamerStatus {
-        // Read before any lock is taken: the exit reason of a broker is in a file.
+        // Read this before a lock is taken, because the exit reason of a broker is in a file.
         let exit_reason = self.client.exit_reason();
         let mut status = self.snapshot();
         if panic.is_some() {

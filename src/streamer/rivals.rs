@@ -1,9 +1,10 @@
 //! Other streamers that write to the same topic.
 //!
-//! A listener counts the newest run of a topic only. If two streamers write different runs, the tweets
-//! of one are not counted, and both streamers report it. Each streamer writes its status, marked with
-//! its run, to the status topic once a second. A gap in the offsets of its own status messages means
-//! that another streamer has written too. Only then does it read the status topic.
+//! A listener counts only the newest run of a topic. If two streamers write different runs, the tweets
+//! of one streamer are not counted, and both streamers report this. Each streamer writes its status,
+//! marked with its run, to the status topic once per second. A gap in the offsets of a streamer's own
+//! status messages means that another streamer has written too. In this case, the streamer reads the
+//! status topic.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Client, newest_status_runs};
@@ -17,19 +18,19 @@ use tokio::task::JoinHandle;
 /// How often the status topic is read while another streamer writes to it.
 const INTERVAL: Duration = Duration::from_secs(3);
 
-/// The offsets of the own messages in the status topic.
+/// The offsets of this streamer's messages in the status topic.
 #[derive(Default)]
 pub(super) struct StatusOffsets(Mutex<Offsets>);
 
 #[derive(Default)]
 struct Offsets {
     last: Option<i64>,
-    /// Whether the status topic has messages between the own ones.
+    /// Whether the status topic has other messages between those of this streamer.
     are_interleaved: bool,
 }
 
 impl StatusOffsets {
-    /// Records the offset of the newest own message.
+    /// Records the offset of this streamer's newest message.
     pub(super) fn add(&self, offset: i64) {
         let mut offsets = locked(&self.0);
         offsets.are_interleaved |= offsets.last.is_some_and(|last| offset > last + 1);
@@ -42,11 +43,11 @@ impl StatusOffsets {
     }
 }
 
-/// What another streamer means for this one.
+/// Another streamer that writes to the topic.
 pub(super) enum Rival {
-    /// It has begun a newer run: no tweet of this streamer is counted any longer.
+    /// It has begun a newer run, so the tweets of this streamer are no longer counted.
     Newer,
-    /// It has written to an earlier run since this streamer started: its tweets are not counted.
+    /// It has written to an earlier run since this streamer started, so its tweets are not counted.
     Earlier,
 }
 
@@ -72,8 +73,8 @@ impl Rivals {
         }
     }
 
-    /// Returns a rival that was found, with its error. If the offsets show that another streamer may
-    /// write, it starts a check in the background.
+    /// Returns the rival that the last check has found, with an error that describes it. If the offsets
+    /// show that another streamer may write, starts a check in the background.
     pub(super) async fn look(&mut self, offsets: &StatusOffsets) -> Option<(Rival, Error)> {
         if let Some(check) = self.check.take_if(|check| check.is_finished()) {
             // A failed check is repeated after the next status message of the other streamer.

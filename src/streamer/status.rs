@@ -1,10 +1,10 @@
-//! What a notebook and a terminal show of a stream's status.
+//! How a notebook and a terminal show the status of a stream.
 
 use crate::notebook::{Card, shorten, thousands};
 use crate::wire::{Connection, Counts, EndReason, StreamerStatus};
 use std::time::Duration;
 
-/// After how long the status says that the stream waits for its source.
+/// After this long without a tweet, the status says that the stream waits for its source.
 const SILENT_WAIT: Duration = Duration::from_secs(10);
 
 impl Counts {

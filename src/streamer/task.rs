@@ -27,8 +27,8 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 const STATUS_KEY: &str = "streamer";
 /// How long to wait before a tweet is offered again to a full producer queue.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
-/// The pause before refused tweets are sent again, and between two checks whether the broker still
-/// throttles.
+/// The pause before refused tweets are sent again, and between two checks of whether the broker still
+/// throttles this client.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
 /// The number of items after which the task lets other tasks of its thread run.
 const YIELD_INTERVAL: u32 = 512;
@@ -43,7 +43,7 @@ pub(super) struct StreamerTask {
     topic: String,
     status_topic: String,
     rivals: Rivals,
-    /// The headers of each message: its run.
+    /// The headers of each message, which contain the run.
     headers: OwnedHeaders,
     shared: Arc<StreamerState>,
     /// A buffer for the encoded tweet.
@@ -109,8 +109,8 @@ impl StreamerTask {
         })
     }
 
-    /// Streams until the end, and then delivers what is in flight. A panic of the source ends the
-    /// stream like an error: the tweets before it are delivered.
+    /// Streams until the end, and then waits for the delivery of the tweets in flight. If the source
+    /// panics, the stream ends as after an error: the tweets before the panic are delivered.
     pub(super) async fn run(mut self, shutdown: CancellationToken, time_span: Option<Duration>) {
         let mut ending = Ending::new(shutdown, time_span);
         let reason = match catch_panic("streamer", self.stream(&mut ending)).await {
@@ -189,7 +189,7 @@ impl StreamerTask {
         EndReason::Failed
     }
 
-    /// Filters and deduplicates.
+    /// Filters and deduplicates. Returns `None` if the tweet is dropped.
     fn select(&mut self, mut tweet: Tweet) -> Option<Tweet> {
         let admitted = if self.source.sets_topics() && self.filter.tracks().next().is_some() {
             !tweet.topics.is_empty()
@@ -204,7 +204,8 @@ impl StreamerTask {
             counts.filtered += u64::from(!admitted);
             counts.duplicate += u64::from(admitted && !is_new);
             if is_new {
-                // A time that cannot be true says nothing. The clock may have gone back since the last one.
+                // Ignore times that are not credible. The last one is checked again, because the clock may
+                // have gone back since then.
                 let now = Timestamp::now();
                 let times = status.newest.into_iter().chain([tweet.created_at]);
                 status.newest = times.filter(|time| is_credible(*time, now)).max();
@@ -217,7 +218,7 @@ impl StreamerTask {
     async fn send(&mut self, tweet: Tweet, ending: &mut Ending) {
         let mut message = std::mem::take(&mut self.message);
         tweet.encode_into(&mut message);
-        // A line of a file may be below the limit, and above it with the id and the source.
+        // A tweet from a file may exceed the limit when the source adds an id and its name.
         let is_accepted = if message.len() > MAX_MESSAGE_BYTES {
             let reason = "a tweet is larger than the 1 MiB that listeners accept";
             self.shared.deliveries.fail(&message, reason.into());
@@ -259,8 +260,8 @@ impl StreamerTask {
                     if !last_try =>
                 {
                     record = returned;
-                    // When the stream ends while the broker does not answer, the tweet is tried a last
-                    // time. Otherwise the end would wait for the broker forever.
+                    // If the stream ends while the broker does not answer, the tweet is tried a last time.
+                    // Otherwise the end would wait for the broker forever.
                     tokio::select! {
                         _ = ending.reached() => last_try = true,
                         () = tokio::time::sleep(QUEUE_FULL_PAUSE) => {}
@@ -280,8 +281,8 @@ impl StreamerTask {
         }
     }
 
-    /// Writes the status for the listener's page. A status matters less than a tweet: when the producer
-    /// has no room for it, the next one follows within a second.
+    /// Writes the status for the listener's page. If the producer has no room for the status, it is
+    /// dropped, because the next one follows within a second.
     fn send_status(&self) {
         let status = self.shared.status_message();
         send_status(&self.producer, &self.status_topic, &self.headers, &status);
@@ -325,10 +326,10 @@ impl StreamerTask {
     }
 }
 
-/// Returns the next item of the source; or, while the source must wait, `None` after a pause.
+/// Returns the next item of the source. While the source must wait, returns `None` after a pause.
 ///
 /// # Cancel safety
-/// As [`Source::next`].
+/// The same as for [`Source::next`].
 async fn next_item(
     source: &mut Box<dyn Source>,
     is_held_back: bool,

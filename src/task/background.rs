@@ -24,7 +24,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts a task on the runtime of the crate. The task ends soon after its token is cancelled.
+    /// Starts a task on the runtime of the crate. `work` must end soon after its token is cancelled.
     pub(crate) fn spawn<F>(
         name: &'static str,
         work: impl FnOnce(CancellationToken) -> F,
@@ -37,7 +37,7 @@ impl Background {
         Background::new(name, shutdown, task)
     }
 
-    /// Starts a task that blocks, on its own thread.
+    /// Starts a task that blocks, on its own thread. `work` must end soon after its token is cancelled.
     pub(crate) fn spawn_blocking(
         name: &'static str,
         work: impl FnOnce(CancellationToken) + Send + 'static,
@@ -85,7 +85,7 @@ impl Background {
         self.outcome.borrow().is_some()
     }
 
-    /// Returns the panic if the task has ended by one.
+    /// Returns the panic that ended the task; `None` if the task has not panicked.
     pub(crate) fn panic(&self) -> Option<Error> {
         let message = self.outcome.borrow().clone()?.err()?;
         Some(panicked(self.name, &message))

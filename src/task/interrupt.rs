@@ -3,7 +3,7 @@
 //! `kernel/start.py` starts the Rust kernel with SIGINT ignored. An interrupt therefore does not end
 //! the kernel. The signal also reaches the process that runs the cells, where [`handle_interrupts`]
 //! installs a handler. Every waiting call of this crate then returns, and all background tasks
-//! continue. In a program no handler is installed, and Ctrl-C ends the program as usual.
+//! continue. In a program, no handler is installed, and Ctrl-C ends the program as usual.
 //!
 //! `block_on` waits for a future. `call` runs code that blocks, such as a request to a broker, on
 //! another thread, and stops waiting for it after an interrupt.
@@ -29,11 +29,11 @@ static INTERRUPTS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::de
 /// Handles interrupts in the process that runs a notebook's cells. In a program, and after the first
 /// call, it does nothing.
 ///
-/// From then on SIGINT does not end the process. It ends the wait that is in progress. A second
-/// interrupt within 3 seconds ends the process if a cell runs in which no call of this crate waits.
+/// From then on, SIGINT does not end the process. It ends the wait that is in progress. If a cell runs
+/// in which no call of this crate waits, a second interrupt within 3 seconds ends the process.
 ///
-/// The prelude of our kernel calls it. When the process of the cells has ended, evcxr starts another one
-/// without the prelude, so [`show_log`](crate::show_log) and every wait call it too.
+/// The prelude of our kernel calls this function. When the process of the cells has ended, evcxr starts
+/// another one without the prelude, so [`show_log`](crate::show_log) and every wait call it too.
 pub fn handle_interrupts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -93,7 +93,7 @@ pub(crate) enum Unfinished {
     Interrupted,
 }
 
-/// A call that waits, once or several times. An interrupt since its beginning ends the next wait.
+/// A call that waits once or several times. An interrupt between two waits ends the next one.
 pub(crate) struct Wait(watch::Receiver<()>);
 
 impl Wait {
@@ -132,7 +132,7 @@ where
     Wait::begin().block_on(limit, future)
 }
 
-/// Runs a call that blocks, on a thread for such calls.
+/// Runs a blocking call on another thread, and waits for its result.
 ///
 /// # Errors
 /// Those of the call, and [`ErrorKind::Interrupted`] if an interrupt comes first. The call then continues

@@ -19,7 +19,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .thread_name("live-sentiment")
         .enable_all()
         .build()
-        // This fails only in a process that may not start any thread, which cannot continue.
+        // This fails only if the process may not start threads. The crate cannot work without them.
         .expect("the operating system refused to start a thread")
 });
 
@@ -30,14 +30,14 @@ pub(crate) fn runtime() -> &'static Runtime {
 
 /// Runs a future on the runtime of the crate and blocks until it is done.
 ///
-/// It also works on a thread that already runs async code. tokio does not allow a second
+/// This also works on a thread that already runs async code. tokio does not allow a second
 /// `block_on` there, so a helper thread runs the future, and the calling thread waits for it.
 pub(crate) fn block_on<F>(future: F) -> F::Output
 where
     F: Future + Send,
     F::Output: Send,
 {
-    // In the destructor of a thread-local value, tokio may have destroyed its own.
+    // In the destructor of a thread-local value, tokio's thread-local value may already be destroyed.
     if Handle::try_current().is_err_and(|error| error.is_missing_context()) {
         return runtime().block_on(future);
     }
@@ -47,8 +47,8 @@ where
     })
 }
 
-/// Locks a mutex, even after a thread has panicked while it held the lock: the values behind the
-/// locks of this crate are counts and queues, which are valid after every statement.
+/// Locks a mutex, even if a thread has panicked while it held the lock. The values behind the locks
+/// of this crate are counts and queues, which are valid after every statement.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -76,7 +76,7 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(|| {
             BLOCKS.with(|blocks| blocks.set(Blocks(sender)).is_ok());
-            // The runtime's value of this thread is created later, and so destroyed earlier.
+            // tokio creates its thread-local value after `BLOCKS`, so it is destroyed before `BLOCKS`.
             block_on(async {});
         });
         thread.join().unwrap();

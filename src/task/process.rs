@@ -25,9 +25,9 @@ kill -KILL 0"#;
 pub(crate) struct Process(Child);
 
 impl Process {
-    /// Starts a program with its arguments. To stop it, the shell sends SIGTERM, and SIGKILL after
-    /// `shutdown_seconds`; with 0 seconds, only SIGKILL. Its output goes to the file `log`, or is
-    /// discarded.
+    /// Starts a program with its arguments. To stop the program, the shell sends SIGTERM, and SIGKILL
+    /// after `shutdown_seconds`. With 0 seconds, it sends only SIGKILL. The output of the program goes to
+    /// the file `log`, or is discarded.
     pub(crate) fn start(
         arguments: &[String],
         shutdown_seconds: u8,
@@ -55,7 +55,7 @@ impl Process {
         Ok(Process(supervisor))
     }
 
-    /// Returns whether the process runs.
+    /// Returns whether the process is still running.
     pub(crate) fn is_running(&mut self) -> bool {
         // An error means that there is no such process.
         matches!(self.0.try_wait(), Ok(None))

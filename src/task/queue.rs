@@ -1,7 +1,7 @@
 //! A queue between two tasks, bounded by the number of its items and by their bytes.
 //!
-//! tokio's channel bounds only the number. One tweet may have a mebibyte, and a thousand of them a
-//! gibibyte. Therefore a semaphore bounds the bytes. When the queue is full, the sender waits.
+//! tokio's channel bounds only the number. But a tweet may have a mebibyte, so a thousand tweets may have
+//! a gibibyte. Therefore a semaphore bounds the bytes. When the queue is full, the sender waits.
 
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -21,7 +21,8 @@ pub(crate) struct Receiver<T>(mpsc::Receiver<(T, OwnedSemaphorePermit)>);
 #[derive(Debug, PartialEq)]
 pub(crate) struct QueueClosed;
 
-/// Creates a queue of at most `items` items with at most `bytes` bytes in total, from 1 to 2³² - 1.
+/// Creates a queue of at most `items` items, which have at most `bytes` bytes in total. `bytes` is from 1
+/// to 2³² - 1.
 pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel(items);
     let sender = Sender {
@@ -35,6 +36,9 @@ pub(crate) fn bounded<T>(items: usize, bytes: usize) -> (Sender<T>, Receiver<T>)
 impl<T> Sender<T> {
     /// Sends an item of `size` bytes, and waits while the queue has no room for it. An item larger
     /// than the whole queue waits until the queue is empty.
+    ///
+    /// # Errors
+    /// [`QueueClosed`] if the receiver has been dropped.
     ///
     /// # Cancel safety
     /// If the future is dropped, the item is dropped too, and the queue is unchanged.
@@ -51,7 +55,8 @@ impl<T> Sender<T> {
         room.is_ok_and(|room| self.items.try_send((item, room)).is_ok())
     }
 
-    /// Returns whether the queue has room for an item of `size` bytes. The room stays until the next send.
+    /// Returns whether the queue has room for an item of `size` bytes. A result of true stays valid until
+    /// the sender sends an item.
     pub(crate) fn has_room(&self, size: usize) -> bool {
         let bytes = self.room.available_permits();
         self.items.capacity() > 0 && bytes >= self.permits(size) as usize

@@ -11,27 +11,27 @@ use crate::sentiment::{Scored, WordId};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The views besides the whole stream, in milliseconds.
+/// The lengths of the page's views, in milliseconds. A further view shows the whole stream.
 const VIEWS: [i64; 2] = [60_000, 300_000];
-/// The open segment is closed when it has more than one in this many of all tweets.
+/// The open segment is closed when it has more than 1 / `MAX_SHARE` of all tweets.
 const MAX_SHARE: u64 = 128;
-/// The open segment is closed when it is this long, in milliseconds of the tweets' time. So the last minute
-/// is smooth.
+/// The open segment is closed when it is this long, in milliseconds of the tweets' time. This keeps the last
+/// minute of the figure smooth.
 const MAX_SPAN: i64 = 1_000;
 /// The minimum time between two segments that are closed because of their length. The tweets of a fast
 /// replay may be days apart.
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
-/// Views end at the latest time of this many of the newest segments. A single tweet may have any time
-/// before now, and a clock may go back.
+/// A view ends at the latest time of this many of the newest segments. The newest segment alone is not
+/// reliable, because a tweet may have any time before now, and a clock may go back.
 const NEWEST: usize = 8;
 /// How many words a closed segment keeps: those with the largest total contribution.
 const MAX_WORDS: usize = 500;
-/// How many words a stretch has.
+/// The maximum number of words of a [`Stretch`].
 const TOP_WORDS: usize = 10;
 
 #[derive(Debug)]
 struct ClosedSegment {
-    /// A number that grows with each change: a later state of any segment has a larger one.
+    /// The version of the last change of this segment. A later change of any segment has a larger version.
     version: u64,
     segment: Segment,
     /// The contributions of the words.
@@ -44,13 +44,13 @@ pub(crate) struct History {
     open: Segment,
     open_words: WordTotals,
     counted: u64,
-    /// The newest version of a closed segment. It grows with each change of one.
+    /// The version of the last change of any closed segment.
     pub(crate) version: u64,
     /// When the last segment was closed, as the caller measures time.
     closed_at: Duration,
 }
 
-/// A stretch of the stream: whole segments, and what happened in them.
+/// A stretch of the stream. It consists of whole segments.
 #[derive(Debug)]
 pub(crate) struct Stretch {
     /// All segments of the stretch, merged.
@@ -60,14 +60,14 @@ pub(crate) struct Stretch {
 }
 
 impl History {
-    /// Counts a tweet. `kept` is what segments keep of it.
+    /// Counts a tweet. `kept` is the tweet as segments keep it.
     pub(super) fn add(&mut self, scored: &Scored, kept: &Arc<Scored>) {
         self.counted += 1;
         self.open.add(self.counted, kept);
         self.open_words.add_tweet(scored);
     }
 
-    /// Adds the point of the counted tweet on a line.
+    /// Adds the point that the last counted tweet has on a line.
     pub(super) fn add_point(&mut self, line: usize, point: &Point) {
         self.open.add_point(line, point);
     }
@@ -124,7 +124,7 @@ impl History {
                 .map_or(whole, |view| view.min(whole));
             let span = b.to.max(a.to).saturating_sub(a.from.min(b.from));
             let share_of_time = span as f64 / view as f64;
-            // Tweets of the same time have no width in time.
+            // Tweets with the same time have no width in time.
             let share_of_tweets = (a.counted + b.counted) as f64 / self.counted as f64;
             share_of_time.max(share_of_tweets)
         };
@@ -138,14 +138,14 @@ impl History {
 
     /// Returns how many of the first segments have not changed since this version.
     pub(crate) fn unchanged_since(&self, version: u64) -> usize {
-        // Where segments were merged, the merged one has a new version. Those before it keep their places.
+        // A merged segment has a new version. The segments before it keep their places.
         let closed = self.closed.iter();
         closed
             .take_while(|closed| closed.version <= version)
             .count()
     }
 
-    /// Returns the segments without the first `skip`. The open one is the last.
+    /// Returns the segments after the first `skip`. The open segment is the last.
     pub(crate) fn segments(&self, skip: usize) -> impl Iterator<Item = &Segment> {
         self.closed[skip..]
             .iter()
@@ -153,14 +153,14 @@ impl History {
             .chain(Some(&self.open).filter(|open| open.counted > 0))
     }
 
-    /// Returns the points of a line in the segments without the first `skip`.
+    /// Returns the points of a line in the segments after the first `skip`.
     pub(super) fn points(&self, line: usize, skip: usize) -> impl Iterator<Item = &Point> {
         let segments = self.segments(skip);
         segments.flat_map(move |segment| segment.points(line))
     }
 
-    /// Returns what happened between two times, in milliseconds since 1970: in all segments that have a
-    /// tweet there, as a whole. `None` if there is none.
+    /// Returns the stretch between two times, in milliseconds since 1970. It contains every segment that
+    /// overlaps this time, as a whole; `None` if there is no such segment.
     pub(crate) fn stretch(&self, from: i64, to: i64) -> Option<Stretch> {
         let open_words = self.open_words.largest(MAX_WORDS);
         let closed = self
@@ -317,7 +317,7 @@ mod tests {
             history.close_segment(now, usize::MAX);
             history.closed.len()
         };
-        // So many tweets that a segment is not closed for its share.
+        // With this many tweets, no segment is closed because of its share.
         let (mut now, mut at) = (Duration::ZERO, 0);
         for _ in 0..100_000 {
             add(0, now);
@@ -380,7 +380,7 @@ mod tests {
 
             let (from, to) = ((place.0 * at as f64) as i64, (place.1 * at as f64) as i64);
             let Some(stretch) = history.stretch(from.min(to), from.max(to)) else {
-                // No tweet is there.
+                // No tweet has such a time.
                 let inside = recorded.tweets.iter().any(|scored| {
                     (from.min(to)..=from.max(to)).contains(&scored.tweet.created_at.as_millisecond())
                 });

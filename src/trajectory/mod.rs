@@ -1,6 +1,6 @@
 //! The trajectory: the running sum of the metric, of all tweets and of each topic, with its history.
 //!
-//! Sums and counts are exact forever. The history is bounded, see `history.rs`.
+//! Sums and counts include every tweet. The history is bounded, see `history.rs`.
 
 mod history;
 mod segment;
@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The maximum number of points of all lines together. A segment has two points of each line, so many
-/// lines may have more: see [`MIN_SEGMENTS`].
+/// The maximum number of points of all lines together. A segment has two points of each line. If there are
+/// many lines, they may have more points, see [`MIN_SEGMENTS`].
 const MAX_POINTS: usize = 1_280;
 /// The minimum number of segments, however many lines there are.
 const MIN_SEGMENTS: usize = 48;
@@ -27,7 +27,7 @@ const MIN_SEGMENTS: usize = 48;
 pub(crate) const MAX_TOPICS: usize = 24;
 /// The longest topic name that has its own line, in bytes.
 const MAX_NAME_BYTES: usize = 256;
-/// The topic for all topics beyond [`MAX_TOPICS`] and [`MAX_NAME_BYTES`].
+/// The name of the line that all topics beyond [`MAX_TOPICS`] and [`MAX_NAME_BYTES`] share.
 pub(crate) const OTHER_TOPICS: &str = "other topics";
 /// How many of the newest tweets are kept for the table of the page.
 pub(crate) const LATEST_TWEETS: usize = 20;
@@ -96,7 +96,7 @@ impl Trajectory {
         let kept = segment::bounded(scored);
         self.history.add(scored, &kept);
         self.add_to(0, &kept);
-        // Several topics of a tweet may share a line, in which it counts once.
+        // Several topics of a tweet may share a line. The tweet counts once in that line.
         let mut is_counted = [false; MAX_TOPICS + 2];
         for topic in &scored.tweet.topics {
             let line = self.line_of(topic);
@@ -146,7 +146,7 @@ impl Trajectory {
 
     /// Returns the index of the topic's line, which is at most `MAX_TOPICS + 1`.
     fn line_of(&mut self, topic: &str) -> usize {
-        // The first line has no topic.
+        // The first line is the line of all tweets.
         let find = |name: &str| (1..self.lines.len()).find(|line| self.lines[*line].name == name);
         let has_own = self.lines.len() <= MAX_TOPICS && topic.len() <= MAX_NAME_BYTES;
         let name = if has_own { topic } else { OTHER_TOPICS };
@@ -170,8 +170,8 @@ impl Trajectory {
         topics.map(|line| (line.name.as_str(), line.sum))
     }
 
-    /// Returns the points of a line without those in the first `skip` segments of the history. The last one
-    /// is the newest.
+    /// Returns the points of a line after the first `skip` segments of the history. The last point is the
+    /// newest one.
     pub(crate) fn points(&self, line: usize, skip: usize) -> Vec<&Point> {
         let newest = self
             .history
@@ -211,7 +211,7 @@ impl Trajectory {
         self.latest.iter().map(|scored| &**scored)
     }
 
-    /// Returns the number of tweets per second over the last seconds.
+    /// Returns the number of tweets per second over the last five seconds.
     pub(crate) fn rate(&self) -> f64 {
         self.rate.per_second()
     }
@@ -310,8 +310,8 @@ mod tests {
         assert_eq!(topics[OTHER_TOPICS], sum(1, 0.5));
     }
 
-    /// Counts 20 tweets a second for an hour. `time` returns the time of a tweet from when it comes, both in
-    /// milliseconds. Returns how many of the last 1,200 tweets are points of the line.
+    /// Counts 20 tweets per second for an hour. `time` returns the time of a tweet from its arrival time,
+    /// both in milliseconds. Returns how many of the last 1,200 tweets are points of the line.
     fn points_of_the_last_minute(time: impl Fn(i64) -> i64) -> usize {
         const TWEETS: i64 = 72_000;
         let (mut trajectory, start) = (Trajectory::default(), Instant::now());
@@ -362,7 +362,7 @@ mod tests {
             let points: usize = (0..lines)
                 .map(|line| trajectory.points(line, 0).len())
                 .sum();
-            // A segment has two points of each line; the open one and the newest point are more.
+            // A segment has two points of each line. The open segment and the newest point add three.
             let limit = MAX_POINTS.max(2 * MIN_SEGMENTS * lines) + 3 * lines;
             assert!(points <= limit, "{points} points, {lines} lines");
             for line in 0..lines {

@@ -13,13 +13,14 @@ use std::sync::Arc;
 const MOVERS: usize = 10;
 /// The memory that a kept tweet may need, in bytes. Ordinary tweets need less, but a message may have 1 MiB.
 const MAX_TWEET_BYTES: usize = 4_096;
-/// The number of characters that a larger tweet keeps of its author and its text. The page can explain a
-/// text of this length.
+/// The number of characters that a larger tweet keeps of its author.
 pub(crate) const USER_LENGTH: usize = 24;
+/// The number of characters that a larger tweet keeps of its text. The page can explain a text of this
+/// length.
 pub(crate) const TEXT_LENGTH: usize = 1_000;
 
-/// Returns the tweet as segments keep it. A larger tweet than [`MAX_TWEET_BYTES`] is cut to what the page
-/// shows, so the memory of a listener is bounded.
+/// Returns the tweet as segments keep it. A tweet that needs more than [`MAX_TWEET_BYTES`] is cut to the
+/// parts that the page shows, so the memory of a listener is bounded.
 pub(super) fn bounded(scored: &Arc<Scored>) -> Arc<Scored> {
     let tweet = &scored.tweet;
     let strings = [
@@ -73,7 +74,7 @@ impl Point {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Part {
     pub(crate) counted: u64,
-    /// How much the sum changed.
+    /// The change of the line's sum.
     pub(crate) change: f64,
     low: Option<Point>,
     high: Option<Point>,
@@ -118,10 +119,11 @@ pub(crate) struct Segment {
     pub(crate) to: i64,
     /// The sum of the compounds.
     pub(crate) compounds: f64,
-    /// The parts of the lines. A line after the last one has no tweets here.
+    /// The part of each line, by the index of the line. A line beyond the last part has no tweets in this
+    /// segment.
     pub(crate) parts: Vec<Part>,
     /// The tweets that moved the sum of all tweets most, largest first, with their numbers in the stream.
-    /// Of equally large ones, the earlier come first.
+    /// If two tweets moved it equally, the earlier one comes first.
     pub(crate) movers: Vec<(u64, Arc<Scored>)>,
 }
 
@@ -173,7 +175,7 @@ impl Segment {
         part.add(point);
     }
 
-    /// Returns the points that are kept of a line, in the order of their tweets.
+    /// Returns the points of a line that the segment keeps, in the order of their tweets.
     pub(crate) fn points(&self, line: usize) -> impl Iterator<Item = &Point> {
         self.parts.get(line).into_iter().flat_map(Part::extremes)
     }

@@ -8,9 +8,9 @@ use crate::sentiment::{Scored, WordId};
 /// The total contribution of each word.
 #[derive(Debug, Default)]
 pub(super) struct WordTotals {
-    /// The totals, by word: adding to one is an addition.
+    /// The total of each word, at the index of its id.
     totals: Vec<f64>,
-    /// The words that may have a total. A word is there twice if its total was 0 in between.
+    /// The words that may have a total. A word is listed twice if its total was 0 in between.
     touched: Vec<WordId>,
 }
 
@@ -40,7 +40,8 @@ impl WordTotals {
         *total += contribution;
     }
 
-    /// Returns up to `count` words with the largest totals, largest first. A total of 0 is left out.
+    /// Returns up to `count` words with the largest totals, largest first. Words with a total of 0 are left
+    /// out.
     pub(super) fn largest(&self, count: usize) -> Vec<(WordId, f64)> {
         let mut words: Vec<_> = self
             .touched

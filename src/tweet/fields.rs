@@ -1,5 +1,5 @@
-//! The decoding of the fields of a tweet. Programs in several languages write tweets, so a field accepts
-//! what they write for the same value.
+//! Decodes the fields of a tweet. Programs in several languages write tweets, and they write the same value
+//! in different forms. So a field accepts several forms.
 
 use super::unknown_time;
 use jiff::Timestamp;
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Up to this many topics are compared with each other, which needs no allocation.
+/// Up to this many topics, each pair is compared, which needs no allocation. More topics are put into a set.
 const FEW_TOPICS: usize = 8;
 
-/// A value that is decoded from a JSON object only. The code that serde derives accepts an array of the
-/// fields too.
+/// A value that is decoded only from a JSON object. Without this type, the code that serde derives would also
+/// accept an array of the field values.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -35,7 +35,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Deserializes a value, and an empty one from `null`.
+/// Deserializes a value. `null` becomes the empty value.
 pub(super) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -44,8 +44,8 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Deserializes an id: a string, or a number, which is kept as it is written. A parsed number would lose
-/// digits above 2^64.
+/// Deserializes an id from a string or a number. The characters of the number are the id, because a parsed
+/// number above 2^64 would lose digits.
 pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let json = <&RawValue>::deserialize(deserializer)?.get();
     match json.as_bytes().first() {
@@ -56,8 +56,8 @@ pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
     }
 }
 
-/// Deserializes a time. A string that is no time, or no time that a [`Timestamp`] can hold, is unknown; so is
-/// a number, which may count seconds or milliseconds.
+/// Deserializes a time. The time is unknown if the string is not a time that a [`Timestamp`] can hold. A
+/// number is unknown too, because it may count seconds or milliseconds.
 pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
     struct Time;
     impl Visitor<'_> for Time {
@@ -84,8 +84,9 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timesta
     deserializer.deserialize_any(Time)
 }
 
-/// Deserializes a count of a source, which may be in a string: anything but a whole number from 0 up is
-/// unknown.
+/// Deserializes a count from a number, or from a string that contains a number. The count is unknown if it is
+/// not a whole number from 0 to 2^64 - 1. A number with a decimal point or an exponent must be less than
+/// 2^53, because an `f64` is exact only up to there.
 pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Count;
     impl Visitor<'_> for Count {
@@ -113,7 +114,7 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     deserializer.deserialize_any(Count)
 }
 
-/// Deserializes the topics. A name that comes again is left out: a message of 1 MiB may repeat one 250,000
+/// Deserializes the topics, and keeps a repeated name once. A message of 1 MiB may contain a name 250,000
 /// times.
 pub(super) fn topics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let mut topics: Vec<String> = or_empty(deserializer)?;

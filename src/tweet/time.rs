@@ -1,28 +1,28 @@
-//! Which times of a tweet can be true. Any program may write any time, and clocks may be wrong. One wrong time
-//! would stretch the figure over centuries, or leave its newest minute empty.
+//! Checks and corrects the time of a tweet. Any program may write any time, and clocks may be wrong. A single
+//! wrong time would stretch the figure over centuries, or leave its newest minute empty.
 
 use super::Tweet;
 use jiff::{SignedDuration, Timestamp};
 
 /// The day of the first tweet, 2006-03-21 (<https://x.com/jack/status/20>).
 const FIRST_TWEET: Timestamp = Timestamp::constant(1_142_899_200, 0);
-/// How much two clocks may differ.
+/// The maximum accepted difference between the clocks of two machines.
 const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(10);
 
-/// Returns whether a tweet or a message that was there at `latest` can be of this time.
+/// Returns whether a tweet or a message that existed at `latest` can have been written at `time`.
 pub(crate) fn is_credible(time: Timestamp, latest: Timestamp) -> bool {
     time >= FIRST_TWEET && time.duration_since(latest) <= CLOCK_DIFFERENCE
 }
 
 impl Tweet {
-    /// Returns true if the message had no time, so that the reader can set a better one.
+    /// Returns whether the time of the tweet is unknown.
     pub(crate) fn has_no_time(&self) -> bool {
         self.created_at == super::unknown_time()
     }
 
-    /// Replaces an unknown time, and one that cannot be true, with the time at which the message was written:
-    /// `stamp`, or `now` if the stamp is missing or cannot be true either. Returns whether the tweet had a time
-    /// that cannot be true.
+    /// Replaces a time that is unknown or not credible with the time when the message was written. That time
+    /// is `stamp`, or `now` if the stamp is missing or not credible. Returns whether the tweet had a time
+    /// that is not credible. An unknown time does not count.
     pub(crate) fn correct_time(&mut self, stamp: Option<Timestamp>, now: Timestamp) -> bool {
         let written = stamp
             .filter(|stamp| is_credible(*stamp, now))
@@ -47,7 +47,7 @@ mod tests {
         time.parse().unwrap()
     }
 
-    /// Returns the time of a tweet after the correction, and whether it had a wrong one.
+    /// Returns the time of a tweet after the correction, and whether its time was wrong before.
     fn corrected(created_at: &str, stamp: Option<Timestamp>) -> (String, bool) {
         let mut tweet = Tweet::new("ada", "").created_at(at(created_at));
         let was_wrong = tweet.correct_time(stamp, at(NOW));
@@ -68,7 +68,7 @@ mod tests {
             ("2006-03-20T23:59:59Z", STAMP, true),
             ("1970-01-01T00:00:01Z", STAMP, true),
             ("-009999-01-02T01:59:59Z", STAMP, true),
-            // Unknown, so not wrong.
+            // This time means "unknown".
             ("1970-01-01T00:00:00Z", STAMP, false),
         ] {
             let result = corrected(time, Some(at(STAMP)));
@@ -86,7 +86,7 @@ mod tests {
         ] {
             let time = corrected("9999-12-30T22:00:00Z", Some(at(stamp)));
             assert_eq!(time, (NOW.into(), true), "{stamp}");
-            // The tweet's own time stays.
+            // The time of this tweet is credible.
             let own = "2026-01-01T17:00:00Z";
             assert_eq!(
                 corrected(own, Some(at(stamp))),

@@ -1,30 +1,31 @@
-//! The identifier of a run, and how it travels in a message.
+//! The identifier of a run, and the message header that carries it.
 
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// The Kafka header that carries the identifier, as eight bytes, big endian.
+/// The name of the Kafka header. Its value is the identifier as eight bytes, big endian.
 const HEADER: &str = "run-id";
 
-/// The identifier of a run: how many messages had ever been written to the topic when the run
-/// began. A later run in the same topic therefore has a larger identifier, whatever the clocks of
-/// the machines show. Two runs between which nothing was written have the same identifier, and are
-/// one run.
+/// The identifier of a run: the number of messages that had been written to the topic when the run
+/// began. A later run in the same topic therefore has a larger identifier. A time would not guarantee
+/// this, because clocks may be wrong. If nothing was written between the starts of two runs, they have the
+/// same identifier and count as one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RunId(u64);
 
 impl RunId {
-    /// Returns the identifier of a run that begins now, from the offsets of the topic's partitions.
+    /// Returns the identifier of a run that begins now. `partitions` are the offset ranges of the topic's
+    /// partitions.
     pub(crate) fn next(partitions: &[Range<i64>]) -> RunId {
         let ends = partitions.iter().map(|offsets| offsets.end.unsigned_abs());
         RunId(ends.sum())
     }
 
-    /// Returns whether the topic can have this run. Any program may write any identifier into a message;
-    /// one above the number of messages that were ever written belongs to no run. `ends` are the ends
-    /// of the topic's partitions.
+    /// Returns whether the topic can have this run. Any program may write any identifier into a message, but
+    /// no run has an identifier above the number of messages that were ever written. `ends` are the end
+    /// offsets of the topic's partitions.
     pub(crate) fn is_possible(self, ends: impl IntoIterator<Item = i64>) -> bool {
         let ends = ends.into_iter().map(|end| u64::try_from(end).unwrap_or(0));
         self.0 <= ends.fold(0, u64::saturating_add)
@@ -38,7 +39,8 @@ impl RunId {
         })
     }
 
-    /// Returns the run of a message; `None` for a message of another program, which carries none.
+    /// Returns the run of a message; `None` if the message has no valid run header, for example because
+    /// another program wrote it.
     pub(crate) fn of(message: &BorrowedMessage<'_>) -> Option<RunId> {
         let headers = message.headers()?;
         let header = headers.iter().find(|header| header.key == HEADER)?;
@@ -47,22 +49,22 @@ impl RunId {
     }
 }
 
-/// For how long a run that the topic cannot have is rejected without asking the broker again. So a
-/// flood of such messages costs a request a second.
+/// How long an impossible run is rejected before the broker is asked again. Many messages with impossible
+/// runs therefore cost one request per second.
 const REJECTED_FOR: Duration = Duration::from_secs(1);
 
-/// Checks the runs of messages, see [`RunId::is_possible`]. Each is looked up once.
+/// Checks the runs of messages, see [`RunId::is_possible`], and remembers the results to save requests.
 #[derive(Default)]
 pub(crate) struct RunCheck {
     /// The largest run that was found possible.
     accepted: Option<RunId>,
-    /// The smallest run that was found impossible, and when.
+    /// The last run that was found impossible, and the time of that check. Larger runs are impossible too.
     rejected: Option<(RunId, Instant)>,
 }
 
 impl RunCheck {
-    /// Returns the run of a message, or `None` if the topic cannot have it. The message then counts as
-    /// one of another program, which belongs to no run. `is_possible` asks the broker.
+    /// Returns `run`, or `None` if the topic cannot have this run. The message is then treated like a
+    /// message without a run. `is_possible` asks the broker.
     ///
     /// # Errors
     /// Those of `is_possible`.

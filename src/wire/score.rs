@@ -1,4 +1,4 @@
-//! The Kafka message of a scored tweet: the message of the tweet with one more field.
+//! The Kafka message of a scored tweet: the message of the tweet with the additional field `score`.
 //!
 //! ```json
 //! {"id":"1", …, "score":{"compound":0.6369,"pos":1.0,"neu":0.0,"neg":0.0}}
@@ -8,19 +8,19 @@ use crate::sentiment::Sentiment;
 use crate::tweet::{MAX_MESSAGE_BYTES, Object, Skip, Tweet};
 use serde::Deserialize;
 
-/// The largest accepted message, in bytes: a tweet of [`MAX_MESSAGE_BYTES`] that was encoded again, and its
-/// score.
+/// The largest accepted message, in bytes. It leaves room for a tweet whose message had
+/// [`MAX_MESSAGE_BYTES`], after the tweet was encoded again, and for its score.
 ///
-/// A string is never longer when it is encoded again, because only the characters that JSON requires are
-/// escaped, and each in its shortest form. The rest grows by less than 300 bytes: the fields that the message
-/// did not have, the time and the follower count in their full form, and the quotes of an id. A score has at
-/// most 150 bytes.
+/// A string never becomes longer when it is encoded again: only the characters that JSON requires are
+/// escaped, each in its shortest form. The other parts grow by less than 300 bytes. These are the fields that
+/// the original message lacked, the time and the follower count in their full form, and the quotes of an id.
+/// A score has at most 150 bytes.
 const MAX_SCORE_BYTES: usize = MAX_MESSAGE_BYTES + 1024;
 
-/// Encodes a tweet and its sentiment into `buffer`. The buffer is cleared first.
+/// Replaces the content of `buffer` with the message of a tweet and its sentiment.
 pub(crate) fn encode_into(tweet: &Tweet, sentiment: &Sentiment, buffer: &mut Vec<u8>) {
     tweet.encode_into(buffer);
-    // The last byte is the closing brace. The additional field goes before it.
+    // Remove the closing brace, so that the additional field can follow.
     buffer.pop();
     buffer.extend_from_slice(b",\"score\":");
     // Writing to a `Vec` cannot fail, and four numbers have a JSON form.
@@ -28,8 +28,8 @@ pub(crate) fn encode_into(tweet: &Tweet, sentiment: &Sentiment, buffer: &mut Vec
     buffer.push(b'}');
 }
 
-/// Decodes a message of a topic of scores. The limit of a message is on the tweet, so that a listener to scores
-/// counts each tweet that a listener to tweets counts.
+/// Decodes a message of a topic of scores. It accepts every tweet that [`Tweet::decode`] accepts, so a
+/// listener of scores counts the same tweets as a listener of tweets.
 pub(crate) fn decode(message: &[u8]) -> Result<(Tweet, Sentiment), Skip> {
     #[derive(Deserialize)]
     struct Score {
@@ -66,13 +66,13 @@ mod tests {
         assert_eq!(decode(array), Err(Skip::WrongType));
     }
 
-    /// Checks that a listener counts the same tweet, or skips it for the same reason, whether or not a scorer is
-    /// between the topic and the listener. Returns what the listener does.
+    /// Checks that a listener counts the same tweet, or skips it for the same reason, with and without a
+    /// scorer between the topic and the listener. Returns the result without a scorer.
     fn both_paths_agree(message: &[u8]) -> Result<Result<Tweet, Skip>, TestCaseError> {
         let direct = Tweet::decode(message);
         match direct.clone() {
             Ok(tweet) => {
-                // Each number has as many characters as a score can have.
+                // Each number has the maximum number of characters.
                 let sentiment = Sentiment {
                     compound: -1.234_567_890_123_456_7e-100,
                     pos: 1.234_567_890_123_456_7e-100,
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// A JSON value, or what looks like one.
+    /// A JSON value, or a text that resembles one.
     fn value() -> impl Strategy<Value = String> {
         let texts = any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap());
         let escapes = prop::sample::select(vec![
@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        // A scorer of someone else may write numbers with any digits.
+        // Another program that writes scores may use any number of digits.
         #[test]
         fn every_digit_of_a_score_survives(
             compound in -1.0..=1.0_f64,

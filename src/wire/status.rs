@@ -21,11 +21,11 @@ pub enum EndReason {
     Failed,
     /// The time span was over.
     TimeSpan,
-    /// It was stopped.
+    /// The owner stopped it.
     Stopped,
 }
 
-/// The counts of a stream. Each is also a field of the JSON forms.
+/// The counts of a stream. In JSON, each count is a field of the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -34,7 +34,7 @@ pub struct Counts {
     pub read: u64,
     /// Tweets that matched no track or no language.
     pub filtered: u64,
-    /// Tweets whose id had come before.
+    /// Tweets whose id the streamer had seen before.
     pub duplicate: u64,
     /// Messages of the source that are not tweets.
     pub skipped: u64,
@@ -45,9 +45,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Returns the number of tweets on their way to the broker.
+    /// Returns the number of tweets that wait for a delivery report.
     pub fn in_flight(&self) -> u64 {
-        // Counts from a message may contradict each other.
+        // The counts of a message may contradict each other, so the subtraction saturates at 0.
         let done = [self.filtered, self.duplicate, self.sent, self.failed];
         done.into_iter().fold(self.read, u64::saturating_sub)
     }
@@ -58,56 +58,55 @@ impl Counts {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Connection {
-    /// The time of the last successful connect; `None` while not connected.
+    /// When the current connection was made; `None` while the source is not connected.
     pub since: Option<Timestamp>,
     /// The number of reconnects after a lost connection.
     pub reconnects: u64,
     /// Why the last connection was lost or could not be made.
     pub last_reason: Option<String>,
-    /// The number of tweets that were passed on without the follower count of their author, because
-    /// it was not available in time.
+    /// The number of tweets without the follower count of their author, because the count was not
+    /// available in time.
     pub without_followers: u64,
-    /// The number of messages from the server that are valid and contain no tweet, such as the
-    /// deletion of a post or a notice. Keep-alives are not counted.
+    /// The number of valid messages from the server that contain no tweet, such as a notice or the
+    /// deletion of a post. Keep-alives are not counted.
     pub other_events: u64,
 }
 
 /// The status of a stream.
 ///
-/// Its serde form is the JSON message that the streamer writes once per second to the topic beside that
-/// of the tweets. It leaves out what concerns only the machine of the streamer, and the
-/// topics, which may be many. [`to_json`](StreamerStatus::to_json) adds the topics and the dead-letter
-/// file.
+/// Its serde form is the JSON message that the streamer writes to the status topic once per second. This
+/// message does not contain the topics, because there may be many, and the fields that concern only the
+/// streamer's machine. [`to_json`](StreamerStatus::to_json) adds the topics and the dead-letter file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StreamerStatus {
     /// The name of the source.
     pub source: String,
-    /// The state of its connection; `None` for a source without one.
+    /// The state of the source's connection; `None` for a source without a connection.
     pub connection: Option<Connection>,
     /// Why the stream ended; `None` while it runs.
     pub ended: Option<EndReason>,
     /// How long the stream has run.
     #[serde(default, with = "seconds")]
     pub elapsed: Duration,
-    /// How long the stream has been waiting for its source, up to a second less; `None` if a tweet has
-    /// come within the last second, and after the end.
+    /// How long nothing has come from the source, accurate to a second. `None` if a tweet came within the
+    /// last second, or if the stream has ended.
     #[serde(skip)]
     pub waiting: Option<Duration>,
-    /// How long it will still run; `None` without a time span.
+    /// How long the stream will still run; `None` without a time span.
     #[serde(default, with = "seconds")]
     pub remaining: Option<Duration>,
-    /// Tweets sent per second: over the last ten seconds while the stream runs, and over its whole
-    /// time once it has ended.
+    /// The number of tweets sent per second: over the last ten seconds while the stream runs, and over the
+    /// whole stream after its end.
     pub rate: f64,
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// The file with the failed tweets, for [`Replay`](crate::source::Replay); `None` if no tweet
+    /// The file of the failed tweets, which [`Replay`](crate::source::Replay) can read; `None` if no tweet
     /// has failed.
     #[serde(skip)]
     pub dead_letter_file: Option<PathBuf>,
-    /// When the newest tweet that passed the filter was written.
+    /// The creation time of the newest tweet that passed the filter.
     pub newest: Option<Timestamp>,
     /// The number of tweets for each topic. A tweet may have several topics.
     #[serde(skip)]
@@ -124,8 +123,8 @@ impl StreamerStatus {
         Some(Duration::try_from(Timestamp::now().duration_since(newest)).unwrap_or_default())
     }
 
-    /// Returns the status as JSON, as the example program prints it with `--json`. The key
-    /// `undelivered` is an alias of `dead_letter_file`.
+    /// Returns the status as JSON. The example program prints it with `--json`. The key `undelivered` is an
+    /// alias of `dead_letter_file`.
     pub fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::json!(self);
         json["topics"] = serde_json::json!(self.topics);
@@ -135,12 +134,12 @@ impl StreamerStatus {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        // Strings, numbers and times: each has a JSON form.
+        // Strings, numbers and times always have a JSON form.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Decodes a message of the status topic, and shortens its texts. Returns `None` for any other
-    /// message.
+    /// Decodes a message of the status topic, and shortens its texts. Returns `None` if the message is not a
+    /// status.
     pub(crate) fn decode(message: &[u8]) -> Option<StreamerStatus> {
         if message.len() > MAX_MESSAGE_BYTES {
             return None;
@@ -155,7 +154,7 @@ impl StreamerStatus {
     }
 }
 
-/// A duration in JSON, as seconds. An optional one may be null.
+/// Represents a duration in JSON as a number of seconds, and a missing one as `null`.
 mod seconds {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
     use std::time::Duration;
@@ -232,7 +231,7 @@ mod tests {
             newest: Some(Timestamp::UNIX_EPOCH),
             ..StreamerStatus::default()
         };
-        // As version 0.2.0 writes and reads it.
+        // This is the message of version 0.2.0.
         let current = r#"{"source":"demo","ended":null,"connection":null,"rate":20.0,"read":3,
             "filtered":0,"duplicate":0,"skipped":0,"sent":3,"failed":0,
             "newest":"1970-01-01T00:00:00Z","elapsed":1.5,"remaining":null}"#;

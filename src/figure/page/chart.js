@@ -15,7 +15,7 @@ const CALM_MS = 1000;
 const MAX_MARKERS = 150;
 const BARS = 40;
 const DASHES = ["solid", "dash", "dot", "dashdot"];
-// Listeners whose values differ by more have their own axes.
+// Listeners whose values differ by more than this factor have their own axes.
 const SAME_SCALE = 10;
 // The usual font size of the page, in pixels. Lines are wider with a larger font.
 const REM = 16;
@@ -126,7 +126,7 @@ function bars({ at, counted }, from, to) {
 
 const largest = ({ bottom, top }) => Math.max(-bottom, top);
 
-// Returns the axes: listeners whose largest values are alike share one.
+// Returns the axes. Listeners whose largest values are similar share an axis.
 function scales(series) {
   if (view.chart === "mood") return [{ listeners, bottom: -1, top: 1 }];
   const ranges = listeners.map((listener) => {
@@ -186,11 +186,11 @@ const ends = (shift, { color, size }) => listeners.filter(({ streamer }) => stre
 }));
 
 const isNarrow = (width) => width < 600;
-// In a narrow chart, the dashes alone tell the listeners apart.
+// In a narrow chart, only the dashes distinguish the listeners.
 const endName = ({ short, name }, width) => (isNarrow(width) ? short : name);
 
-// Returns the data and the layout for Plotly; and the times, the lines, the axes and the width of the names of
-// the lines. The names are at the right edge, beside the axes of other listeners.
+// Returns the data and the layout for Plotly, the times, the lines, the axes, and the width of the names of the
+// lines. The names are at the right edge, beside the axes of other listeners.
 export function picture(width, height) {
   const [from, to] = edges();
   const { series, axes } = visible(from, to);

@@ -7,7 +7,7 @@ import { timeRange } from "./model.js";
 import { showPoint } from "./panel.js";
 import { change, view } from "./view.js";
 
-// A pointer that moves less than this has clicked.
+// If the pointer moves less than this, it is a click.
 const CLICK_PX = 5;
 // The arrow keys move the cursor by this part of the time in view.
 const STEP = 1 / 100;

@@ -1,9 +1,10 @@
-// The page: connects the stream of updates to its parts. Each part shows one thing and knows no other:
+// The page: connects the stream of updates to its parts. Each part shows one thing, and data flows in one
+// direction:
 //
 //   notebook.js → model.js → chart.js, numbers.js, pipeline.js, tweets.js
 //   controls.js, gestures.js → view.js → chart.js, panel.js
 //
-// Text from the network is inserted as text only, never as HTML.
+// Text from the network is inserted only as text, never as HTML.
 
 import { invalidate, startChart } from "./chart.js";
 import { showControls, showLegend, showListeners, startControls } from "./controls.js";

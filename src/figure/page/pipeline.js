@@ -1,9 +1,9 @@
-// The pipeline, drawn small: source, streamer, topic, listener and page, each with its state and rate; and
-// how far the listener is behind the end of each partition.
+// A small drawing of the pipeline: source, streamer, topic, listener and page, each with its state and rate.
+// Below it, how far the listener is behind the end of each partition.
 
 import { age, byId, clock, element, perSecond, plural, setText, showEach, whole } from "./format.js";
 
-// A streamer sends a status each second. After this time without a status it counts as gone.
+// A streamer sends a status each second. After this time without a status, it counts as gone.
 const SILENCE_S = 5;
 // The lag is red when it has grown for this many seconds. One sample a second is taken.
 const GROWTH = 10;

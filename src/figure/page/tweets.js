@@ -1,4 +1,4 @@
-// Tweets: the table of the latest ones, and the explanation of a score.
+// Tweets: the table of the latest tweets, and the explanation of a score.
 
 import { ask } from "./notebook.js";
 import { byId, clock, element, plural, signed, toneOf, whole } from "./format.js";
@@ -6,7 +6,7 @@ import { byId, clock, element, plural, signed, toneOf, whole } from "./format.js
 const ROWS = 20;
 const BUTTON = "why?";
 
-// Returns the explanation of a text: its words with what each contributed, coloured and as text.
+// Returns the explanation of a text: its words with their contributions, as colours and as text.
 function explanation(answer, tweet) {
   if (answer.error) return element("p", { class: "error" }, answer.error);
   const words = answer.pieces.map(({ text, contribution }) =>

@@ -24,7 +24,7 @@ pub(super) enum Version {
     V2,
 }
 
-/// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number it means nearly
+/// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number, it means nearly
 /// the same on every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JetstreamCursor(pub(super) u64);
@@ -48,7 +48,7 @@ pub(super) struct Post<'a> {
     record: Record<'a>,
 }
 
-/// The used fields of `app.bsky.feed.post`.
+/// The fields of `app.bsky.feed.post` that the source uses.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 struct Record<'a> {
@@ -94,8 +94,8 @@ impl Post<'_> {
         (tweet, admitted)
     }
 
-    /// Returns when the post was written: the time of the author's clock, but not later than the
-    /// server received the post.
+    /// Returns when the post was written, by the author's clock. If that is later than the time at
+    /// which the server received the post, returns the latter.
     fn created_at(&self) -> Timestamp {
         let micros = i64::try_from(self.cursor.0).unwrap_or(i64::MAX);
         let received = Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now());
@@ -135,7 +135,7 @@ struct Envelope<'a> {
     message: Option<String>,
 }
 
-/// A payload of version 2. The commit of version 1 has a part of its fields.
+/// A payload of version 2. The commit of version 1 has some of its fields.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Payload<'a> {
@@ -191,7 +191,7 @@ impl<'a> Envelope<'a> {
                 self.error.as_deref().unwrap_or("an error without a name"),
                 self.message.unwrap_or_default()
             ))),
-            // A type that a newer server may send.
+            // A newer server may send other types.
             _ => Ok(Frame::Other(None)),
         }
     }

@@ -1,4 +1,4 @@
-//! Bluesky: every public post of the network, by a Jetstream, free and without an account.
+//! Bluesky: every public post of the network, read from a Jetstream, free and without an account.
 //!
 //! A Jetstream is a WebSocket that sends each new post as JSON. It keeps the posts of the last days.
 //! After a lost connection, the source therefore continues from its newest post. It starts a little
@@ -149,7 +149,7 @@ impl Source for Bluesky {
     }
 }
 
-/// Decodes a frame in both versions, and makes a tweet of a post, for a fuzz target.
+/// Decodes a frame in both versions and converts a post to a tweet, for a fuzz target.
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(frame: &[u8]) {
     for version in [event::Version::V1, event::Version::V2] {

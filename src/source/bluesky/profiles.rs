@@ -1,5 +1,6 @@
-//! Follower counts: a post does not contain that of its author, so this stage asks the AppView
-//! (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors per call, no account needed).
+//! Adds follower counts. A post does not contain the follower count of its author, so this stage requests
+//! it from the AppView (docs.bsky.app, `app.bsky.actor.getProfiles`: 25 authors per call, no account
+//! needed).
 //!
 //! A post waits at most half a second for the response. Responses are cached for an hour, so most posts
 //! do not wait. There is one call at a time. The calls stay below Bluesky's limit of 3,000 in 5 minutes
@@ -21,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 const AUTHORS_PER_CALL: usize = 25;
-/// The minimum time between two calls, because 3,000 in 5 minutes are allowed. It is also how long a
-/// call waits for more authors.
+/// The minimum time between two calls, because 3,000 calls in 5 minutes are allowed. A call waits this
+/// long for more authors.
 const CALL_INTERVAL: Duration = Duration::from_millis(110);
 /// How long a post waits for its author's profile. The wait is checked at each [`CALL_INTERVAL`].
 const PROFILE_WAIT: Duration = Duration::from_millis(400);
@@ -30,8 +31,9 @@ const PROFILE_WAIT: Duration = Duration::from_millis(400);
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// The maximum number of posts that wait. When there are more, the oldest is passed on.
 const MAX_WAITING: usize = 256;
-/// The maximum number of cached profiles, and how long each is valid.
+/// The maximum number of cached profiles.
 const CACHED_PROFILES: NonZeroUsize = NonZeroUsize::new(50_000).unwrap();
+/// How long a cached profile is valid.
 const CACHE_TIME: Duration = Duration::from_secs(60 * 60);
 /// The pause after a failed call, unless the server says how long to wait.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
@@ -49,10 +51,10 @@ pub(super) struct Profiles {
     client: Client,
     url: Url,
     watch: ConnectionWatch,
-    /// The cached profiles by author, and until when each is valid. The profile of an author who has
-    /// none is empty.
+    /// The cached profiles by author, and until when each is valid. An author without a profile has an
+    /// empty one here.
     cache: LruCache<String, (Profile, Instant)>,
-    /// The posts that wait and until when, in the order in which they are passed on.
+    /// The posts that wait, and until when each waits, in the order in which they are passed on.
     waiting: VecDeque<(Tweet, Instant)>,
     /// The call that is under way, if any. Dropping the set aborts it.
     call: JoinSet<Response>,
@@ -62,7 +64,7 @@ pub(super) struct Profiles {
 /// The authors of a call, and their profiles, or how long to pause.
 type Response = (Vec<String>, Result<Vec<Profile>, Duration>);
 
-/// The used fields of `app.bsky.actor.defs#profileViewDetailed`.
+/// The fields of `app.bsky.actor.defs#profileViewDetailed` that the source uses.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Profile {
@@ -87,7 +89,7 @@ impl Profiles {
         })
     }
 
-    /// Passes items on until there are no more, or until the receiver is gone.
+    /// Passes items on until the sender or the receiver is gone.
     pub(super) async fn run(mut self, mut items: mpsc::Receiver<Item>, outlet: &Outlet) {
         let mut ticks = tokio::time::interval(CALL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,8 +132,8 @@ impl Profiles {
         profile.is_some_and(|(_, until)| *until > Instant::now())
     }
 
-    /// Takes the first of the waiting posts, with what is known about its author. Returns `None` if
-    /// it must still wait for the profile.
+    /// Takes the first waiting post, and adds what is known about its author. Returns `None` if the
+    /// post must still wait for the profile.
     fn next_ready(&mut self) -> Option<Tweet> {
         let (tweet, until) = self.waiting.front()?;
         let is_over = self.waiting.len() > MAX_WAITING || *until <= Instant::now();
@@ -184,7 +186,7 @@ impl Profiles {
             .map(|mut profile| (std::mem::take(&mut profile.did), profile))
             .collect();
         for author in authors {
-            // An author who is not in the response has no profile. That is cached too.
+            // An author who is not in the response has no profile. This is cached too.
             let profile = profiles.remove(&author).unwrap_or_default();
             self.cache.put(author, (profile, until));
         }

@@ -20,12 +20,13 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A server that sends nothing for this long gets a ping. If it then sends nothing for as long
 /// again, the connection is closed.
 const PING_AFTER: Duration = Duration::from_secs(15);
-/// The maximum time before the newest post at which a new connection starts.
+/// The maximum time by which a new connection starts before the newest post, in microseconds.
 const MAX_REWIND_MICROS: u64 = 5_000_000;
-/// The maximum size of a frame. A larger one ends the connection; a post has a few thousand bytes.
+/// The maximum size of a frame, in bytes. A larger frame ends the connection. A post has a few thousand
+/// bytes.
 const MAX_FRAME: usize = 4 * 1024 * 1024;
-/// The pause grows with each connection that ends sooner. Otherwise a server that closes every
-/// connection after a few posts would be asked again and again without a pause.
+/// Each connection that ends sooner than this makes the next pause longer. Otherwise a server that closes
+/// every connection after a few posts would be asked again and again without a pause.
 const LASTING: Duration = Duration::from_secs(10);
 
 pub(super) struct JetstreamReader {
@@ -78,7 +79,7 @@ impl JetstreamReader {
             }
             let Some(lasted) = lasted else {
                 failures += 1;
-                // Wait only after each server was tried once.
+                // Wait only after each server has been tried once.
                 if failures % self.hosts.len() == 0 {
                     tokio::time::sleep(backoff.next()).await;
                 }
@@ -99,7 +100,7 @@ impl JetstreamReader {
         let mut last_reason = String::new();
         for (version, subprotocol) in [
             (Version::V2, Some(SUBPROTOCOL)),
-            // For a server that does not confirm the subprotocol.
+            // Some servers do not confirm the subprotocol.
             (Version::V2, None),
             (Version::V1, None),
         ] {
@@ -185,7 +186,7 @@ impl JetstreamReader {
                         (tweet, true) => Item::WantsProfile(tweet),
                         (tweet, false) => Item::Ready(Ok(tweet)),
                     };
-                    // The position advances only after the post was passed on.
+                    // The position advances only after the post has been passed on.
                     items.send(item).await.ok()?;
                     Some(post.cursor)
                 }
@@ -215,8 +216,8 @@ impl JetstreamReader {
             (Some(JetstreamCursor(from)), Some(JetstreamCursor(to))) => to.saturating_sub(from),
             _ => 0,
         };
-        // At most half of what this connection delivered. Otherwise a server that closes each
-        // connection after a few posts would send the same posts forever.
+        // Rewind by at most half of the time that this connection delivered. Otherwise a server that
+        // closes each connection after a few posts would send the same posts forever.
         self.rewind = MAX_REWIND_MICROS.min(span / 2);
         let lasted = (span > 0).then(|| start.elapsed());
         Some((reason, lasted))
@@ -240,7 +241,7 @@ impl JetstreamReader {
             }
             Ok(message) => Ok(message),
             Err(WebSocketError::Tungstenite(tungstenite::Error::Capacity(_))) => {
-                // From the newest post on, the next connection would receive this frame again.
+                // If the next connection started at the newest post, it would receive this frame again.
                 self.newest = None;
                 let reason = "the server sent a frame of more than 4 MiB; the posts between it and \
                               the next connection are lost";
@@ -262,7 +263,7 @@ enum ConnectError {
 impl From<WebSocketError> for ConnectError {
     fn from(error: WebSocketError) -> ConnectError {
         match error {
-            // Such as a server that does not confirm the subprotocol.
+            // For example, the server does not confirm the subprotocol.
             WebSocketError::Handshake(_) => ConnectError::Unsupported(describe(&error)),
             _ => ConnectError::Temporary(describe(&error)),
         }

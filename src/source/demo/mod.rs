@@ -25,7 +25,7 @@ use story::Story;
 use texts::*;
 use tokio::time::Instant;
 
-/// The tweets per second of a story without waits between tweets.
+/// The number of tweets per second that a story assumes if there are no waits between tweets.
 const STORY_RATE: f64 = 20.0;
 
 /// The demo source. `Demo::default()` generates 20 tweets per second without end.
@@ -95,7 +95,7 @@ impl Demo {
         self
     }
 
-    /// Ends the source after `count` tweets; `None` means without end.
+    /// Ends the source after `count` tweets. With `None`, the source does not end.
     pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
         self.count = count.into();
         self
@@ -103,14 +103,15 @@ impl Demo {
 
     /// Sets the mood of topics over time, for a planned lecture. Each topic has a list of times, in seconds
     /// since the start of the stream, with its mood at each time, from -1 (angry) to 1 (happy). Between two
-    /// times the mood changes evenly. A topic without a list keeps its waves.
+    /// times, the mood changes evenly. A topic without a list keeps its waves.
     ///
     /// The time of a tweet is its number divided by the rate, so the story does not depend on the
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin,
-    /// ethereum and dogecoin, for times that do not increase from 0 up, and for a mood outside \[-1, 1\].
+    /// ethereum and dogecoin, for an empty list, for times that are negative or do not increase, and for a
+    /// mood outside \[-1, 1\].
     ///
     /// # Examples
     /// ```
@@ -235,7 +236,8 @@ fn arrivals(seed: u64) -> SmallRng {
     SmallRng::seed_from_u64(!seed)
 }
 
-/// Draws a follower count from a Pareto (Lomax) distribution: median 100, one in a thousand above 1.1 million.
+/// Draws a follower count from a Pareto (Lomax) distribution. The median is 100, and one count in a thousand
+/// is above 1.1 million.
 fn followers(rng: &mut SmallRng) -> u64 {
     const SCALE: f64 = 60.0;
     const SHAPE: f64 = 0.7;
@@ -257,7 +259,7 @@ struct DemoTopic {
 }
 
 impl DemoTopic {
-    /// Returns the mood in \[-1, 1\]: the sum of a wave and a slower one.
+    /// Returns the mood in \[-1, 1\]: the sum of a wave and a slower wave.
     fn mood(&self, number: u64) -> f64 {
         let turn = std::f64::consts::TAU * (number as f64 / self.period + self.phase);
         0.7 * turn.sin() + 0.3 * (turn / 5.3).cos()

@@ -1,4 +1,4 @@
-//! A story: the mood of the topics over time, as planned by a teacher.
+//! A story: the mood of the topics over time, which a teacher plans.
 
 use super::TOPICS;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 pub(super) struct Story([Vec<(f64, f64)>; TOPICS.len()]);
 
 impl Story {
-    /// Sets the moods of the topic at `index`. `topic` is its name, for the error.
+    /// Sets the moods of the topic at `index`. `topic` is its name, for error messages.
     pub(super) fn set(
         &mut self,
         index: Option<usize>,

@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
 const CREDENTIALS_FILE: &str = "credentials.toml";
-/// Shorter strings are not redacted, because they are no real secrets and occur in many words.
+/// The minimum length of a string that is redacted, in bytes. Shorter strings are not real secrets, and they
+/// occur in many words.
 const MIN_REDACTED: usize = 6;
 /// How many folders are searched: the working directory and those above it.
 const FOLDERS: usize = 4;
 
 /// The credentials of an app for the X API (docs.x.com, "Authentication": OAuth 2.0 app-only).
-/// `Debug` shows their kind only.
+/// `Debug` shows only their kind.
 ///
 /// # Examples
 /// ```
@@ -43,7 +44,7 @@ pub(super) enum Kind {
 pub(super) struct Secret(String);
 
 impl Secret {
-    /// Creates a secret. `name` says in an error which one is malformed.
+    /// Creates a secret. `name` is its name in error messages.
     pub(super) fn new(name: &str, value: &str) -> Result<Secret> {
         let value = value.trim();
         let in_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=%".contains(&byte);
@@ -62,12 +63,12 @@ impl Secret {
         ))
     }
 
-    /// Returns the secret, for the header of a request only.
+    /// Returns the secret. Use it only for the header of a request.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Returns the text with the secret redacted: a server may repeat it.
+    /// Returns the text with the secret redacted, because a server may repeat the secret.
     pub(super) fn redact(&self, text: &str) -> String {
         if self.0.len() < MIN_REDACTED {
             return text.to_owned();
@@ -89,7 +90,7 @@ impl Credentials {
     /// Creates credentials from an app's bearer token.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`] if it is malformed.
+    /// [`ErrorKind::Credentials`] if the token is malformed.
     pub fn bearer(token: &str) -> Result<Credentials> {
         Secret::new("the bearer token", token).map(|token| Credentials(Kind::Bearer(token)))
     }
@@ -105,13 +106,14 @@ impl Credentials {
     }
 
     /// Reads credentials from the environment (`X_BEARER_TOKEN`, or `X_API_KEY` and
-    /// `X_API_SECRET`), or from the file `credentials.toml` in the working directory or a folder
-    /// above it. Both accept the names of the original notebooks, `KEY` and `SECRET`. Their
-    /// `ACCESS_TOKEN` and `ACCESS_TOKEN_SECRET` belong to a user; this stream belongs to the app and
-    /// needs neither.
+    /// `X_API_SECRET`), or from the file `credentials.toml` in the working directory or one of the three
+    /// folders above it. Both accept the names of the original notebooks, `KEY` and `SECRET`. The
+    /// `ACCESS_TOKEN` and `ACCESS_TOKEN_SECRET` of these notebooks belong to a user. This stream belongs
+    /// to the app and needs neither.
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`] if there are none, or if they are malformed.
+    /// [`ErrorKind::Credentials`] if there are no credentials, or if they are malformed;
+    /// [`ErrorKind::File`] if the file cannot be read.
     pub fn from_env() -> Result<Credentials> {
         let environment = |name: &str| std::env::var(name).ok();
         if let Some(found) = choose(&environment, "the environment")? {
@@ -142,7 +144,8 @@ impl Credentials {
     /// Reads credentials from a file such as `credentials.example.toml`.
     ///
     /// # Errors
-    /// [`ErrorKind::File`] if it cannot be read, [`ErrorKind::Credentials`] if it contains none.
+    /// [`ErrorKind::File`] if the file cannot be read, [`ErrorKind::Credentials`] if it contains no
+    /// credentials or malformed ones.
     pub fn from_file(file: impl AsRef<Path>) -> Result<Credentials> {
         let path = file.as_ref();
         let text = std::fs::read_to_string(path)
@@ -215,7 +218,7 @@ fn choose(look_up: &dyn Fn(&str) -> Option<String>, location: &str) -> Result<Op
             key: secret(key)?,
             secret: secret(found)?,
         }))),
-        // KEY or SECRET alone may belong to any other program.
+        // KEY or SECRET alone may belong to another program.
         (Some((found @ "X_API_KEY", _)), None) => Err(half(found, "X_API_SECRET")),
         (None, Some((found @ "X_API_SECRET", _))) => Err(half(found, "X_API_KEY")),
         _ => Ok(None),

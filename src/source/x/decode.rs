@@ -64,7 +64,7 @@ struct MatchingRule {
 
 /// Decodes a line that is not empty.
 ///
-/// If the author of a tweet is not included, the tweet's user is the author's number, and its
+/// If the line does not include the author of the tweet, the tweet's user is the author's number, and its
 /// follower count is unknown.
 pub(super) fn decode(json: &str) -> Result<Message, Skip> {
     let line: StreamLine = serde_json::from_str(json)?;

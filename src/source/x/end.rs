@@ -56,7 +56,7 @@ impl End {
         )
     }
 
-    /// Returns what an unsuccessful response means.
+    /// Returns the end that an unsuccessful response causes.
     pub(super) async fn rejection(action: &str, response: Response) -> End {
         let status = response.status();
         let wait = http::wait_until(&response, "x-rate-limit-reset");

@@ -1,9 +1,9 @@
-//! X, by the filtered stream of its API v2: `GET /2/tweets/search/stream`.
+//! X, read from the filtered stream of its API v2: `GET /2/tweets/search/stream`.
 //!
-//! The original notebooks read Twitter's v1.1 stream, which no longer exists. In its successor the
-//! tracks are not part of the request. The server stores them as rules. See docs.x.com, "Filtered
-//! stream", "Build a rule" and "Handling disconnections". The waits between two connections are those
-//! of the last page.
+//! The original notebooks read Twitter's v1.1 stream, which no longer exists. In its successor, the
+//! tracks are not part of the request: the server stores them as rules. See docs.x.com, "Filtered
+//! stream", "Build a rule" and "Handling disconnections". The last page prescribes the waits between
+//! two connections.
 //!
 //! The API needs a paid account. `docs/sources.md` describes how to get one, and its terms of use.
 
@@ -32,8 +32,8 @@ const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
 
-/// The X source. The tracks of the stream become rules of the account, see [`Filter`]; X decides
-/// which tweets match them.
+/// The X source. The tracks of the stream (see [`Filter`]) become rules of the account. X decides which
+/// tweets match the rules.
 ///
 /// # Examples
 /// ```no_run
@@ -69,7 +69,7 @@ impl X {
     /// [`Credentials::from_env`].
     ///
     /// # Errors
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials) if there are none;
+    /// The errors of [`Credentials::from_env`];
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `X_API_BASE_URL` is not a
     /// URL, or is an unencrypted remote URL.
     pub fn from_env() -> Result<X> {
@@ -89,7 +89,8 @@ impl X {
     /// Creates the source for another server of the same API.
     ///
     /// # Errors
-    /// As for [`X::new`].
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `base` is not a URL, or is an
+    /// unencrypted remote URL.
     pub fn at(base: &str, credentials: Credentials) -> Result<X> {
         Ok(X {
             credentials,

@@ -52,8 +52,8 @@ pub(super) fn track(tag: &str) -> Option<&str> {
 /// Returns the rule for each track of the filter.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) without a track, or for a track whose
-/// rule is too long.
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the filter has no track, or a track
+/// whose rule is too long.
 pub(super) fn wanted(filter: &Filter) -> Result<Vec<StreamRule>> {
     let languages = filter.languages().iter();
     let languages: Vec<String> = languages.map(|tag| format!("lang:{tag}")).collect();

@@ -28,7 +28,7 @@ const HANDOVER_WAIT: Duration = Duration::from_secs(2);
 const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=author_id\
                           &user.fields=username,public_metrics";
 
-/// The source's task: its settings, and what the connections of its stream have in common.
+/// The source's task: its settings, and the state that the connections of its stream share.
 pub(super) struct XTask {
     client: Client,
     base: Url,
@@ -187,8 +187,8 @@ impl XTask {
             })
     }
 
-    /// Changes the account's rules of this crate to the wanted ones. Rules are added before others
-    /// are deleted. If X rejects a rule, an earlier stream therefore continues with its rules.
+    /// Changes the account's rules of this crate to the wanted ones. New rules are added before old ones
+    /// are deleted. So if X rejects a rule, an earlier stream continues with its rules.
     async fn set_rules(&self, token: &Secret) -> Result<(), End> {
         let url = self.url("/2/tweets/search/stream/rules");
         let request = self.client.get(&url).bearer_auth(token.reveal());
