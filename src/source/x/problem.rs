@@ -17,8 +17,8 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// Returns the problem in a line or a response, if there is one: the object, or the first one of its
-    /// list.
+    /// Returns the problem in a line or a response: the object, or the first problem of its list. `None` if
+    /// there is no problem.
     pub(super) fn parse(json: &[u8]) -> Option<Problem> {
         let mut problem: Problem = serde_json::from_slice(json).ok()?;
         if problem.title.is_none() && !problem.errors.is_empty() {
