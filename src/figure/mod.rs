@@ -133,6 +133,9 @@ impl LiveFigure {
     /// [`ErrorKind::NoPort`] if the ports 8050 to 8069 are taken, [`ErrorKind::InvalidArgument`] if
     /// `LIVE_SENTIMENT_FIGURE_URL` is not an address with `{port}`.
     ///
+    /// # Panics
+    /// If the operating system provides no random numbers.
+    ///
     /// # Examples
     /// ```no_run
     /// use live_sentiment::prelude::*;
@@ -154,6 +157,9 @@ impl LiveFigure {
     /// # Errors
     /// [`ErrorKind::NoPort`] if no such port is free, [`ErrorKind::InvalidArgument`] as for
     /// [`serve`](LiveFigure::serve).
+    ///
+    /// # Panics
+    /// If the operating system provides no random numbers.
     pub fn serve_on(port: u16) -> Result<LiveFigure> {
         let last = match port {
             0 => 0,

@@ -50,7 +50,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A handle to a broker. Clones refer to the same broker. A broker that [`Kafka::start`] started
-/// stops when the last clone and every [`Topic`] and stream of the broker have been dropped.
+/// stops when the last clone and every [`Topic`], stream, listener and scorer of the broker have been
+/// dropped.
 ///
 /// Most calls block for at most a few seconds. The documentation of the others says how long they may
 /// block. In a notebook, an interrupt ends a call with [`ErrorKind::Interrupted`]. In async code, run a

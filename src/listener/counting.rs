@@ -166,7 +166,7 @@ mod tests {
         let generation = counted.progress.generation;
         counted.count(Some(5), Some(1));
         assert_eq!(counted.progress.generation, generation);
-        // Tweets of other programs, which have no run, are counted before and after it.
+        // Tweets of other programs have no run. They are counted before and after the first run.
         let mut counted = Counted::default();
         counted.count(None, Some(1));
         assert_eq!(counted.counts(), (1, 0));

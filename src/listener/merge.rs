@@ -1,6 +1,6 @@
 //! The partitions of the topic, and the order in which their messages are counted.
 //!
-//! Kafka orders the messages of a partition, but not those of different partitions. A figure over time
+//! Kafka orders the messages within a partition, but not across partitions. A figure over time
 //! needs one order, so partitions are merged by the time at which each message was written: the first
 //! pending records of all partitions are compared, and the oldest is counted next. A partition without
 //! a pending record delays the merge, because its next message may be older. The delay ends when the

@@ -25,7 +25,7 @@ const QUESTION: f64 = 0.18;
 const MANY_QUESTIONS: f64 = 0.96;
 /// The constant of the normalisation: about the largest sum that a text is expected to have.
 const NORMALIZATION: f64 = 15.0;
-/// With more rated words than this, a sorted set finds equal values. With fewer, a linear search is faster.
+/// Up to this many rated words, a linear search finds equal values. With more, a sorted set does.
 const MAX_SEARCHED: usize = 64;
 /// A text with up to this many words is scored without an allocation.
 const FEW_WORDS: usize = 64;

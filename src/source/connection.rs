@@ -36,7 +36,7 @@ impl ConnectionWatch {
         locked(&self.0).connection.clone()
     }
 
-    /// Records a successful connect. The second and later ones count as reconnects.
+    /// Records a new connection. Each connection after the first one counts as a reconnect.
     pub fn connected(&self) {
         let state = &mut *locked(&self.0);
         state.connection.since = Some(Timestamp::now());

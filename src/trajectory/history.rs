@@ -332,7 +332,7 @@ mod tests {
                 closed_at.push(at);
             }
         }
-        // A segment begins with the tweet after the last one.
+        // A segment begins with the tweet after the previous segment.
         assert_eq!(closed_at, [1_000, 2_100]);
         // In a fast replay, a second of the tweets takes no time.
         let fast = now + Duration::from_millis(10);

@@ -21,7 +21,7 @@ pub enum EndReason {
     Failed,
     /// The time span was over.
     TimeSpan,
-    /// The owner stopped it.
+    /// The owner stopped the stream or the scorer.
     Stopped,
 }
 
