@@ -269,7 +269,11 @@ def share_with_programs():
             if entry.name.startswith(CHANGING) or new.exists():
                 continue
             if entry.is_dir():
-                shutil.copytree(entry, new, symlinks=True, copy_function=shutil.copy2 if folder == ".fingerprint" else os.link)
+                # An interrupted set-up leaves a folder that the next one makes again.
+                part = new.with_name(f".{new.name}")
+                shutil.rmtree(part, ignore_errors=True)
+                shutil.copytree(entry, part, symlinks=True, copy_function=shutil.copy2 if folder == ".fingerprint" else os.link)
+                part.rename(new)
             else:
                 os.link(entry, new)
 
