@@ -92,7 +92,11 @@ fn files(path: &str) -> Router<Arc<FigureState>> {
         .route(&at(""), file(HTML, include_str!("page/index.html")))
         .route(&at("page.css"), file(STYLE, include_str!("page/page.css")))
         .route(&at("plotly.js"), plotly)
-        .route(&at("figure.json"), get((JSON, plot::template())))
+        // Made at a request, because plotly's `Plot` contains ten megabytes of scripts.
+        .route(
+            &at("figure.json"),
+            get(|| async { (JSON, plot::template()) }),
+        )
         .route(&at("events"), get(events))
         .route(&at("stretch"), ask(answer::stretch))
         .route(&at("point"), ask(answer::point))
