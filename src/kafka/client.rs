@@ -123,7 +123,7 @@ impl Client {
             Error::invalid_argument(
                 format!("{action} the broker at {}", self.address),
                 "another program started it, and others may use it",
-                "start a broker of your own with `Kafka::start()` or `Kafka::start_with(…)`",
+                "start a broker with `Kafka::start()` or `Kafka::start_with(…)`",
             )
         })
     }

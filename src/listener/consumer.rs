@@ -113,7 +113,13 @@ pub(super) fn connect(
 ) -> Result<Option<Connected>> {
     let Config { client, topic, .. } = config;
     let action = format!("read topic {topic:?}");
-    let failed = |error| Error::kafka(&action, &error, "the listener retries by itself");
+    let failed = |error| {
+        Error::kafka(
+            &action,
+            &error,
+            "do nothing: the listener tries again until it succeeds",
+        )
+    };
     let cluster = client.check_reachable()?;
     let count = client.partitions_in(&cluster, topic)?;
     let is_compacted = !cluster.is_embedded && is_compacted(client, topic);

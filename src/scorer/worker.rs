@@ -114,7 +114,11 @@ impl Worker {
     fn error(&self, action: &str, error: &KafkaError) -> Error {
         let Scorer { from, to, .. } = &self.scorer;
         let action = format!("{action} from {from:?} to {to:?}");
-        Error::kafka(action, error, "the scorer retries by itself")
+        Error::kafka(
+            action,
+            error,
+            "do nothing: the scorer tries again until it succeeds",
+        )
     }
 
     fn join(&self) -> Result<Member> {

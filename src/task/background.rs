@@ -113,7 +113,7 @@ fn panicked(task: &str, message: &str) -> Error {
         ErrorKind::Panicked,
         format!("the {task} panicked: {message}"),
     )
-    .with_hint("start it again; if the panic is not in code of your own, report it as a bug")
+    .with_hint("start it again; if the panic is not in your code, report it as a bug")
 }
 
 /// Returns the message of a panic.
