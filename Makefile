@@ -8,7 +8,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.10 --generate-h
 # The files whose changes unit tests can detect, and the files that also need tests with a broker.
 MUTATE_UNITS ?= $(addprefix src/,deduplicator.rs time.rs listener/merge.rs listener/counting.rs listener/watched.rs listener/obstacles.rs wire/run.rs trajectory/words.rs trajectory/segment.rs trajectory/history.rs)
 MUTATE_PIPELINE ?= $(addprefix src/,listener/consumer.rs listener/reader.rs scorer/transaction.rs scorer/worker.rs streamer/task.rs streamer/delivery.rs)
-MUTANTS := LIVE_SENTIMENT_TANSU=$(CURDIR)/.venv/bin/tansu cargo mutants --timeout 300 --build-timeout 600
+MUTANTS := LIVE_SENTIMENT_TANSU=$(CURDIR)/.venv/bin/tansu cargo mutants --test-workspace true --timeout 300 --build-timeout 600
 SECONDS ?= 60
 PORT ?= 8888
 IP ?= 127.0.0.1
@@ -53,7 +53,7 @@ test: ## run all tests, as CI does; installs Chromium, Java and Maven if they ar
 	cargo build --release --examples
 	cargo test --workspace --all-features
 	.venv/bin/python -m pytest tests
-	cargo bench --bench robustness -- quick
+	cargo bench --workspace --bench robustness -- quick
 	fuzz/run 60
 	@! sort -u target/not-run.txt 2>/dev/null || echo "make test: all executed tests passed; NOT RUN: the tests listed above"
 
@@ -73,7 +73,7 @@ bench-quick: ### compare only throughput and scoring; takes 2 minutes
 robustness: ### run the robustness tests, and write docs/robustness.md; takes 15 minutes
 	@kernel/setup tests
 	cargo build --release --examples
-	cargo bench --bench robustness -- all
+	cargo bench --workspace --bench robustness -- all
 
 fuzz: ### run the fuzz targets to find inputs that fail; SECONDS=60
 	fuzz/run $(SECONDS)

@@ -4,7 +4,7 @@
 //! Also measures the filter alone, with 10 and with 10,000 tracks. Creating it must take at most 0.1 s, and
 //! the time per tweet must not depend on the number of tracks.
 //!
-//! `cargo bench --bench decode`
+//! `cargo bench --workspace --bench decode`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use live_sentiment::{Filter, Tweet, tweet};

@@ -1,4 +1,4 @@
-//! Measurements on Apache Kafka: `cargo bench --bench kafka -- NAME`, after `cargo build --release
+//! Measurements on Apache Kafka: `cargo bench --workspace --bench kafka -- NAME`, after `cargo build --release
 //! --examples`. It starts Apache Kafka, or uses the running one. `docs/kafka.md` has the results.
 //!
 //! - `throughput [TWEETS]`: tweets sent and counted per second, in five runs;
@@ -9,9 +9,6 @@
 //!   tweets of a topic with 1, 8 and 64 partitions;
 //! - `memory [TWEETS]`: the memory of streamer, scorer and both kinds of listener, during the run and at its
 //!   end.
-
-#[path = "../tests/common/mod.rs"]
-mod common;
 
 use live_sentiment::prelude::*;
 use std::process::{Child, Command, Stdio};
@@ -134,8 +131,8 @@ struct Program(Child);
 
 impl Program {
     fn start(name: &str, kafka: &Kafka, arguments: &[&str]) -> Program {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/examples");
-        let child = Command::new(format!("{folder}/{name}"))
+        let folder = common::root().join("target/release/examples");
+        let child = Command::new(folder.join(name))
             .args(["--bootstrap", kafka.address()])
             .args(arguments)
             .stdout(Stdio::null())

@@ -18,9 +18,9 @@ def lines(texts):
 
 
 def in_rust(name):
-    """Returns microseconds per tweet, measured by criterion: cargo bench --bench scoring."""
+    """Returns microseconds per tweet, measured by criterion: cargo bench --workspace --bench scoring."""
     subprocess.run(
-        ["cargo", "bench", "--quiet", "--bench", "scoring", "--", "--warm-up-time", "0.5", "--measurement-time", "2", name],
+        ["cargo", "bench", "--quiet", "--workspace", "--bench", "scoring", "--", "--warm-up-time", "0.5", "--measurement-time", "2", name],
         cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )
     estimates = ROOT / "target" / "criterion" / "score 2,000 tweets" / name / "new" / "estimates.json"

@@ -1,4 +1,4 @@
-//! Measures the time to score a tweet, compared with the crate whose lexicon we use: `cargo bench --bench
+//! Measures the time to score a tweet, compared with the crate whose lexicon we use: `cargo bench --workspace --bench
 //! scoring`. Also counts allocations, and measures texts of one mebibyte.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -1,24 +1,17 @@
 //! A soak test of a live source, with 200 posts per second and a broken connection every 30 s. It prints how
 //! many posts were created, read, sent, counted and lost, and the memory at the start and at the end.
 //!
-//! The arguments are the source and the duration in seconds: `cargo bench --bench soak -- x 600` or
+//! The arguments are the source and the duration in seconds: `cargo bench --workspace --bench soak -- x 600` or
 //! `-- bluesky 600`.
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-#[path = "../tests/common/jetstream.rs"]
-mod jetstream;
-#[path = "../tests/common/x_api.rs"]
-mod x_api;
-
+use common::jetstream::{Event, Jetstream};
 use common::memory;
-use jetstream::{Event, Jetstream};
+use common::x_api::Plan;
 use live_sentiment::prelude::*;
 use serde_json::Value;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use x_api::Plan;
 
 const POSTS_PER_SECOND: u64 = 200;
 const CUT_INTERVAL: Duration = Duration::from_secs(30);
@@ -41,13 +34,16 @@ fn main() {
     let span = (seconds + DRAIN).to_string();
     let (base, mut server): (String, Box<dyn Server>) = match source.as_str() {
         "x" => {
-            let api: x_api::Shared = Arc::default();
+            let api: common::x_api::Shared = Arc::default();
             let server = XServer::new(api.clone());
-            (runtime.block_on(x_api::serve(api)), Box::new(server))
+            (
+                runtime.block_on(common::x_api::serve(api)),
+                Box::new(server),
+            )
         }
         "bluesky" => {
-            let jetstream: jetstream::Shared = Arc::new(Mutex::new(Jetstream::default()));
-            let base = runtime.block_on(jetstream::serve(jetstream.clone()));
+            let jetstream: common::jetstream::Shared = Arc::new(Mutex::new(Jetstream::default()));
+            let base = runtime.block_on(common::jetstream::serve(jetstream.clone()));
             (base, Box::new(jetstream))
         }
         other => panic!("{other:?} is neither x nor bluesky"),
@@ -133,12 +129,12 @@ fn text(number: u64) -> String {
 /// A server of X's API. Unlike X, it keeps posts for the next connection. So only this project can lose a
 /// post.
 struct XServer {
-    api: x_api::Shared,
+    api: common::x_api::Shared,
     live: tokio::sync::mpsc::Sender<axum::body::Bytes>,
 }
 
 impl XServer {
-    fn new(api: x_api::Shared) -> XServer {
+    fn new(api: common::x_api::Shared) -> XServer {
         let (live, chunks) = tokio::sync::mpsc::channel(1 << 20);
         api.lock().unwrap().plans.push_back(Plan::Live(chunks));
         XServer { api, live }
@@ -147,7 +143,7 @@ impl XServer {
 
 impl Server for XServer {
     fn post(&mut self, number: u64) {
-        let line = x_api::line(number, &text(number), "bitcoin");
+        let line = common::x_api::line(number, &text(number), "bitcoin");
         self.live
             .try_send(line.into())
             .expect("a million posts wait");
@@ -158,7 +154,7 @@ impl Server for XServer {
     }
 }
 
-impl Server for jetstream::Shared {
+impl Server for common::jetstream::Shared {
     fn post(&mut self, number: u64) {
         let mut state = self.lock().unwrap();
         state.log.push(Event::Post(number % 5_000, text(number)));
@@ -170,8 +166,8 @@ impl Server for jetstream::Shared {
 }
 
 fn program(name: &str, kafka: &Kafka, arguments: &[&str], base: &str) -> Child {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/examples");
-    Command::new(format!("{folder}/{name}"))
+    let folder = common::root().join("target/release/examples");
+    Command::new(folder.join(name))
         .args(["--json", "--bootstrap", kafka.address()])
         .args(arguments)
         .envs([("X_BEARER_TOKEN", "soak"), ("X_API_BASE_URL", base)])

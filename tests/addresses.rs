@@ -1,8 +1,6 @@
 //! Invalid addresses, names and settings: each mistake has its own error message, within 5 seconds. The
 //! servers are real.
 
-mod common;
-
 use common::apache::{Apache, free_port};
 use common::*;
 use live_sentiment::prelude::*;

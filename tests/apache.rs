@@ -1,8 +1,6 @@
 //! Faults of Apache Kafka: no tweet may be lost or counted twice. Brokers, programs and signals are real.
 //! Each test compares the sum with the sum of an undisturbed run.
 
-mod common;
-
 use common::apache::{Apache, free_port};
 use common::*;
 use live_sentiment::listener::State;
@@ -324,8 +322,8 @@ fn a_full_disk_of_the_broker_is_reported() {
     }
     // The broker that the program starts has its data on a disk of 12 MB. Only the broker sees this disk,
     // and the disk is removed when the broker ends.
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/target/kafka/data");
-    std::fs::create_dir_all(data).unwrap();
+    let data = root().join("target/kafka/data");
+    std::fs::create_dir_all(&data).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let on_a_small_disk = "mount -t tmpfs -o size=12m none \"$1\" && shift && exec \"$@\"";
     let streamer = example("streamer").get_program().to_owned();
@@ -337,7 +335,7 @@ fn a_full_disk_of_the_broker_is_reported() {
             "-c",
             on_a_small_disk,
             "sh",
-            data,
+            data.to_str().unwrap(),
         ])
         .arg(streamer)
         .args([

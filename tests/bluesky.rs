@@ -1,11 +1,7 @@
 //! Bluesky, against a Jetstream and an AppView that simulate faults.
 
-mod common;
-#[path = "common/jetstream.rs"]
-mod jetstream;
-
+use common::jetstream::{Event, Jetstream, ProfilesAre, Shared, Speaks, serve};
 use common::*;
-use jetstream::{Event, Jetstream, ProfilesAre, Shared, Speaks, serve};
 use live_sentiment::prelude::*;
 use live_sentiment::{Filter, Tweet};
 use std::sync::{Arc, Mutex};
@@ -22,15 +18,6 @@ fn server(jetstream: Jetstream) -> (Runtime, Shared, String) {
     let jetstream = Arc::new(Mutex::new(jetstream));
     let base = runtime.block_on(serve(jetstream.clone()));
     (runtime, jetstream, base)
-}
-
-fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(work)
 }
 
 fn bluesky(base: &str) -> Bluesky {

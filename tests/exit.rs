@@ -1,7 +1,5 @@
 //! The exit status of the programs, on which a script must be able to rely, and their error messages.
 
-mod common;
-
 use common::admin::{Operation, WITH_PERMISSIONS, deny};
 use common::apache::Apache;
 use common::*;

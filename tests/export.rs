@@ -1,7 +1,5 @@
 //! The example program that writes scored tweets to a file.
 
-mod common;
-
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;

@@ -1,7 +1,5 @@
 //! Faults of brokers and programs, and the state after them. The processes and the signals are real.
 
-mod common;
-
 use common::*;
 use live_sentiment::listener::State;
 use live_sentiment::prelude::*;

@@ -1,8 +1,6 @@
 //! The server of the live figure: which requests it accepts, what it sends, and that no page slows the
 //! listener.
 
-mod common;
-
 use common::*;
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;

@@ -1,7 +1,5 @@
 //! The smallest example program, which contains the whole pipeline.
 
-mod common;
-
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;

@@ -1,8 +1,6 @@
 //! A machine without a network: a namespace in which only the loopback interface is up.
 #![cfg(target_os = "linux")]
 
-mod common;
-
 use common::*;
 use live_sentiment::prelude::*;
 

@@ -1,9 +1,6 @@
 //! A Kafka cluster that others use too: other programs write to the topic, and other users change the
 //! cluster. A second client, without code of this crate, computes what a listener must count.
 
-#[macro_use]
-mod common;
-
 use common::admin::{
     Operation, WITH_PERMISSIONS, add_partitions, allow, create_compacted, delete_topic, deny,
     limit_writes, messages, producer,

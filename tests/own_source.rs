@@ -1,7 +1,5 @@
 //! The example program with its own source, against a local server.
 
-mod common;
-
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;

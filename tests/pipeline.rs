@@ -1,9 +1,6 @@
 //! The whole pipeline with real brokers, the embedded one and Apache Kafka: each streamed tweet is counted
 //! once, and the sum is correct.
 
-#[macro_use]
-mod common;
-
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
@@ -14,7 +11,6 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -199,7 +195,7 @@ fn tweets_have_their_place_in_the_topic(kafka: &Kafka, topic: &str) {
 }
 
 fn real_tweets_have_the_sum_computed_without_a_broker(kafka: &Kafka, topic: &str) {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tweets_icwsm2014.tsv");
+    let data = root().join("../shared/data/tweets_icwsm2014.tsv");
     let Ok(table) = std::fs::read_to_string(&data) else {
         eprintln!(
             "SKIPPED: the 4,200 real tweets are not here ({})",

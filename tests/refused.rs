@@ -1,8 +1,6 @@
 //! Scores that Kafka refuses: the scorer skips and counts them, and scores every other tweet once. A
 //! consumer without code of this crate counts the scores.
 
-mod common;
-
 use common::apache::shared;
 use common::*;
 use live_sentiment::prelude::*;

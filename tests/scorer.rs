@@ -1,7 +1,5 @@
 //! Scoring in several processes: each tweet is scored exactly once, even if a process fails.
 
-mod common;
-
 use common::apache::{Apache, shared};
 use common::*;
 use live_sentiment::prelude::*;

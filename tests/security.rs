@@ -3,8 +3,6 @@
 //! The programs read their settings from the environment. Their output must not contain a password.
 #![cfg(feature = "tls")]
 
-mod common;
-
 use common::apache::{Apache, free_port};
 use common::*;
 use std::path::{Path, PathBuf};
@@ -80,7 +78,7 @@ impl Secured {
             ),
         ])?;
         let user = Command::new("java")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(root())
             .args(["-cp", "target/kafka/libs/*", "kafka.admin.ConfigCommand"])
             .args([
                 "--bootstrap-server",

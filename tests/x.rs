@@ -1,10 +1,7 @@
 //! X's filtered stream, against a server that implements its API and simulates faults.
 
-mod common;
-#[path = "common/x_api.rs"]
-mod x_api;
-
 use axum::body::Bytes;
+use common::x_api::{End, Plan, Shared, line, serve};
 use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::EndReason;
@@ -14,7 +11,6 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Runtime;
-use x_api::{End, Plan, Shared, line, serve};
 
 const TOKEN: &str = "AAAA-test-token-AAAA";
 
@@ -41,16 +37,6 @@ fn server(plans: impl IntoIterator<Item = Plan>) -> (Runtime, Shared, String) {
     api.lock().unwrap().plans.extend(plans);
     let base = runtime.block_on(serve(api.clone()));
     (runtime, api, base)
-}
-
-/// Runs the work on one thread, with a clock that jumps to the end of each wait.
-fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(work)
 }
 
 /// Returns the waits between the requests for the stream, in seconds, until the source ends.

@@ -1,8 +1,8 @@
 //! A day of tweets: 200 per second of simulated time, sent as fast as the pipeline accepts them.
 
-use crate::common::apache::Apache;
 use crate::load::{Load, Truth};
 use crate::{Finding, Size, memory, thousands};
+use common::apache::Apache;
 use live_sentiment::prelude::*;
 use std::sync::Arc;
 

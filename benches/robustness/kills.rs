@@ -1,10 +1,10 @@
 //! Processes that are killed at random times under load: the broker, the streamer, the listener, and a scorer.
 
-use crate::common::apache::Apache;
-use crate::common::{LIMIT, Program, Story, create_topic_with, until};
 use crate::load::{Load, Truth};
 use crate::mutate::Mutator;
 use crate::{Finding, Size, thousands};
+use common::apache::Apache;
+use common::{LIMIT, Program, Story, create_topic_with, until};
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::Streaming;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub fn run(size: Size) -> Vec<Finding> {
-    if size.kills == 0 || !crate::common::apache::is_there() {
+    if size.kills == 0 || !common::apache::is_there() {
         return Vec::new();
     }
     vec![

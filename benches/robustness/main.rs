@@ -1,12 +1,10 @@
 //! Robustness tests: mutated messages, requests and texts, a day of tweets, killed processes, and a Kafka
 //! cluster that other programs use too. Each part checks its claim and fails if the claim does not hold.
 //!
-//! `cargo bench --bench robustness -- quick` is a part of `make test`. `make robustness` takes 15 minutes and
+//! `cargo bench --workspace --bench robustness -- quick` is a part of `make test`. `make robustness` takes 15 minutes and
 //! writes docs/robustness.md. `-- messages` or another name runs one part. `-- report` writes the file from
 //! the results of the last run of each part.
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod day;
 mod kills;
 mod load;
@@ -16,12 +14,8 @@ mod others;
 mod requests;
 mod texts;
 
-#[path = "../../tests/common/jetstream.rs"]
-mod jetstream;
-#[path = "../../tests/common/x_api.rs"]
-mod x_api;
-
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// A line of the report.
@@ -107,8 +101,8 @@ fn main() {
     }
 }
 
-fn row_file(name: &str) -> String {
-    format!("target/robustness-{name}.md")
+fn row_file(name: &str) -> PathBuf {
+    common::root().join(format!("target/robustness-{name}.md"))
 }
 
 fn run((name, run): &Part, size: Size) {
@@ -146,7 +140,7 @@ fn report() {
         report += &std::fs::read_to_string(row_file(name)).unwrap();
     }
     report += MEANING;
-    std::fs::write(REPORT, report).unwrap();
+    std::fs::write(common::root().join(REPORT), report).unwrap();
     println!("robustness: wrote {REPORT}");
 }
 

@@ -1,11 +1,11 @@
 //! Mutated messages: tweets and scores through a broker, and frames of X and of a Jetstream from servers. One
 //! message in a hundred is intact, and each intact message must arrive.
 
-use crate::common::{LIMIT, broker, until, write};
-use crate::jetstream::{self, Event, Jetstream, ProfilesAre, Speaks};
 use crate::mutate::Mutator;
-use crate::x_api::{self, End, Plan};
 use crate::{Finding, Size, thousands};
+use common::jetstream::{self, Event, Jetstream, ProfilesAre, Speaks};
+use common::x_api::{self, End, Plan};
+use common::{LIMIT, broker, until, write};
 use live_sentiment::listener::ListenerStatus;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::{EndReason, StreamerStatus};
@@ -33,7 +33,7 @@ pub fn run(size: Size) -> Vec<Finding> {
 
 /// Returns the texts of real tweets, or of generated ones if the file is absent.
 fn texts() -> Vec<String> {
-    if let Ok(file) = std::fs::read_to_string(REAL) {
+    if let Ok(file) = std::fs::read_to_string(common::root().join(REAL)) {
         let texts = file.lines().filter_map(|line| line.split('\t').nth(2));
         return texts.map(String::from).collect();
     }

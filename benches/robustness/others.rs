@@ -1,11 +1,11 @@
 //! A Kafka cluster that others use too: other programs write to the topics, and other users change the
 //! cluster, while tweets are streamed, scored and counted. A second client computes the expected count.
 
-use crate::common::admin::{add_partitions, create_compacted, delete_records, messages, producer};
-use crate::common::apache::Apache;
-use crate::common::{LIMIT, Program, signal, until};
 use crate::load::{Load, Truth};
 use crate::{Finding, Size, thousands};
+use common::admin::{add_partitions, create_compacted, delete_records, messages, producer};
+use common::apache::Apache;
+use common::{LIMIT, Program, signal, until};
 use live_sentiment::listener::ListenerStatus;
 use live_sentiment::prelude::*;
 use live_sentiment::sentiment::weighted;
@@ -22,7 +22,7 @@ const STOPPED: Duration = Duration::from_secs(120);
 const TOPIC: &str = "tweets";
 
 pub fn run(size: Size) -> Vec<Finding> {
-    if size.kills == 0 || !crate::common::apache::is_there() {
+    if size.kills == 0 || !common::apache::is_there() {
         return Vec::new();
     }
     let mut findings = vec![other_programs(), compaction(), deleted_records()];
@@ -242,7 +242,7 @@ fn deleted_records() -> Finding {
         .unwrap();
     let text = "I love it, and here are many words more to fill the log with. ".repeat(4);
     let tweet = serde_json::json!({ "text": text }).to_string();
-    crate::common::write_many(&kafka, TOPIC, tweet.as_bytes(), WRITTEN);
+    common::write_many(&kafka, TOPIC, tweet.as_bytes(), WRITTEN);
     delete_records(&kafka, TOPIC, WRITTEN as i64 * 9 / 10);
     drop(open);
     until("each tweet to be counted or missed", || {
@@ -270,7 +270,7 @@ sleep 1
 wait $listener || exit 1
 kill $broker"#;
     let result = tempfile::NamedTempFile::new().unwrap();
-    let program = |name| crate::common::example(name).get_program().to_owned();
+    let program = |name| common::example(name).get_program().to_owned();
     let (streamer, listener) = (program("streamer"), program("listener"));
     let count = TWEETS.to_string();
     let arguments = [
@@ -280,7 +280,7 @@ kill $broker"#;
         result.path().to_str().unwrap(),
     ];
     let shell = [&["sh", "-c", RUN, "sh"], &arguments[..]].concat();
-    let done = crate::common::offline::run(&shell, "OFFLINE")?;
+    let done = common::offline::run(&shell, "OFFLINE")?;
     assert!(done.status.success(), "{done:?}");
     let counted = std::fs::read_to_string(result.path()).unwrap();
     let counted: serde_json::Value = serde_json::from_str(&counted).unwrap();

@@ -1,8 +1,8 @@
 //! Mutated HTTP requests to the figure's server.
 
-use crate::common::{LIMIT, broker, create_topic, until};
 use crate::mutate::Mutator;
 use crate::{Finding, Size, memory, thousands};
+use common::{LIMIT, broker, create_topic, until};
 use live_sentiment::prelude::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -123,16 +123,6 @@ pub(crate) mod fuzz {
     pub(crate) use crate::source::x::fuzz as x;
 }
 
-/// Runs a test on one thread, with a clock that advances at once to the end of each wait.
-#[cfg(test)]
-fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    runtime.unwrap().block_on(work)
-}
-
 fn check_rate(per_second: f64) -> Result<()> {
     if per_second.is_finite() && per_second >= 0.1 {
         return Ok(());

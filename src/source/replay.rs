@@ -306,7 +306,6 @@ impl Source for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::with_paused_clock;
     use crate::task::block_on;
     use crate::tweet::MAX_MESSAGE_BYTES;
     use std::collections::BTreeSet;
@@ -398,103 +397,5 @@ mod tests {
         writer.join().unwrap().unwrap();
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].as_ref().unwrap().text, "piped");
-    }
-
-    /// Returns the time from now until each tweet comes.
-    async fn times(replay: &mut Replay) -> Vec<Duration> {
-        let start = Instant::now();
-        let mut times = Vec::new();
-        while let Some(tweet) = replay.next().await {
-            tweet.unwrap();
-            times.push(start.elapsed());
-        }
-        times
-    }
-
-    #[test]
-    fn the_pace_is_the_tweets_own_times_the_speed() {
-        let file = file(
-            b"{\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
-              {\"text\":\"b\",\"created_at\":\"2026-01-01T00:01:00Z\"}\n\
-              {\"text\":\"back\",\"created_at\":\"2025-12-31T12:00:00Z\"}\n\
-              {\"text\":\"c\",\"created_at\":\"2026-01-01T00:10:00Z\"}\n",
-        );
-        with_paused_clock(async {
-            let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
-            let at = times(&mut replay).await;
-            let at: Vec<f64> = at.iter().map(|at| at.as_secs_f64().round()).collect();
-            assert_eq!(at, [0.0, 6.0, 6.0, 60.0]);
-        });
-    }
-
-    #[test]
-    fn a_tweet_that_is_more_than_a_day_away_is_sent_at_once_and_sets_the_clock() {
-        let file = file(
-            b"{\"text\":\"wrong first date\",\"created_at\":\"2006-01-01T00:00:00Z\"}\n\
-              {\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
-              {\"text\":\"b\",\"created_at\":\"2026-01-01T00:10:00Z\"}\n\
-              {\"text\":\"wrong date\",\"created_at\":\"9999-12-01T00:00:00Z\"}\n\
-              {\"text\":\"c\",\"created_at\":\"2026-01-01T00:20:00Z\"}\n\
-              {\"text\":\"d\",\"created_at\":\"2026-01-01T00:30:00Z\"}\n\
-              {\"text\":\"within a day\",\"created_at\":\"2026-01-10T00:30:00Z\"}\n\
-              {\"text\":\"next recording\",\"created_at\":\"2026-02-01T00:00:00Z\"}\n\
-              {\"text\":\"e\",\"created_at\":\"2026-02-01T00:10:00Z\"}\n",
-        );
-        with_paused_clock(async {
-            let mut replay = Replay::open(file.path()).unwrap().speed(10.0).unwrap();
-            let at = times(&mut replay).await;
-            let at: Vec<u64> = at.iter().map(Duration::as_secs).collect();
-            let pause = 9 * 24 * 360;
-            let later = 120 + pause;
-            assert_eq!(at, [0, 0, 60, 60, 60, 120, later, later, later + 60]);
-        });
-    }
-
-    #[test]
-    fn a_file_is_repeated_with_new_ids_at_a_rate() {
-        let file =
-            file(b"{\"text\":\"a\",\"id\":\"1\"}\nno tweet\n{\"text\":\"b\",\"id\":\"2\"}\n");
-        with_paused_clock(async {
-            let replay = Replay::open(file.path()).unwrap().rate(2.0).unwrap();
-            let mut replay = replay.repeat();
-            let start = Instant::now();
-            let mut read: Vec<Result<Tweet>> = Vec::new();
-            while read.len() < 9 {
-                read.push(replay.next().await.unwrap());
-            }
-            // The first of six tweets is due at once.
-            assert_eq!(start.elapsed(), Duration::from_millis(2_500));
-            let tweets: Vec<&Tweet> = read.iter().flatten().collect();
-            assert_eq!(tweets.len(), 6);
-            assert!(
-                tweets
-                    .iter()
-                    .map(|tweet| &tweet.text)
-                    .eq(["a", "b", "a", "b", "a", "b"])
-            );
-            let ids: BTreeSet<&String> = tweets.iter().map(|tweet| &tweet.id).collect();
-            assert_eq!(ids.len(), 6);
-        });
-        let empty = self::file(b"no tweet\n");
-        let repeated = Replay::open(empty.path()).unwrap().repeat();
-        assert_eq!(all(repeated).len(), 1, "it would never end otherwise");
-    }
-
-    #[test]
-    fn dropping_a_wait_loses_no_tweet() {
-        let file = file(
-            b"{\"text\":\"a\",\"created_at\":\"2026-01-01T00:00:00Z\"}\n\
-              {\"text\":\"b\",\"created_at\":\"2026-01-01T00:01:00Z\"}\n",
-        );
-        with_paused_clock(async {
-            let mut replay = Replay::open(file.path()).unwrap();
-            replay.next().await;
-            assert!(
-                tokio::time::timeout(Duration::from_secs(1), replay.next())
-                    .await
-                    .is_err()
-            );
-            assert_eq!(replay.next().await.unwrap().unwrap().text, "b");
-        });
     }
 }

@@ -1,13 +1,13 @@
 //! Apache Kafka for the tests. The brokers use free ports and their own data. They end when the process of
 //! the test ends for any reason.
 
-use super::{LIMIT, until};
+use super::{LIMIT, root, until};
 use live_sentiment::prelude::*;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
@@ -38,10 +38,6 @@ pub fn shared() -> Option<&'static Apache> {
     static SHARED: LazyLock<Option<Apache>> =
         LazyLock::new(|| Apache::start(&[("message.max.bytes", "4000000")]));
     SHARED.as_ref()
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 pub fn free_port() -> u16 {

@@ -1,11 +1,12 @@
 //! The common parts of the tests: a real embedded broker for each test, and functions that wait for a
 //! condition.
-#![allow(dead_code, unused_macros, reason = "each test file uses a part of it")]
 
 pub mod admin;
 pub mod apache;
+pub mod jetstream;
 #[cfg(target_os = "linux")]
 pub mod offline;
+pub mod x_api;
 
 use live_sentiment::listener::Listening;
 use live_sentiment::prelude::*;
@@ -17,6 +18,7 @@ use rdkafka::message::{Message, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +27,11 @@ use tokio::net::{TcpListener, TcpStream};
 /// The time limit of a wait. It is longer than any operation takes on a slow machine, so only a failing test
 /// waits this long.
 pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// Returns the root of the checkout. Cargo starts a test in the folder of its package.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
 
 /// Records that this machine cannot run some tests. `make test` reports this at its end, and CI fails.
 pub fn not_run(tests: &str, why: &str) {
@@ -36,7 +43,7 @@ pub fn not_run(tests: &str, why: &str) {
     let mut list = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(concat!(env!("CARGO_MANIFEST_DIR"), "/target/not-run.txt"))
+        .open(root().join("target/not-run.txt"))
         .unwrap();
     writeln!(list, "{tests}: {why}").unwrap();
 }
@@ -69,6 +76,16 @@ pub fn broker_with_topic() -> (Kafka, Topic) {
     let kafka = broker();
     let topic = create_topic(&kafka);
     (kafka, topic)
+}
+
+/// Runs the work on one thread, with a clock that jumps to the end of each wait.
+pub fn with_paused_clock<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(work)
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -253,14 +270,15 @@ pub async fn splitting(base: &str) -> (String, String) {
 
 /// Makes two tests of each function `fn(kafka: &Kafka, topic: &str)`. One has its own embedded broker, and
 /// the other one has its own topic on a shared Apache Kafka.
+#[macro_export]
 macro_rules! on_both_brokers {
     ($($test:ident,)*) => {
         mod embedded {
-            $(#[test] fn $test() { super::$test(&super::common::broker(), "tweets") })*
+            $(#[test] fn $test() { super::$test(&$crate::broker(), "tweets") })*
         }
         mod apache {
             $(#[test] fn $test() {
-                if let Some(apache) = super::common::apache::shared() {
+                if let Some(apache) = $crate::apache::shared() {
                     super::$test(&apache.kafka(), stringify!($test))
                 }
             })*
@@ -317,7 +335,7 @@ impl Story {
     }
 }
 
-/// Returns an example program, which `cargo test` builds beside the tests. `cargo test --test NAME`
+/// Returns an example program, which `cargo test` builds beside the tests. `cargo test --workspace --test NAME`
 /// does not build it: after a change, run `cargo build --examples --all-features` first.
 pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
