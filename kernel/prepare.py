@@ -9,6 +9,7 @@ library, because it runs before anything is installed.
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -157,7 +158,7 @@ class Step:
             if code == 0:
                 return
             text = self.log.read_text(errors="replace")
-            reason = next((hint for mark, hint in REASONS.items() if mark in text.lower()), None)
+            reason = next((hint for pattern, hint in REASONS.items() if re.search(pattern, text.lower())), None)
             if self.stopped:
                 raise Failed(f"{self.name}: stopped")
             if (reason and not reason[0]) or "error: could not compile" in text:
@@ -170,20 +171,15 @@ class Step:
         raise Failed(f"{self.name}: {command[0]} has failed\n{ending}{hint}")
 
 
-# Maps a text in the output of a program to whether another attempt may succeed, and to a hint.
-NETWORK = (True, "the network or the registry does not answer; run this again, it continues where it stopped")
+# Maps a pattern in the output of a program to whether another attempt may succeed, and to a hint.
 REASONS = {
     "no space left on device": (False, "the disk is full: set-up needs 4 GB; free some space and run this again"),
     "hashes are required": (False, "requirements-dev.txt is damaged: `git checkout requirements-dev.txt`"),
     "do not match the hashes": (True, "a downloaded package is not the expected one; run this again"),
-    "could not resolve host": NETWORK,
-    "failed to download": NETWORK,
-    "failed to fetch": NETWORK,
-    "could not connect": NETWORK,
-    "connection refused": NETWORK,
-    "timed out": NETWORK,
-    "max retries exceeded": NETWORK,
-    "no matching distribution": NETWORK,
+    "could not resolve host|failed to download|failed to fetch|could not connect|connection refused|timed out|max retries exceeded|no matching distribution": (
+        True,
+        "the network or the registry does not answer; run this again, it continues where it stopped",
+    ),
 }
 
 

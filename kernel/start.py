@@ -12,20 +12,18 @@ process of the kernel, and removes the copy.
 
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / "target" / "kernel"
 WARM = HOME / "warm"
 STD = HOME / "std"
-# Systems other than Linux use psutil instead of /proc and pidfd. psutil is slower. Tests can select it too.
-LINUX = sys.platform == "linux" and "LIVE_SENTIMENT_PORTABLE" not in os.environ
 TOOLS = ROOT / "target" / "tools" / "release"
 PROGRAM = TOOLS / "rust-kernel"
 CARGO = TOOLS / "cargo"
@@ -135,7 +133,9 @@ def copy(source, target):
 def remove_leftovers():
     """Removes copies whose kernel and keeper were both killed, for example by a power failure."""
     for left in HOME.glob("kernel-*"):
-        if not exists(int(left.name.split("-")[1])):
+        import psutil
+
+        if not psutil.pid_exists(int(left.name.split("-")[1])):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -163,73 +163,30 @@ def start(connection_file):
 def keep(own, kernel, parent):
     """Waits until the kernel, or the program that started it, has ended. Then kills every process of the
     kernel, and removes its directory."""
+    import psutil
+
+    def is_of_kernel(process):
+        try:
+            return process.pid != os.getpid() and process.environ().get("EVCXR_TMPDIR") == own
+        except psutil.Error:
+            return False
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wait_for_the_end_of_one([int(process) for process in (kernel, parent) if process])
+    with suppress(psutil.NoSuchProcess):
+        # psutil also compares the start time, because another process can get the same id later.
+        watched = [psutil.Process(int(process)) for process in (kernel, parent) if process]
+        while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
+            time.sleep(0.2)
     # While the kernel runs, it is the parent of this process. It may still be copying.
     while os.getppid() == int(kernel):
         os.kill(int(kernel), signal.SIGKILL)
         time.sleep(0.05)
-    while left := processes_with("EVCXR_TMPDIR", own):
+    while left := [process for process in psutil.process_iter() if is_of_kernel(process)]:
         for process in left:
-            try:
-                os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         time.sleep(0.05)
     shutil.rmtree(own, ignore_errors=True)
-
-
-def exists(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def wait_for_the_end_of_one(processes):
-    if LINUX:
-        try:
-            select.select([os.pidfd_open(process) for process in processes], [], [])
-        except ProcessLookupError:
-            pass
-        return
-    import psutil
-
-    try:
-        # psutil also compares the start time, because another process can get the same id later.
-        watched = [psutil.Process(process) for process in processes]
-        while all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in watched):
-            time.sleep(0.2)
-    except psutil.NoSuchProcess:
-        pass
-
-
-def processes_with(variable, value):
-    """Returns all other processes whose environment contains this variable with this value."""
-    if LINUX:
-        mark = f"{variable}={value}".encode()
-
-        def has(process):
-            try:
-                return mark in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
-            except OSError:
-                return False
-
-        processes = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-        return [process for process in processes if process != os.getpid() and has(process)]
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(variable) == value:
-                found.append(process.pid)
-        except psutil.Error:
-            pass
-    return found
 
 
 if __name__ == "__main__":

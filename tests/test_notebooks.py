@@ -92,11 +92,9 @@ def start_kafka(run):
     assert listens(DEFAULT)
 
 
-# Without /proc and pidfd, as on macOS, the kernel's keeper uses psutil.
-@pytest.mark.parametrize("variables", [{}, {"LIVE_SENTIMENT_PORTABLE": "1"}])
 @pytest.mark.parametrize("kill", [True, False])
-def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(start_kernel, kill, variables):
-    kernel = start_kernel(**variables)
+def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(start_kernel, kill):
+    kernel = start_kernel()
     start_kafka(kernel.run)
     if kill:
         os.kill(kernel.manager.provisioner.pid, signal.SIGKILL)
