@@ -157,6 +157,19 @@ mod tests {
         watched.add(scored("new".into()));
         let rest = std::iter::from_fn(|| watched.take()).count();
         assert_eq!(rest, MAX_TWEETS - 1);
+
+        let mut watched = Watched::default();
+        for text in ["a", "b", "c"] {
+            watched.add(scored(text.into()));
+            assert_eq!(
+                watched
+                    .take()
+                    .map(|scored| scored.tweet.text.clone())
+                    .as_deref(),
+                Some(text)
+            );
+        }
+        assert!(watched.take().is_none());
     }
 
     #[test]
