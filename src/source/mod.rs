@@ -10,6 +10,7 @@ mod feed;
 mod http;
 mod lines;
 mod replay;
+mod unescape;
 mod x;
 
 pub use crate::wire::Connection;

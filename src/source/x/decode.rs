@@ -3,6 +3,7 @@
 
 use super::problem::Problem;
 use super::rules;
+use crate::source::unescape::unescape;
 use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -101,7 +102,7 @@ pub(super) fn decode(json: &str) -> Result<Message, Skip> {
         created_at: created_at.unwrap_or_else(Timestamp::now),
         user,
         followers,
-        text,
+        text: unescape(text),
         lang: data.lang.unwrap_or_default(),
         topics,
         source: "x".into(),
@@ -135,6 +136,14 @@ mod tests {
         assert_eq!(read.text, "I love #bitcoin");
         assert_eq!(read.topics, ["bitcoin"]);
         assert_eq!(read.created_at.to_string(), "2026-01-01T12:00:00Z");
+    }
+
+    #[test]
+    fn the_text_is_unescaped_once() {
+        for (text, expected) in [("&lt;3 &amp;", "<3 &"), ("&amp;lt;", "&lt;")] {
+            let read = tweet(&LINE.replace("I love #bitcoin", text));
+            assert_eq!(read.text, expected);
+        }
     }
 
     #[test]
