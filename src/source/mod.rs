@@ -9,6 +9,7 @@ mod demo;
 mod feed;
 mod http;
 mod lines;
+mod record;
 mod replay;
 mod unescape;
 mod x;

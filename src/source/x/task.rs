@@ -1,14 +1,17 @@
 //! The task of the source: fetch the token, set the rules, read the stream, and reconnect.
 
-use super::super::{connection::ConnectionWatch, feed::Outlet, http, lines::LineBuffer};
+use super::super::{
+    connection::ConnectionWatch, feed::Outlet, http, lines::LineBuffer, record::Record,
+};
 use super::credentials::{Credentials, Kind, Secret};
-use super::decode::{self, Message};
 use super::end::{Cause, End, Waits};
 use super::problem::Problem;
 use super::rules::{self, Listed, StreamRule};
-use super::{NAME, X};
+use super::{NAME, X, v2};
 use crate::error::{Error, ErrorKind, Result};
 use crate::notebook::shorten;
+use crate::tweet::{Skip, Tweet};
+use jiff::Timestamp;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -104,16 +107,16 @@ impl XTask {
                     // A keep-alive.
                     continue;
                 }
-                let item = match line.and_then(|line| decode::decode(&line)) {
-                    Ok(Message::Tweet(tweet)) => {
+                for tweet in tweets(line)? {
+                    let item = tweet.map_err(|reason| {
+                        Error::not_a_tweet(format!("a message of {NAME}"), reason)
+                    });
+                    if item.is_ok() {
                         *waits = Waits::new();
-                        Ok(tweet)
                     }
-                    Ok(Message::Problem(problem)) => return Err(End::in_stream(&problem)),
-                    Err(reason) => Err(Error::not_a_tweet(format!("a message of {NAME}"), reason)),
-                };
-                if !outlet.send(item).await {
-                    return Err(End::Unread);
+                    if !outlet.send(item).await {
+                        return Err(End::Unread);
+                    }
                 }
             }
         }
@@ -228,6 +231,31 @@ impl XTask {
         }
         Ok(())
     }
+}
+
+/// Returns the tweets of a line of the stream. A tweet without a time gets the current time.
+///
+/// # Errors
+/// The line is a problem, with which the server ends or rejects the stream.
+fn tweets(line: Result<String, Skip>) -> Result<Vec<Result<Tweet, Skip>>, End> {
+    let line = match line {
+        Ok(line) => line,
+        Err(reason) => return Ok(vec![Err(reason)]),
+    };
+    let mut tweets = match v2::decode(&line) {
+        Ok(Record::Tweets(tweets)) => tweets,
+        Ok(Record::Event) => {
+            let problem = Problem::in_line(line.as_bytes()).unwrap_or_default();
+            return Err(End::in_stream(&problem));
+        }
+        Err(reason) => vec![Err(reason)],
+    };
+    for tweet in tweets.iter_mut().flatten() {
+        if tweet.has_no_time() {
+            tweet.created_at = Timestamp::now();
+        }
+    }
+    Ok(tweets)
 }
 
 /// Sends a request that is not the stream, and returns the body of the response.
