@@ -112,8 +112,7 @@ impl Source for X {
     }
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
-        let rules = rules::wanted(&filter)?;
-        let task = XTask::new(self, rules)?;
+        let task = XTask::new(self, &filter)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(())
     }

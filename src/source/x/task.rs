@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::rules::{self, Listed, StreamRule};
 use super::{NAME, X, v2};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
 use crate::notebook::shorten;
 use crate::tweet::{Skip, Tweet};
 use jiff::Timestamp;
@@ -27,9 +28,15 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The wait before the first retry if another connection holds the stream. That connection may belong to
 /// the previous stream of this notebook, which stops as soon as the new stream starts.
 const HANDOVER_WAIT: Duration = Duration::from_secs(2);
-/// The requested fields.
-const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=author_id\
-                          &user.fields=username,public_metrics";
+/// The requested fields. The full text of a retweet is that of the tweet it refers to. X then also returns the
+/// tweets to which replies and quotes refer.
+const FIELDS: &str = "tweet.fields=created_at,lang,note_tweet,referenced_tweets\
+                      &expansions=author_id,referenced_tweets.id\
+                      &user.fields=username,public_metrics";
+/// The requested fields if retweets are left out.
+const FIELDS_WITHOUT_RETWEETS: &str = "tweet.fields=created_at,lang,note_tweet\
+                                       &expansions=author_id\
+                                       &user.fields=username,public_metrics";
 
 /// The source's task: its settings, and the state that the connections of its stream share.
 pub(super) struct XTask {
@@ -37,6 +44,7 @@ pub(super) struct XTask {
     base: Url,
     credentials: Credentials,
     rules: Vec<StreamRule>,
+    fields: &'static str,
     watch: ConnectionWatch,
     token: Option<Secret>,
     rules_are_set: bool,
@@ -45,12 +53,19 @@ pub(super) struct XTask {
 }
 
 impl XTask {
-    pub(super) fn new(x: &X, rules: Vec<StreamRule>) -> Result<XTask> {
+    /// # Errors
+    /// Those of [`rules::wanted`], and a client that cannot be created.
+    pub(super) fn new(x: &X, filter: &Filter) -> Result<XTask> {
         Ok(XTask {
             client: http::client(&x.base)?,
             base: x.base.clone(),
             credentials: x.credentials.clone(),
-            rules,
+            rules: rules::wanted(filter)?,
+            fields: if filter.drops_retweets() {
+                FIELDS_WITHOUT_RETWEETS
+            } else {
+                FIELDS
+            },
             watch: x.connection.clone(),
             token: None,
             rules_are_set: false,
@@ -150,7 +165,7 @@ impl XTask {
             self.set_rules(&token).await?;
             self.rules_are_set = true;
         }
-        let url = self.url(&format!("/2/tweets/search/stream?{PARAMETERS}"));
+        let url = self.url(&format!("/2/tweets/search/stream?{}", self.fields));
         // `bearer_auth` marks the header as sensitive, so no log contains it.
         let request = self.client.get(url).bearer_auth(token.reveal());
         let response = timeout(SILENCE_LIMIT, request.send())
