@@ -97,8 +97,8 @@ impl Streamer {
         self
     }
 
-    /// Leaves out retweets: tweets whose text begins with `RT @name: `. They count as
-    /// filtered. [`X`](crate::source::X) does not send them, so they cost nothing.
+    /// Leaves out retweets: tweets whose text begins with `RT @name: `. They count as filtered.
+    /// [`X`](crate::source::X) does not send them, so they cost nothing there.
     pub fn without_retweets(mut self) -> Self {
         self.drops_retweets = true;
         self
