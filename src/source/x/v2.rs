@@ -16,18 +16,22 @@ use crate::source::record::Record;
 use crate::tweet::{Object, Skip, Tweet, count, id, or_empty, time, unknown_time};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeSet, HashMap};
+
+/// The maximum size of the texts and authors of a page, in bytes. Without it, thousands of retweets of one
+/// long text would need gigabytes.
+const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A line of the stream, or a page.
 #[derive(Deserialize)]
 struct Response<'a> {
+    /// One tweet, or an array of tweets. They are decoded one by one, so an item of the wrong type does not
+    /// invalidate the page.
     #[serde(borrow)]
-    data: Option<Posts<'a>>,
+    data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "or_empty")]
     includes: Includes<'a>,
     #[serde(default, deserialize_with = "or_empty")]
@@ -35,9 +39,6 @@ struct Response<'a> {
     /// What a page says about itself. A page without tweets has no `data`.
     meta: Option<IgnoredAny>,
 }
-
-/// One tweet, or an array of tweets.
-struct Posts<'a>(Vec<Result<Post<'a>, Skip>>);
 
 #[derive(Deserialize)]
 struct Post<'a> {
@@ -95,32 +96,6 @@ struct MatchingRule {
     tag: Option<String>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Posts<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Posts<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a tweet or an array of tweets")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Posts<'de>, A::Error> {
-                let post = Post::deserialize(MapAccessDeserializer::new(fields))?;
-                Ok(Posts(vec![Ok(post)]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Posts<'de>, A::Error> {
-                let mut posts = Vec::new();
-                // An item of the wrong type does not invalidate the page.
-                while let Some(json) = items.next_element::<&RawValue>()? {
-                    let post = serde_json::from_str(json.get());
-                    posts.push(post.map(|Object(post)| post).map_err(Skip::from));
-                }
-                Ok(Posts(posts))
-            }
-        }
-        deserializer.deserialize_any(OneOrMany)
-    }
-}
-
 /// The authors and the tweets that `includes` lists, by their ids. A page has hundreds of each.
 struct Included<'a> {
     users: HashMap<&'a str, &'a User<'a>>,
@@ -154,7 +129,7 @@ impl Post<'_> {
         embedded.or_else(|| included.tweets.get(&*original.id)?.text())
     }
 
-    /// Returns the tweet without its topics.
+    /// Returns the tweet, without topics.
     fn tweet(&self, included: &Included<'_>) -> Result<Tweet, Skip> {
         let text = self.text().ok_or(Skip::NoText)?;
         let author_id = self.author_id.as_deref().unwrap_or_default();
@@ -191,37 +166,46 @@ impl Post<'_> {
 /// A [`Skip`], which says why the value is neither a tweet, nor a page, nor a problem that X reports.
 pub(in crate::source) fn decode(json: &str) -> Result<Record, Skip> {
     let Object(response): Object<Response<'_>> = serde_json::from_str(json)?;
-    let posts = match response.data {
-        Some(Posts(posts)) => posts,
-        None => match serde_json::from_str(json)? {
-            Object(post @ Post { text: Some(_), .. }) => vec![Ok(post)],
-            _ if response.meta.is_some() => Vec::new(),
-            _ if Problem::in_line(json.as_bytes()).is_some() => return Ok(Record::Event),
-            _ => return Err(Skip::NoText),
+    let included = Included::new(&response.includes);
+    let tweet = |json: &str| {
+        let Object(post): Object<Post<'_>> = serde_json::from_str(json)?;
+        post.tweet(&included)
+    };
+    let mut tweets = match response.data.map(RawValue::get) {
+        Some(page) if page.starts_with('[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(page)?;
+            let mut room = MAX_PAGE_BYTES;
+            let bounded = |item: &RawValue| {
+                let tweet = tweet(item.get())?;
+                let size = tweet.text.len() + tweet.user.len();
+                room = room.checked_sub(size).ok_or(Skip::TooLarge)?;
+                Ok(tweet)
+            };
+            items.into_iter().map(bounded).collect()
+        }
+        Some(data) => vec![tweet(data)],
+        None => match tweet(json) {
+            Err(Skip::NoText) if response.meta.is_some() => Vec::new(),
+            Err(Skip::NoText) if Problem::in_line(json.as_bytes()).is_some() => {
+                return Ok(Record::Event);
+            }
+            tweet => vec![Ok(tweet?)],
         },
     };
-    let topics = topics(&response.matching_rules);
-    let included = Included::new(&response.includes);
-    let tweets = posts.into_iter().map(|post| {
-        let tweet = post?.tweet(&included)?;
-        Ok(Tweet {
-            topics: topics.clone(),
-            ..tweet
-        })
-    });
-    Ok(Record::Tweets(tweets.collect()))
+    // Only a line of the stream has rules, and it has one tweet.
+    if let [Ok(tweet)] = &mut tweets[..] {
+        tweet.topics = topics(&response.matching_rules);
+    }
+    Ok(Record::Tweets(tweets))
 }
 
 fn topics(rules: &[MatchingRule]) -> Vec<String> {
-    let mut topics: Vec<String> = Vec::new();
-    for rule in rules {
-        if let Some(track) = rule.tag.as_deref().and_then(rules::track)
-            && !topics.iter().any(|topic| topic == track)
-        {
-            topics.push(track.to_owned());
-        }
-    }
-    topics
+    let tags = rules.iter().filter_map(|rule| rule.tag.as_deref());
+    let mut known = BTreeSet::new();
+    tags.filter_map(rules::track)
+        .filter(|track| known.insert(*track))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns whether the value is an object of this API: a response with `data`, `meta` or `errors`, or a tweet.
@@ -264,7 +248,7 @@ mod tests {
         "edit_history_tweet_ids":["1"],"id":"1","lang":"en","text":"I love #bitcoin"},
         "includes":{"users":[{"id":"2244994945","name":"Ada","username":"ada",
         "public_metrics":{"followers_count":1815,"following_count":1,"tweet_count":2,"listed_count":0}}]},
-        "matching_rules":[{"id":"9","tag":"live-sentiment: bitcoin"},{"id":"8","tag":"cats"},{"id":"7"}]}"#;
+        "matching_rules":[{"id":"9","tag":"live-sentiment: bitcoin"},{"id":"8","tag":"cats"},{"id":"6","tag":"live-sentiment: bitcoin"},{"id":"7"}]}"#;
 
     /// The form that `twarc2 flatten` writes.
     const FLAT: &str = r#"{"id":"2","author_id":"7","text":"RT @carl: the…","created_at":"2026-01-01T12:00:00.000Z",
@@ -350,6 +334,21 @@ mod tests {
     }
 
     #[test]
+    fn a_page_of_retweets_of_a_long_text_needs_bounded_memory() {
+        let retweet =
+            r#"{"text":"RT @carl: …","referenced_tweets":[{"type":"retweeted","id":"1"}]}"#;
+        let page = format!(
+            r#"{{"data":[{}],"includes":{{"tweets":[{{"id":"1","text":"{}"}}]}}}}"#,
+            vec![retweet; 1_000].join(","),
+            "x".repeat(500_000)
+        );
+        let tweets = tweets(&page);
+        let full = tweets.iter().flatten().count();
+        assert_eq!((full, tweets.len()), (MAX_PAGE_BYTES / 500_000, 1_000));
+        assert_eq!(tweets[full], Err(Skip::TooLarge));
+    }
+
+    #[test]
     fn a_flattened_tweet_contains_its_author_and_its_references() {
         let read = tweet(FLAT);
         assert_eq!((read.user.as_str(), read.followers), ("ada", Some(12)));
@@ -370,7 +369,7 @@ mod tests {
         assert_eq!(decode("{}"), Err(Skip::NoText));
         assert_eq!(decode("[]"), Err(Skip::WrongType));
         assert_eq!(decode(r#"{"detail":"a notice"}"#), Err(Skip::NoText));
-        assert_eq!(decode(r#"{"data":5}"#), Err(Skip::WrongType));
+        assert_eq!(tweets(r#"{"data":5}"#), [Err(Skip::WrongType)]);
         assert_eq!(tweets(r#"{"data":{"id":"1"}}"#), [Err(Skip::NoText)]);
         let deep = r#"{"referenced_tweets":["#.repeat(10_000);
         assert_eq!(decode(&deep), Err(Skip::NotJson));
