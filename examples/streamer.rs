@@ -32,6 +32,9 @@ struct Arguments {
     /// Language to stream, such as en; may be repeated [default: every language]
     #[arg(long)]
     language: Vec<String>,
+    /// Leave out retweets
+    #[arg(long)]
+    no_retweets: bool,
     /// Also append the streamed tweets to this file
     #[arg(long)]
     save_to: Option<PathBuf>,
@@ -104,11 +107,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         kafka.create_topic(&arguments.topic, config)?
     };
     let time_span = arguments.time_span.map(Duration::try_from_secs_f64);
-    let streamer = Streamer::new(&topic)
+    let mut streamer = Streamer::new(&topic)
         .track(&arguments.track)
         .languages(&arguments.language)
         .time_span(time_span.transpose()?)
         .save_to(arguments.save_to.as_deref());
+    if arguments.no_retweets {
+        streamer = streamer.without_retweets();
+    }
     let streaming = match arguments.source {
         Origin::Demo => streamer.start(demo(&arguments)?)?,
         Origin::Replay => streamer.start(replay(&arguments)?)?,

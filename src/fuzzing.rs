@@ -35,7 +35,7 @@ pub fn score(bytes: &[u8]) {
     }
 }
 
-/// Reads a line of X's filtered stream.
+/// Reads a value of X, with both versions of the API.
 pub fn x(bytes: &[u8]) {
     if let Ok(line) = str::from_utf8(bytes) {
         fuzz::x(line);

@@ -10,9 +10,11 @@
 //! ```
 
 mod fields;
+mod retweet;
 mod time;
 
-pub(crate) use fields::{Object, count};
+pub(crate) use fields::{Object, count, id, or_empty, time, time_in};
+pub(crate) use retweet::retweet_prefix;
 pub(crate) use time::is_credible;
 
 use jiff::Timestamp;
@@ -234,7 +236,8 @@ fn has_no_text(json: &str) -> bool {
     message.is_ok_and(|Object(Text { text })| text.is_none())
 }
 
-fn unknown_time() -> Timestamp {
+/// Returns the time of a tweet whose time is unknown.
+pub(crate) fn unknown_time() -> Timestamp {
     Timestamp::UNIX_EPOCH
 }
 

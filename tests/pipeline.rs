@@ -24,6 +24,7 @@ on_both_brokers! {
     a_listener_may_start_first_and_counts_a_new_run_from_zero,
     a_second_streamer_of_the_process_replaces_the_first,
     duplicates_and_invalid_lines_are_counted,
+    retweets_of_a_file_are_left_out_and_counted_as_filtered,
     partitions_are_merged_by_time,
     tweets_wait_for_a_slow_reader,
     tweets_have_their_place_in_the_topic,
@@ -435,6 +436,23 @@ fn duplicates_and_invalid_lines_are_counted(kafka: &Kafka, topic: &str) {
         (3, 1, 2, 2)
     );
     assert!(status.last_error.unwrap().contains("line 5"));
+}
+
+fn retweets_of_a_file_are_left_out_and_counted_as_filtered(kafka: &Kafka, topic: &str) {
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let lines = "{\"text\":\"bitcoin\"}\n{\"text\":\"RT @ada: bitcoin\"}\n{\"text\":\"bitcoin, RT @ada: yes\"}";
+    let lines = file(lines);
+    for tracks in [&[][..], &["bitcoin"]] {
+        let streamer = Streamer::new(&target).track(tracks.to_vec());
+        let replay = Replay::open(lines.path()).unwrap().as_fast_as_possible();
+        let counts = streamer
+            .without_retweets()
+            .start(replay)
+            .unwrap()
+            .wait()
+            .counts;
+        assert_eq!((counts.read, counts.filtered, counts.sent), (3, 1, 2));
+    }
 }
 
 fn a_time_span_ends_a_stream_without_loss(kafka: &Kafka, topic: &str) {

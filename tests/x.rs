@@ -6,8 +6,9 @@ use common::*;
 use live_sentiment::prelude::*;
 use live_sentiment::streamer::EndReason;
 use live_sentiment::{Error, Filter};
-use serde_json::json;
-use std::io::Write;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -328,6 +329,71 @@ fn missing_rules_are_added_and_old_ones_deleted() {
         .stop();
     let reason = status.connection.unwrap().last_reason.unwrap();
     assert!(reason.contains("failed to delete rules"), "{reason}");
+}
+
+/// A retweet as a line of the stream, which contains the full text of the original tweet.
+fn retweet(id: u64, original: &str) -> String {
+    let line = line(id, "RT @carl: the beginning of…", "bitcoin");
+    let mut retweet: Value = serde_json::from_str(&line).unwrap();
+    retweet["data"]["referenced_tweets"] = json!([{"type": "retweeted", "id": "1000"}]);
+    retweet["includes"]["tweets"] = json!([{
+        "id": "1000", "author_id": "9", "text": "the beginning of…", "note_tweet": {"text": original}
+    }]);
+    format!("{retweet}\r\n")
+}
+
+/// Returns the paths of the requests for the stream.
+fn stream_requests(api: &Shared) -> Vec<String> {
+    let received = &api.lock().unwrap().received;
+    let paths = received.iter().map(|received| received.path.clone());
+    paths.filter(|path| path.contains("/stream?")).collect()
+}
+
+#[test]
+fn the_page_receives_the_full_text_of_a_retweet_unescaped() {
+    let line = retweet(1, "I &lt;3 bitcoin &amp; &amp;lt;b&amp;gt;");
+    let (_runtime, api, base) = server([Plan::Stream(vec![chunk(line)], End::Silence)]);
+    let (kafka, topic) = broker_with_topic();
+    let _streaming = Streamer::new(&topic)
+        .track(["bitcoin"])
+        .start(x(&base))
+        .unwrap();
+    assert!(stream_requests(&api)[0].contains("expansions=author_id,referenced_tweets.id"));
+    let listening = Listener::new(&kafka, "tweets").start().unwrap();
+    let figure = LiveFigure::serve_on(0).unwrap();
+    figure.show("audience", &listening).unwrap();
+    let address = figure.url().replace("http://", "").replace('/', "");
+    let mut page = TcpStream::connect(&address).unwrap();
+    page.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(page, "GET /events HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(page).lines().map(Result::unwrap);
+    let update = lines.find(|line| line.contains("RT @carl")).unwrap();
+    let text = "\"RT @carl: I <3 bitcoin & &lt;b&gt;\"";
+    assert!(update.contains(text), "{update}");
+}
+
+#[test]
+fn retweets_are_left_out_by_the_rules_and_by_their_texts() {
+    // The retweet matches a rule of an earlier run that could not be deleted.
+    let lines = [
+        retweet(1, "I love bitcoin"),
+        line(2, "I love bitcoin", "bitcoin"),
+    ];
+    let plan = Plan::Stream(lines.map(chunk).into(), End::Silence);
+    let (_runtime, api, base) = server([plan]);
+    let (_kafka, topic) = broker_with_topic();
+    let streaming = Streamer::new(&topic)
+        .track(["bitcoin"])
+        .without_retweets()
+        .start(x(&base))
+        .unwrap();
+    until("the tweet", || streaming.status().counts.sent == 1);
+    let counts = streaming.stop().counts;
+    assert_eq!((counts.read, counts.filtered, counts.sent), (2, 1, 1));
+    assert_eq!(api.lock().unwrap().rules[0]["value"], "bitcoin -is:retweet");
+    // Without retweets, X need not return the tweets that replies and quotes refer to.
+    let request = &stream_requests(&api)[0];
+    assert!(!request.contains("referenced_tweets"), "{request}");
 }
 
 #[test]

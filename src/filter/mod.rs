@@ -1,11 +1,11 @@
-//! The filter: which tweets pass, by tracked phrases and by language.
+//! The filter: which tweets pass, by tracked phrases, by language, and by whether they are retweets.
 
 mod text;
 mod tracks;
 
 use self::tracks::Tracks;
 use crate::error::{Error, Result};
-use crate::tweet::Tweet;
+use crate::tweet::{Tweet, retweet_prefix};
 
 /// Decides which tweets pass, and sets their topics. Matching needs `&mut`, because the filter
 /// reuses its buffers. The time of a match does not depend on the number of tracks.
@@ -52,6 +52,7 @@ use crate::tweet::Tweet;
 pub struct Filter {
     tracks: Tracks,
     languages: Vec<String>,
+    drops_retweets: bool,
 }
 
 impl Filter {
@@ -82,7 +83,28 @@ impl Filter {
                 "give a tag such as \"en\", or no language to pass all of them",
             ));
         }
-        Ok(Filter { tracks, languages })
+        Ok(Filter {
+            tracks,
+            languages,
+            drops_retweets: false,
+        })
+    }
+
+    /// Makes the filter drop retweets. A tweet is a retweet if its text begins with `RT @name: `, which X
+    /// writes before the text of the original tweet.
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::{Filter, Tweet};
+    ///
+    /// let mut filter = Filter::new(["moon"], ["en"])?.without_retweets();
+    /// assert!(filter.admit(&mut Tweet::new("ada", "To the moon")));
+    /// assert!(!filter.admit(&mut Tweet::new("bob", "RT @ada: To the moon")));
+    /// # Ok::<(), live_sentiment::Error>(())
+    /// ```
+    pub fn without_retweets(mut self) -> Filter {
+        self.drops_retweets = true;
+        self
     }
 
     /// Returns the tracked phrases.
@@ -95,12 +117,22 @@ impl Filter {
         &self.languages
     }
 
+    /// Returns whether the filter drops retweets.
+    pub fn drops_retweets(&self) -> bool {
+        self.drops_retweets
+    }
+
+    /// Returns whether the tweet is a retweet that the filter drops.
+    pub(crate) fn is_dropped_retweet(&self, tweet: &Tweet) -> bool {
+        self.drops_retweets && retweet_prefix(&tweet.text).is_some()
+    }
+
     /// Returns whether `tweet` passes. If the filter has tracks, it sets the tweet's `topics` to the
     /// tracks that matched.
     ///
     /// A tweet without a language tag passes, whatever the languages of the filter.
     pub fn admit(&mut self, tweet: &mut Tweet) -> bool {
-        if !self.admits_language(&tweet.lang) {
+        if !self.admits_language(&tweet.lang) || self.is_dropped_retweet(tweet) {
             return false;
         }
         if self.tracks.is_empty() {
@@ -344,6 +376,18 @@ mod tests {
         let mut passes = |lang: &str| filter.admit(&mut Tweet::new("ada", "hi").lang(lang));
         assert!(passes("en") && passes("EN") && passes("en-GB") && passes(""));
         assert!(!passes("es") && !passes("eng"));
+    }
+
+    #[test]
+    fn retweets_pass_unless_they_are_left_out() {
+        let retweet = || Tweet::new("bob", "RT @ada: bitcoin");
+        for tracks in [&[][..], &["bitcoin"]] {
+            let mut filter = Filter::new(tracks.to_vec(), [] as [&str; 0]).unwrap();
+            assert!(filter.admit(&mut retweet()));
+            let mut filter = filter.without_retweets();
+            assert!(!filter.admit(&mut retweet()));
+            assert!(filter.admit(&mut Tweet::new("bob", "bitcoin RT @ada: bitcoin")));
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod demo;
 mod feed;
 mod http;
 mod lines;
+mod record;
 mod replay;
+mod unescape;
 mod x;
 
 pub use crate::wire::Connection;
@@ -68,7 +70,7 @@ pub trait Source: Send + 'static {
     }
 
     /// Returns whether the source matches the tracks and sets the topics. If it does, the streamer
-    /// passes each tweet that has a topic. If it does not, or if there is no track, the streamer applies
+    /// passes each tweet that has a topic, unless the filter drops it as a retweet. If it does not, or if there is no track, the streamer applies
     /// the filter.
     fn sets_topics(&self) -> bool {
         false

@@ -41,6 +41,7 @@ pub struct Streamer {
     topic: Topic,
     tracks: Vec<String>,
     languages: Vec<String>,
+    drops_retweets: bool,
     time_span: Option<Duration>,
     save_to: Option<PathBuf>,
 }
@@ -78,6 +79,7 @@ impl Streamer {
             topic: topic.clone(),
             tracks: Vec::new(),
             languages: Vec::new(),
+            drops_retweets: false,
             time_span: None,
             save_to: None,
         }
@@ -92,6 +94,13 @@ impl Streamer {
     /// Adds languages (`en`, `de`, …): only tweets in one of them are streamed.
     pub fn languages<T: Into<String>>(mut self, languages: impl IntoIterator<Item = T>) -> Self {
         self.languages.extend(languages.into_iter().map(Into::into));
+        self
+    }
+
+    /// Leaves out retweets: tweets whose text begins with `RT @name: `. They count as filtered.
+    /// [`X`](crate::source::X) does not send them, so they cost nothing there.
+    pub fn without_retweets(mut self) -> Self {
+        self.drops_retweets = true;
         self
     }
 
@@ -158,7 +167,10 @@ impl Streamer {
     /// The part of `start` that is compiled once, not for each type of source.
     fn start_boxed(self, mut source: Box<dyn Source>) -> Result<Streaming> {
         let time_span = time_limit(self.time_span)?;
-        let filter = Filter::new(self.tracks, self.languages)?;
+        let mut filter = Filter::new(self.tracks, self.languages)?;
+        if self.drops_retweets {
+            filter = filter.without_retweets();
+        }
         let topic = self.topic.clone();
         let (task, shared) = interrupt::call("start the stream", move || {
             topic.client().partitions(topic.name())?;

@@ -192,7 +192,7 @@ impl StreamerTask {
     /// Filters and deduplicates. Returns `None` if the tweet is dropped.
     fn select(&mut self, mut tweet: Tweet) -> Option<Tweet> {
         let admitted = if self.source.sets_topics() && self.filter.tracks().next().is_some() {
-            !tweet.topics.is_empty()
+            !tweet.topics.is_empty() && !self.filter.is_dropped_retweet(&tweet)
         } else {
             self.filter.admit(&mut tweet)
         };

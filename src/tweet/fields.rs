@@ -36,7 +36,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// Deserializes a value. `null` becomes the empty value.
-pub(super) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -46,7 +46,7 @@ where
 
 /// Deserializes an id from a string or a number. The characters of the number are the id, because a parsed
 /// number above 2^64 would lose digits.
-pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let json = <&RawValue>::deserialize(deserializer)?.get();
     match json.as_bytes().first() {
         Some(b'"') => serde_json::from_str(json).map_err(D::Error::custom),
@@ -56,17 +56,25 @@ pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D
     }
 }
 
-/// Deserializes a time. The time is unknown if the string is not a time that a [`Timestamp`] can hold. A
-/// number is unknown too, because it may count seconds or milliseconds.
-pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    struct Time;
+/// Deserializes a time of RFC 3339, see [`time_in`].
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    time_in(deserializer, |text| text.parse().ok())
+}
+
+/// Deserializes a time in the format that `parse` reads. The time is unknown if the string is not a time that
+/// a [`Timestamp`] can hold. A number is unknown too, because it may count seconds or milliseconds.
+pub(crate) fn time_in<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    parse: fn(&str) -> Option<Timestamp>,
+) -> Result<Timestamp, D::Error> {
+    struct Time(fn(&str) -> Option<Timestamp>);
     impl Visitor<'_> for Time {
         type Value = Timestamp;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a string, a number or null")
         }
         fn visit_str<E>(self, text: &str) -> Result<Timestamp, E> {
-            Ok(text.parse().unwrap_or_else(|_| unknown_time()))
+            Ok((self.0)(text).unwrap_or_else(unknown_time))
         }
         fn visit_u64<E>(self, _: u64) -> Result<Timestamp, E> {
             Ok(unknown_time())
@@ -81,7 +89,7 @@ pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timesta
             Ok(unknown_time())
         }
     }
-    deserializer.deserialize_any(Time)
+    deserializer.deserialize_any(Time(parse))
 }
 
 /// Deserializes a count from a number, or from a string that contains a number. The count is unknown if it is

@@ -8,11 +8,15 @@
 //! The API needs a paid account. `docs/sources.md` describes how to get one, and its terms of use.
 
 mod credentials;
-mod decode;
 mod end;
 mod problem;
 mod rules;
 mod task;
+mod text;
+#[allow(dead_code, reason = "the reader of files calls it")]
+pub(super) mod v1;
+#[allow(dead_code, reason = "the reader of files calls `is_shape`")]
+pub(super) mod v2;
 
 pub use credentials::Credentials;
 
@@ -108,8 +112,7 @@ impl Source for X {
     }
 
     async fn begin(&mut self, filter: Filter) -> Result<()> {
-        let rules = rules::wanted(&filter)?;
-        let task = XTask::new(self, rules)?;
+        let task = XTask::new(self, &filter)?;
         self.feed = Some(Feed::start("X source", |outlet| task.run(outlet)).await?);
         Ok(())
     }
@@ -127,8 +130,9 @@ impl Source for X {
     }
 }
 
-/// Decodes a line, for a fuzz target.
+/// Decodes a value with both versions of the API, for a fuzz target.
 #[cfg(fuzzing)]
-pub(crate) fn fuzz(line: &str) {
-    let _ = decode::decode(line);
+pub(crate) fn fuzz(json: &str) {
+    let _ = (v1::decode(json), v1::is_shape(json));
+    let _ = (v2::decode(json), v2::is_shape(json));
 }

@@ -62,10 +62,15 @@ pub(super) fn wanted(filter: &Filter) -> Result<Vec<StreamRule>> {
         [one] => format!(" {one}"),
         several => format!(" ({})", several.join(" OR ")),
     };
+    let retweets = if filter.drops_retweets() {
+        " -is:retweet"
+    } else {
+        ""
+    };
     let rule = |track: &str| {
         let words: Vec<String> = track.split_whitespace().map(word).collect();
         StreamRule {
-            value: format!("{}{language}", words.join(" ")),
+            value: format!("{}{language}{retweets}", words.join(" ")),
             tag: format!("{TAG}{track}"),
         }
     };
@@ -138,6 +143,14 @@ mod tests {
             ]
         );
         assert_eq!(values(&["биткоин"], &[]), ["биткоин"]);
+    }
+
+    #[test]
+    fn retweets_are_left_out_by_the_rule() {
+        let filter = Filter::new(["bitcoin"], ["en"]).unwrap();
+        let rules = wanted(&filter.without_retweets()).unwrap();
+        assert_eq!(rules[0].value, "bitcoin lang:en -is:retweet");
+        assert_eq!(rules[0].tag, "live-sentiment: bitcoin");
     }
 
     #[test]

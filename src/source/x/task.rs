@@ -1,14 +1,18 @@
 //! The task of the source: fetch the token, set the rules, read the stream, and reconnect.
 
-use super::super::{connection::ConnectionWatch, feed::Outlet, http, lines::LineBuffer};
+use super::super::{
+    connection::ConnectionWatch, feed::Outlet, http, lines::LineBuffer, record::Record,
+};
 use super::credentials::{Credentials, Kind, Secret};
-use super::decode::{self, Message};
 use super::end::{Cause, End, Waits};
 use super::problem::Problem;
 use super::rules::{self, Listed, StreamRule};
-use super::{NAME, X};
+use super::{NAME, X, v2};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
 use crate::notebook::shorten;
+use crate::tweet::{Skip, Tweet};
+use jiff::Timestamp;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,9 +28,15 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The wait before the first retry if another connection holds the stream. That connection may belong to
 /// the previous stream of this notebook, which stops as soon as the new stream starts.
 const HANDOVER_WAIT: Duration = Duration::from_secs(2);
-/// The requested fields.
-const PARAMETERS: &str = "tweet.fields=created_at,lang,note_tweet&expansions=author_id\
-                          &user.fields=username,public_metrics";
+/// The requested fields. The full text of a retweet is that of the tweet it refers to. X then also returns the
+/// tweets to which replies and quotes refer.
+const FIELDS: &str = "tweet.fields=created_at,lang,note_tweet,referenced_tweets\
+                      &expansions=author_id,referenced_tweets.id\
+                      &user.fields=username,public_metrics";
+/// The requested fields if retweets are left out.
+const FIELDS_WITHOUT_RETWEETS: &str = "tweet.fields=created_at,lang,note_tweet\
+                                       &expansions=author_id\
+                                       &user.fields=username,public_metrics";
 
 /// The source's task: its settings, and the state that the connections of its stream share.
 pub(super) struct XTask {
@@ -34,6 +44,7 @@ pub(super) struct XTask {
     base: Url,
     credentials: Credentials,
     rules: Vec<StreamRule>,
+    fields: &'static str,
     watch: ConnectionWatch,
     token: Option<Secret>,
     rules_are_set: bool,
@@ -42,12 +53,19 @@ pub(super) struct XTask {
 }
 
 impl XTask {
-    pub(super) fn new(x: &X, rules: Vec<StreamRule>) -> Result<XTask> {
+    /// # Errors
+    /// Those of [`rules::wanted`], and a client that cannot be created.
+    pub(super) fn new(x: &X, filter: &Filter) -> Result<XTask> {
         Ok(XTask {
             client: http::client(&x.base)?,
             base: x.base.clone(),
             credentials: x.credentials.clone(),
-            rules,
+            rules: rules::wanted(filter)?,
+            fields: if filter.drops_retweets() {
+                FIELDS_WITHOUT_RETWEETS
+            } else {
+                FIELDS
+            },
             watch: x.connection.clone(),
             token: None,
             rules_are_set: false,
@@ -104,16 +122,16 @@ impl XTask {
                     // A keep-alive.
                     continue;
                 }
-                let item = match line.and_then(|line| decode::decode(&line)) {
-                    Ok(Message::Tweet(tweet)) => {
+                for tweet in tweets(line)? {
+                    let item = tweet.map_err(|reason| {
+                        Error::not_a_tweet(format!("a message of {NAME}"), reason)
+                    });
+                    if item.is_ok() {
                         *waits = Waits::new();
-                        Ok(tweet)
                     }
-                    Ok(Message::Problem(problem)) => return Err(End::in_stream(&problem)),
-                    Err(reason) => Err(Error::not_a_tweet(format!("a message of {NAME}"), reason)),
-                };
-                if !outlet.send(item).await {
-                    return Err(End::Unread);
+                    if !outlet.send(item).await {
+                        return Err(End::Unread);
+                    }
                 }
             }
         }
@@ -147,7 +165,7 @@ impl XTask {
             self.set_rules(&token).await?;
             self.rules_are_set = true;
         }
-        let url = self.url(&format!("/2/tweets/search/stream?{PARAMETERS}"));
+        let url = self.url(&format!("/2/tweets/search/stream?{}", self.fields));
         // `bearer_auth` marks the header as sensitive, so no log contains it.
         let request = self.client.get(url).bearer_auth(token.reveal());
         let response = timeout(SILENCE_LIMIT, request.send())
@@ -228,6 +246,31 @@ impl XTask {
         }
         Ok(())
     }
+}
+
+/// Returns the tweets of a line of the stream. A tweet without a time gets the current time.
+///
+/// # Errors
+/// The line is a problem, with which the server ends or rejects the stream.
+fn tweets(line: Result<String, Skip>) -> Result<Vec<Result<Tweet, Skip>>, End> {
+    let line = match line {
+        Ok(line) => line,
+        Err(reason) => return Ok(vec![Err(reason)]),
+    };
+    let mut tweets = match v2::decode(&line) {
+        Ok(Record::Tweets(tweets)) => tweets,
+        Ok(Record::Event) => {
+            let problem = Problem::in_line(line.as_bytes()).unwrap_or_default();
+            return Err(End::in_stream(&problem));
+        }
+        Err(reason) => vec![Err(reason)],
+    };
+    for tweet in tweets.iter_mut().flatten() {
+        if tweet.has_no_time() {
+            tweet.created_at = Timestamp::now();
+        }
+    }
+    Ok(tweets)
 }
 
 /// Sends a request that is not the stream, and returns the body of the response.
