@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import files
 import growth
 import latency
 import listeners
@@ -34,7 +35,7 @@ def machine():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = int(open("/proc/meminfo").readline().split()[1]) / 1e6
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    packages = "kafka-python textblob numpy confluent-kafka vaderSentiment quixstreams bytewax dash plotly".split()
+    packages = "kafka-python textblob numpy confluent-kafka vaderSentiment quixstreams bytewax dash plotly pandas".split()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     return (
         f"{datetime.date.today()}, {os.cpu_count()} cores ({model}), {memory:.0f} GB, load before {load}; "
@@ -73,6 +74,7 @@ def main(quick):
     part("Latency to the screen", latency.tables(kinds[-1], TURNS))
     part("Growth", growth.tables(kinds[-1]))
     part("Several listeners", listeners.tables(kinds[-1], TURNS))
+    part("Files", files.tables())
     part("Scoring", scoring.tables(TURNS))
     part("Notebooks", notebook.tables(TURNS))
     if len(kinds) == 1:
@@ -97,6 +99,8 @@ if sys.argv[1:] == ["evcxr"]:
     notebook.measure_plain()
 elif sys.argv[1:2] == ["soak"]:
     page_soak.soak(int(sys.argv[2]))
+elif sys.argv[1:] == ["files"]:
+    print(files.tables())
 elif sys.argv[1:2] == ["notebook"]:
     notebooks([Path(root).resolve() for root in sys.argv[2:]])
 else:
