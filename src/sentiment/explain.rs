@@ -2,6 +2,7 @@
 
 use super::Sentiment;
 use super::lexicon::Lexicon;
+use super::typography::ReadText;
 use super::vader::{self, Origin, Rule};
 use serde::Serialize;
 use std::fmt;
@@ -71,13 +72,19 @@ pub(crate) struct Piece<'e> {
 }
 
 impl Explanation {
-    pub(super) fn new(lexicon: &Lexicon, text: &str) -> Explanation {
+    /// Explains the score of a text, which the rules read as `read`.
+    pub(super) fn new(lexicon: &Lexicon, text: &str, read: &ReadText<'_>) -> Explanation {
         let (mut tokens, mut origins) = (Vec::new(), Vec::new());
-        let marks = vader::read(lexicon, text, |token, origin| {
+        let marks = vader::read(lexicon, &read.text, |token, origin| {
             tokens.push(token);
             origins.push(origin);
         });
-        let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
+        let range = |index: usize| {
+            let source: &str = origins[index].source;
+            let start = source.as_ptr() as usize - read.text.as_ptr() as usize;
+            read.original(start)..read.original(start + source.len())
+        };
+        let name = |index: usize| origins[index].named.unwrap_or(&text[range(index)]);
         let mut rules = vec![Vec::new(); tokens.len()];
         let valences = vader::rate(lexicon, &tokens, |rule, on, by| {
             let by = by.map(|by| name(by).to_owned());
@@ -94,11 +101,10 @@ impl Explanation {
         };
         let words = rules.into_iter().enumerate().map(|(index, rules)| {
             let Origin { source, named } = origins[index];
-            let start = source.as_ptr() as usize - text.as_ptr() as usize;
             ExplainedWord {
                 text: name(index).to_owned(),
                 emoji: named.and_then(|_| source.chars().next()).map(String::from),
-                range: start..start + source.len(),
+                range: range(index),
                 rating: lexicon.get(tokens[index]).valence,
                 contribution: valences[index],
                 rules,
@@ -212,6 +218,7 @@ mod tests {
                 (Rule::Dampener, by("slightly")),
             ),
             ("it isn't good", "good", (Rule::Negation, by("isn't"))),
+            ("it isn’t good", "good", (Rule::Negation, by("isn’t"))),
             ("it is no fun", "fun", (Rule::Negation, by("no"))),
             ("it is no fun", "no", (Rule::No, by("fun"))),
             ("the least happy", "happy", (Rule::Negation, by("least"))),
@@ -241,7 +248,7 @@ mod tests {
     fn texts() -> impl Strategy<Value = String> {
         let words = "good bad GREAT awful love no not never so this without doubt least at very \
             kind of just enough slightly but BUT the shit bomb yeah right kiss death to die for isn't \
-            \u{2764} \u{1f602} \u{1f680} :) :( ! !!! ?? table Bitcoin nor or heart beating";
+            \u{2764} \u{1f602} \u{1f680} :) :( ! !!! ?? table Bitcoin nor or heart beating isn’t “fun” … \u{fe0f}";
         let words: Vec<_> = words.split_whitespace().collect();
         let word = prop::sample::select(words);
         let texts = prop::collection::vec(

@@ -21,6 +21,32 @@
 //! exclamation marks, and by 0.18 for each of two or three question marks, 0.96 for more. The result
 //! x is mapped to (-1, 1) by `x / sqrt(x² + 15)`.
 //!
+//! # Today's texts
+//!
+//! VADER was made in 2014, with texts in ASCII. [`Analyzer::new`] replaces some characters of today's texts
+//! before the rules see them (`typography.rs`). [`Analyzer::reference`] replaces none. The agreement is the
+//! correlation with the ratings of people for the 4,200 tweets of VADER's authors. It is 0.8722 for the
+//! original tweets. It was measured after each character in the tweets had been replaced by its typographic
+//! form, once without and once with this reading. The interval of a difference contains 95 % of 400
+//! bootstrap samples.
+//!
+//! | characters | read as | agreement without and with it, and other reasons |
+//! | --- | --- | --- |
+//! | apostrophes: ’ ‘ ‛ ʼ ´ ′ | `'` | 0.8664, 0.8722: "don’t" is a negation |
+//! | dashes: – — ― | a space | 0.8701, 0.8722: they separate words |
+//! | full-width ASCII, mathematical letters: ｇｏｏｄ, 𝗴𝗼𝗼𝗱 | ASCII | without it, such a text has no known word |
+//! | joiners, variation selectors such as U+FE0F, soft hyphens, marks of the writing direction | nothing | inside of every tenth pair of letters: 0.8080, 0.8722 |
+//! | the zero-width space, U+200B | a space | after each space: 0.3315, 0.8722. In Unicode, it separates words |
+//! | the ellipsis: … | a space | 0.8731, 0.8725: no difference (-0.0018 to 0.0003). With it, "great…" is a known word |
+//! | quotes: “ ” „ ‟ « » ″ | `"` | 0.8728, 0.8722: no difference (-0.0014 to 0.0002). With it, “great” is a known word |
+//! | the hyphens U+2010 and U+2011, the minus sign | `-` | they look the same as `-`, as in "uh-uh" |
+//!
+//! Hashtags such as #ToTheMoon are *not* split: the agreement is 0.8722, and 0.8720 with split hashtags. Many
+//! are names, such as #ModernFamily. The names of emoji, the skin tones and the letters of other
+//! scripts do not change.
+//!
+//! # Limits
+//!
 //! Know where VADER fails when you look at the figure. *Sarcasm* is scored by its words: "great,
 //! another crash" is positive. *Languages* other than English have no words in the lexicon and score
 //! 0, or share a word by accident: German "die" means "the". *Slang* has its own meanings: "moon",
@@ -28,6 +54,7 @@
 
 mod explain;
 mod lexicon;
+mod typography;
 mod vader;
 
 pub use explain::{AppliedRule, ExplainedWord, Explanation};
@@ -41,6 +68,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
+use typography::Reading;
 
 /// The maximum rating of a word; -4 is the minimum.
 const MAX_RATING: f64 = 4.0;
@@ -108,7 +136,10 @@ impl Sentiment {
 
 /// Scores texts. An analyzer is cheap to create and to clone: the lexicon is built once per process.
 #[derive(Clone)]
-pub struct Analyzer(Arc<Lexicon>);
+pub struct Analyzer {
+    lexicon: Arc<Lexicon>,
+    reading: Reading,
+}
 
 impl Default for Analyzer {
     fn default() -> Self {
@@ -123,9 +154,32 @@ impl fmt::Debug for Analyzer {
 }
 
 impl Analyzer {
-    /// Creates an analyzer with VADER's lexicon.
+    /// Creates an analyzer with VADER's lexicon. It reads typographic characters as ASCII: the
+    /// documentation of the [module](self#todays-texts) lists them.
     pub fn new() -> Analyzer {
-        Analyzer(LEXICON.clone())
+        Analyzer {
+            lexicon: LEXICON.clone(),
+            reading: Reading::Plain,
+        }
+    }
+
+    /// Creates an analyzer with exactly the scores of the reference implementation, `vaderSentiment` 3.3.2.
+    /// For a text without the characters of the [list](self#todays-texts), [`Analyzer::new`] has the same
+    /// score.
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::prelude::*;
+    ///
+    /// let text = "I don’t love this";
+    /// assert_eq!(Analyzer::new().score(text).compound, -0.5216);
+    /// assert_eq!(Analyzer::reference().score(text).compound, 0.6369);
+    /// ```
+    pub fn reference() -> Analyzer {
+        Analyzer {
+            lexicon: LEXICON.clone(),
+            reading: Reading::Verbatim,
+        }
     }
 
     /// Creates an analyzer with additional words, or with other ratings for known ones. A rating is
@@ -162,7 +216,7 @@ impl Analyzer {
     /// assert!(sad.compound < -0.5 && sad.neg > 0.3 && sad.pos == 0.0);
     /// ```
     pub fn score(&self, text: &str) -> Sentiment {
-        vader::score(&self.0, text).0
+        self.score_words(text).0
     }
 
     /// Explains the score of a text: what each word adds, and which rules act on it. It never panics.
@@ -178,17 +232,17 @@ impl Analyzer {
     /// assert_eq!(word.to_string(), "-1.41 (rated +1.9, negated by “not”)");
     /// ```
     pub fn explain(&self, text: &str) -> Explanation {
-        Explanation::new(&self.0, text)
+        Explanation::new(&self.lexicon, text, &self.reading.read(text))
     }
 
     /// Scores a text, and returns the share of each rated word in the score.
     pub(crate) fn score_words(&self, text: &str) -> (Sentiment, ScoredWords) {
-        vader::score(&self.0, text)
+        vader::score(&self.lexicon, &self.reading.read(text).text)
     }
 
     /// Returns the words of the lexicon with these ids.
     pub(crate) fn words(&self, ids: &[WordId]) -> Vec<String> {
-        self.0.words(ids)
+        self.lexicon.words(ids)
     }
 }
 
@@ -221,7 +275,10 @@ fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
         lexicon.rate(&word, valence);
     }
     lexicon.read_names();
-    Ok(Analyzer(Arc::new(lexicon)))
+    Ok(Analyzer {
+        lexicon: Arc::new(lexicon),
+        reading: Reading::Plain,
+    })
 }
 
 /// A tweet with its sentiment and its metric.
