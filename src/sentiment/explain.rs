@@ -25,7 +25,7 @@ pub struct AppliedRule {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedWord {
-    /// The word as in the text, or the word of an emoji's name.
+    /// The word or phrase as in the text, or the word of an emoji's name.
     pub text: String,
     /// The emoji, if the word is from its name.
     pub emoji: Option<String>,
@@ -79,10 +79,27 @@ impl Explanation {
             tokens.push(token);
             origins.push(origin);
         });
-        let range = |index: usize| {
-            let source: &str = origins[index].source;
+        let plain_range = |source: &str| {
             let start = source.as_ptr() as usize - read.text.as_ptr() as usize;
-            read.original(start)..read.original(start + source.len())
+            start..start + source.len()
+        };
+        let count = vader::merge_phrases(lexicon, &mut tokens, |to, from| {
+            let (first, last) = (origins[from.start], origins[from.end - 1]);
+            origins[to] = if from.len() == 1 {
+                first
+            } else {
+                let range = plain_range(first.source).start..plain_range(last.source).end;
+                let source = &read.text[range];
+                Origin {
+                    source,
+                    named: None,
+                }
+            };
+        });
+        tokens.truncate(count);
+        let range = |index: usize| {
+            let plain = plain_range(origins[index].source);
+            read.original(plain.start)..read.original(plain.end)
         };
         let name = |index: usize| origins[index].named.unwrap_or(&text[range(index)]);
         let mut rules = vec![Vec::new(); tokens.len()];
@@ -129,31 +146,33 @@ impl Explanation {
 
     /// Returns the whole text in parts. An emoji is one part, even if its name has several words.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
-        let piece = |range: Range<usize>, contribution| Piece {
-            text: &self.text[range],
-            contribution,
-        };
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let mut pieces: Vec<(Range<usize>, f64)> = Vec::new();
         let mut end = 0;
         for word in &self.words {
             let range = word.range.clone();
-            if range.start < end
-                && let Some(last) = pieces.last_mut()
-            {
-                // This is another word of the same emoji. The range of the last word may be longer.
-                *last = piece(range, last.contribution + word.contribution);
-            } else {
-                if range.start > end {
-                    pieces.push(piece(end..range.start, 0.0));
+            match pieces.last_mut() {
+                // This is another word of the same emoji. Its range may be longer.
+                Some((last, contribution)) if range.start < end => {
+                    last.end = end.max(range.end);
+                    *contribution += word.contribution;
                 }
-                pieces.push(piece(range, word.contribution));
+                _ => {
+                    if range.start > end {
+                        pieces.push((end..range.start, 0.0));
+                    }
+                    pieces.push((range.clone(), word.contribution));
+                }
             }
-            end = word.range.end;
+            end = end.max(range.end);
         }
         if end < self.text.len() {
-            pieces.push(piece(end..self.text.len(), 0.0));
+            pieces.push((end..self.text.len(), 0.0));
         }
-        pieces
+        let piece = |(range, contribution)| Piece {
+            text: &self.text[range],
+            contribution,
+        };
+        pieces.into_iter().map(piece).collect()
     }
 }
 
