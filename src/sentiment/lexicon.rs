@@ -6,7 +6,7 @@
 //! their names.
 
 use super::WordId;
-use super::patterns::{Patterns, starts_sign};
+use super::patterns::{MAX_PHRASE, Patterns, starts_sign};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use vader_sentiment::{EMOJI_LEXICON, LEXICON};
@@ -260,7 +260,11 @@ impl Lexicon {
     /// Returns the longest phrase at the start of the tokens as one token, and its number of words. It is
     /// in capitals if each of its words is.
     pub(super) fn phrase(&self, tokens: &[Token]) -> Option<(Token, usize)> {
-        let words: SmallVec<[WordId; 4]> = tokens.iter().take(4).map(|token| token.id).collect();
+        let words: SmallVec<[WordId; MAX_PHRASE]> = tokens
+            .iter()
+            .take(MAX_PHRASE)
+            .map(|token| token.id)
+            .collect();
         let (id, length) = self.patterns.phrase(&words)?;
         let upper = tokens[..length].iter().all(|token| token.upper);
         Some((

@@ -4,6 +4,7 @@
 
 use super::WordId;
 use super::lexicon::{Lexicon, MAX_WORD, is_space, strip_punctuation};
+use super::patterns::MAX_PHRASE;
 use super::typography::Reading;
 use super::vader::read;
 use crate::error::{Error, Result};
@@ -11,7 +12,6 @@ use crate::error::{Error, Result};
 /// The maximum rating of a word; -4 is the minimum.
 const MAX_RATING: f64 = 4.0;
 const MAX_WORDS: usize = 50_000;
-const MAX_PHRASE: usize = 4;
 
 /// Adds the words with their ratings.
 pub(super) fn add(lexicon: &mut Lexicon, words: &[(String, f64)]) -> Result<()> {

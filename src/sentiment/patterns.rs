@@ -11,6 +11,9 @@ use unicode_normalization::char::is_combining_mark;
 /// because a decomposed letter has more bytes.
 const MAX_BYTES: usize = 256;
 
+/// The maximum number of words of a phrase.
+pub(super) const MAX_PHRASE: usize = 4;
+
 #[derive(Clone, Default)]
 pub(super) struct Patterns {
     /// The words with other characters than ASCII, in normal form.
