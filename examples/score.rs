@@ -19,18 +19,22 @@ struct Arguments {
 enum By {
     /// This crate
     Ours,
+    /// This crate, with exactly the scores of the reference implementation
+    Reference,
     /// The crate `vader_sentiment`, for comparison
     VaderSentiment,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let by = Arguments::parse().by;
-    let (ours, theirs) = (Analyzer::new(), SentimentIntensityAnalyzer::new());
+    let (ours, reference) = (Analyzer::new(), Analyzer::reference());
+    let theirs = SentimentIntensityAnalyzer::new();
     let mut out = BufWriter::new(std::io::stdout().lock());
     for line in std::io::stdin().lock().lines() {
         let text: String = serde_json::from_str(&line?)?;
         match by {
             By::Ours => serde_json::to_writer(&mut out, &ours.score(&text))?,
+            By::Reference => serde_json::to_writer(&mut out, &reference.score(&text))?,
             By::VaderSentiment => serde_json::to_writer(&mut out, &theirs.polarity_scores(&text))?,
         }
         out.write_all(b"\n")?;

@@ -1,9 +1,11 @@
-"""Compares our scores with those of the reference implementation, vaderSentiment 3.3.2: for real tweets that
-people have rated, and for generated texts that use every rule."""
+"""Compares the scores of `Analyzer::reference` with those of the reference implementation, vaderSentiment
+3.3.2: for real tweets that people have rated, and for generated texts that use every rule. Compares the
+scores of `Analyzer::new` for typographic texts with those for the same texts in ASCII."""
 
 import itertools
 import json
 import random
+import re
 import statistics
 import subprocess
 
@@ -14,11 +16,13 @@ from vaderSentiment import vaderSentiment as reference
 TWEETS = ROOT.parent / "shared" / "data" / "tweets_icwsm2014.tsv"
 GENERATED = 200_000
 MIN_EQUAL = 0.999
+# The agreement of VADER with people, for these tweets.
+AGREEMENT = 0.8722
 
 
-def ours(texts):
+def scores_by(name, texts):
     lines = "".join(json.dumps(text) + "\n" for text in texts)
-    done = subprocess.run([EXAMPLES / "score"], input=lines, capture_output=True, text=True, check=True)
+    done = subprocess.run([EXAMPLES / "score", "--by", name], input=lines, capture_output=True, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -26,7 +30,7 @@ def share_of_equal_scores(texts):
     """Returns the share of texts with equal scores. Prints the texts with different scores."""
     analyzer = reference.SentimentIntensityAnalyzer()
     theirs = [analyzer.polarity_scores(text) for text in texts]
-    mine = ours(texts)
+    mine = scores_by("reference", texts)
     assert len(mine) == len(texts)
     different = [(text, a, b) for text, a, b in zip(texts, theirs, mine) if a != b]
     for text, a, b in different[:20]:
@@ -48,9 +52,43 @@ def test_real_tweets_have_the_scores_of_the_reference(tweets):
     assert share_of_equal_scores([text for _, text in tweets]) >= MIN_EQUAL
 
 
+def agreement(tweets, change=str):
+    """Returns the correlation of the scores of the changed texts with the ratings of the original ones."""
+    scores = [score["compound"] for score in scores_by("ours", [change(text) for _, text in tweets])]
+    return statistics.correlation(scores, [rating for rating, _ in tweets])
+
+
+def full_width(text):
+    return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
+
+
+TYPOGRAPHY = {
+    "apostrophes": lambda text: text.replace("'", "’"),
+    "quotes": lambda text: re.sub(r'"([^"]*)"', r"“\1”", text),
+    "full-width characters": full_width,
+    "an invisible character after each word": lambda text: text.replace(" ", "\ufe0f "),
+}
+
+
 def test_scores_of_real_tweets_agree_with_people(tweets):
-    scores = [score["compound"] for score in ours([text for _, text in tweets])]
-    assert statistics.correlation(scores, [rating for rating, _ in tweets]) >= 0.872
+    assert agreement(tweets) >= AGREEMENT
+
+
+@pytest.mark.parametrize("change", TYPOGRAPHY.values(), ids=TYPOGRAPHY)
+def test_typographic_tweets_have_the_scores_of_the_same_tweets_in_ascii(tweets, change):
+    texts = [text for _, text in tweets]
+    assert scores_by("ours", map(change, texts)) == scores_by("ours", texts)
+
+
+def test_dashes_and_ellipses_separate_words(tweets):
+    assert agreement(tweets, lambda text: re.sub(r"\s*(--+| - )\s*", "—", text)) >= AGREEMENT - 0.0002
+    assert agreement(tweets, lambda text: re.sub(r"\.\.\.+", "…", text)) >= AGREEMENT
+
+
+def test_texts_in_ascii_have_the_scores_of_the_reference():
+    texts = [text for text in generated() if text.isascii()]
+    assert len(texts) > GENERATED / 4
+    assert scores_by("ours", texts) == scores_by("reference", texts)
 
 
 RULES = """never so without doubt never this at least very least no nor or but BUT not NOT isn't isn’t ISN'T

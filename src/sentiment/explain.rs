@@ -2,6 +2,7 @@
 
 use super::Sentiment;
 use super::lexicon::Lexicon;
+use super::typography::ReadText;
 use super::vader::{self, Origin, Rule};
 use serde::Serialize;
 use std::fmt;
@@ -24,7 +25,7 @@ pub struct AppliedRule {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedWord {
-    /// The word as in the text, or the word of an emoji's name.
+    /// The word or phrase as in the text, or the word of an emoji's name.
     pub text: String,
     /// The emoji, if the word is from its name.
     pub emoji: Option<String>,
@@ -71,13 +72,36 @@ pub(crate) struct Piece<'e> {
 }
 
 impl Explanation {
-    pub(super) fn new(lexicon: &Lexicon, text: &str) -> Explanation {
+    /// Explains the score of a text, which the rules read as `read`.
+    pub(super) fn new(lexicon: &Lexicon, text: &str, read: &ReadText<'_>) -> Explanation {
         let (mut tokens, mut origins) = (Vec::new(), Vec::new());
-        let marks = vader::read(lexicon, text, |token, origin| {
+        let marks = vader::read(lexicon, &read.text, |token, origin| {
             tokens.push(token);
             origins.push(origin);
         });
-        let name = |index: usize| origins[index].named.unwrap_or(origins[index].source);
+        let plain_range = |source: &str| {
+            let start = source.as_ptr() as usize - read.text.as_ptr() as usize;
+            start..start + source.len()
+        };
+        let count = vader::merge_phrases(lexicon, &mut tokens, |to, from| {
+            let (first, last) = (origins[from.start], origins[from.end - 1]);
+            origins[to] = if from.len() == 1 {
+                first
+            } else {
+                let range = plain_range(first.source).start..plain_range(last.source).end;
+                let source = &read.text[range];
+                Origin {
+                    source,
+                    named: None,
+                }
+            };
+        });
+        tokens.truncate(count);
+        let range = |index: usize| {
+            let plain = plain_range(origins[index].source);
+            read.original(plain.start)..read.original(plain.end)
+        };
+        let name = |index: usize| origins[index].named.unwrap_or(&text[range(index)]);
         let mut rules = vec![Vec::new(); tokens.len()];
         let valences = vader::rate(lexicon, &tokens, |rule, on, by| {
             let by = by.map(|by| name(by).to_owned());
@@ -94,11 +118,10 @@ impl Explanation {
         };
         let words = rules.into_iter().enumerate().map(|(index, rules)| {
             let Origin { source, named } = origins[index];
-            let start = source.as_ptr() as usize - text.as_ptr() as usize;
             ExplainedWord {
                 text: name(index).to_owned(),
                 emoji: named.and_then(|_| source.chars().next()).map(String::from),
-                range: start..start + source.len(),
+                range: range(index),
                 rating: lexicon.get(tokens[index]).valence,
                 contribution: valences[index],
                 rules,
@@ -123,31 +146,33 @@ impl Explanation {
 
     /// Returns the whole text in parts. An emoji is one part, even if its name has several words.
     pub(crate) fn pieces(&self) -> Vec<Piece<'_>> {
-        let piece = |range: Range<usize>, contribution| Piece {
-            text: &self.text[range],
-            contribution,
-        };
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
+        let mut pieces: Vec<(Range<usize>, f64)> = Vec::new();
         let mut end = 0;
         for word in &self.words {
             let range = word.range.clone();
-            if range.start < end
-                && let Some(last) = pieces.last_mut()
-            {
-                // This is another word of the same emoji. The range of the last word may be longer.
-                *last = piece(range, last.contribution + word.contribution);
-            } else {
-                if range.start > end {
-                    pieces.push(piece(end..range.start, 0.0));
+            match pieces.last_mut() {
+                // This is another word of the same emoji. Its range may be longer.
+                Some((last, contribution)) if range.start < end => {
+                    last.end = end.max(range.end);
+                    *contribution += word.contribution;
                 }
-                pieces.push(piece(range, word.contribution));
+                _ => {
+                    if range.start > end {
+                        pieces.push((end..range.start, 0.0));
+                    }
+                    pieces.push((range.clone(), word.contribution));
+                }
             }
-            end = word.range.end;
+            end = end.max(range.end);
         }
         if end < self.text.len() {
-            pieces.push(piece(end..self.text.len(), 0.0));
+            pieces.push((end..self.text.len(), 0.0));
         }
-        pieces
+        let piece = |(range, contribution)| Piece {
+            text: &self.text[range],
+            contribution,
+        };
+        pieces.into_iter().map(piece).collect()
     }
 }
 
@@ -212,6 +237,7 @@ mod tests {
                 (Rule::Dampener, by("slightly")),
             ),
             ("it isn't good", "good", (Rule::Negation, by("isn't"))),
+            ("it isn’t good", "good", (Rule::Negation, by("isn’t"))),
             ("it is no fun", "fun", (Rule::Negation, by("no"))),
             ("it is no fun", "no", (Rule::No, by("fun"))),
             ("the least happy", "happy", (Rule::Negation, by("least"))),
@@ -241,7 +267,7 @@ mod tests {
     fn texts() -> impl Strategy<Value = String> {
         let words = "good bad GREAT awful love no not never so this without doubt least at very \
             kind of just enough slightly but BUT the shit bomb yeah right kiss death to die for isn't \
-            \u{2764} \u{1f602} \u{1f680} :) :( ! !!! ?? table Bitcoin nor or heart beating";
+            \u{2764} \u{1f602} \u{1f680} :) :( ! !!! ?? table Bitcoin nor or heart beating isn’t “fun” … \u{fe0f}";
         let words: Vec<_> = words.split_whitespace().collect();
         let word = prop::sample::select(words);
         let texts = prop::collection::vec(

@@ -5,7 +5,10 @@
 //! rated by ten people from -4 (extremely negative) to 4 (extremely positive), and 3,570 emoji with
 //! their names.
 
+use super::WordId;
+use super::patterns::{MAX_PHRASE, Patterns, starts_sign};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use vader_sentiment::{EMOJI_LEXICON, LEXICON};
 
 /// What a booster such as "very" adds. A dampener such as "slightly" subtracts it.
@@ -88,12 +91,7 @@ impl Entry {
     }
 }
 
-/// The index of a word's entry. It is small, because a text may have a million words. [`UNKNOWN`] stands
-/// for every unknown word.
-pub(crate) type WordId = u16;
-const UNKNOWN: WordId = 0;
-
-/// A word, emoticon or number of a text.
+/// A word, emoticon or number of a text, or a phrase of one's own.
 #[derive(Clone, Copy)]
 pub(super) struct Token {
     pub(super) id: WordId,
@@ -124,14 +122,27 @@ pub(super) struct Lexicon {
     entries: Vec<Entry>,
     ids: FxHashMap<Box<[u8]>, WordId>,
     names: FxHashMap<char, Name>,
+    patterns: Patterns,
+}
+
+/// What stands for a word without being a word.
+pub(super) enum Sign<'l> {
+    /// A sign of one's own, with its length in bytes.
+    Own(Token, usize),
+    /// An emoji, which is read as its name.
+    Named(&'l Name),
 }
 
 impl Lexicon {
+    /// The id of every unknown word.
+    pub(super) const UNKNOWN: WordId = 0;
+
     pub(super) fn new() -> Lexicon {
         let mut lexicon = Lexicon {
             entries: vec![Entry::default()],
             ids: FxHashMap::default(),
             names: FxHashMap::default(),
+            patterns: Patterns::default(),
         };
         for (word, valence) in LEXICON.iter() {
             // Texts are looked up in lower case, so an entry in upper case would never be found.
@@ -159,23 +170,51 @@ impl Lexicon {
     }
 
     fn entry(&mut self, word: &str) -> &mut Entry {
-        // There are 7,600 words, plus those that a user adds while there is room.
-        let new = WordId::try_from(self.entries.len()).unwrap_or(UNKNOWN);
-        let id = self.ids.entry(word.as_bytes().into()).or_insert_with(|| {
+        let id = self.id(word);
+        &mut self.entries[id as usize]
+    }
+
+    /// Returns the id of a word or another text, known or new.
+    fn id(&mut self, word: &str) -> WordId {
+        // There are 7,600 words, and a user adds at most 50,000 with four words each.
+        let new = self.entries.len() as WordId;
+        *self.ids.entry(word.as_bytes().into()).or_insert_with(|| {
             self.entries.push(Entry::default());
             new
-        });
-        &mut self.entries[usize::from(*id)]
+        })
     }
 
-    /// Returns whether another word fits.
-    pub(super) fn has_room(&self) -> bool {
-        self.entries.len() <= usize::from(WordId::MAX)
+    /// Adds a word without a rating, if it is new.
+    pub(super) fn add(&mut self, word: &str) {
+        let id = self.id(&word.to_lowercase());
+        if !word.is_ascii() {
+            self.patterns.add_word(word, id);
+        }
     }
 
-    /// Sets the rating of a word, known or new.
-    pub(super) fn rate(&mut self, word: &str, valence: f64) {
-        self.entry(word).valence = Some(valence);
+    /// Returns whether the word is found anywhere in a text, even between letters.
+    pub(super) fn is_sign(&self, word: &str) -> bool {
+        let starts = |c| starts_sign(c) || self.name(c).is_some();
+        word.starts_with(starts) && !word.contains(|c: char| c.is_ascii_alphanumeric())
+    }
+
+    pub(super) fn add_sign(&mut self, sign: &str, rating: f64) {
+        let id = self.id(sign);
+        self.entries[id as usize].valence = Some(rating);
+        self.patterns.add_sign(sign, id);
+    }
+
+    /// Sets the rating of a word, or of the phrase of several words that is written as `text`.
+    pub(super) fn rate(&mut self, words: &[WordId], text: &str, rating: f64) {
+        let id = match words {
+            [word] => *word,
+            // No word has a space, so the text of a phrase is the text of no word.
+            _ => self.id(&text.to_lowercase()),
+        };
+        self.entries[id as usize].valence = Some(rating);
+        if words.len() > 1 {
+            self.patterns.add_phrase(words, id);
+        }
     }
 
     /// Reads the names of the emoji. This must be repeated after words have been added.
@@ -204,19 +243,47 @@ impl Lexicon {
     /// Looks up a word of a text.
     pub(super) fn token(&self, word: &str) -> Token {
         let mut buffer = [0; MAX_WORD];
-        let id = lower(word, &mut buffer).and_then(|lower| self.ids.get(lower));
-        let id = id.copied().unwrap_or(UNKNOWN);
+        let id = match lower(word, &mut buffer) {
+            Some(lower) => self.ids.get(lower).copied(),
+            None => self.patterns.word(word),
+        };
+        let id = id.unwrap_or(Self::UNKNOWN);
         let nt = has_nt(word.as_bytes());
         Token {
             id,
             upper: is_upper(word),
             nt,
-            alters: nt || self.entries[usize::from(id)].alters(),
+            alters: nt || self.entries[id as usize].alters(),
         }
     }
 
+    /// Returns the longest phrase at the start of the tokens as one token, and its number of words. It is
+    /// in capitals if each of its words is.
+    pub(super) fn phrase(&self, tokens: &[Token]) -> Option<(Token, usize)> {
+        let words: SmallVec<[WordId; MAX_PHRASE]> = tokens
+            .iter()
+            .take(MAX_PHRASE)
+            .map(|token| token.id)
+            .collect();
+        let (id, length) = self.patterns.phrase(&words)?;
+        let upper = tokens[..length].iter().all(|token| token.upper);
+        Some((
+            Token {
+                id,
+                upper,
+                nt: false,
+                alters: false,
+            },
+            length,
+        ))
+    }
+
+    pub(super) fn has_no_phrases(&self) -> bool {
+        self.patterns.has_no_phrases()
+    }
+
     pub(super) fn get(&self, token: Token) -> &Entry {
-        &self.entries[usize::from(token.id)]
+        &self.entries[token.id as usize]
     }
 
     /// Returns the words with these ids, in the order of the ids. It searches the whole lexicon, which
@@ -231,11 +298,25 @@ impl Lexicon {
         words
     }
 
-    /// Returns the name of an emoji.
-    pub(super) fn name(&self, character: char) -> Option<&Name> {
-        if character.is_ascii() {
+    /// Returns the sign at the start of a text, whose first character is given.
+    pub(super) fn sign(&self, text: &str, first: char) -> Option<Sign<'_>> {
+        if first.is_ascii() {
             return None;
         }
+        if let Some((id, length)) = self.patterns.sign(text, first) {
+            let token = Token {
+                id,
+                upper: false,
+                nt: false,
+                alters: false,
+            };
+            return Some(Sign::Own(token, length));
+        }
+        self.name(first).map(Sign::Named)
+    }
+
+    /// Returns the name of an emoji.
+    pub(super) fn name(&self, character: char) -> Option<&Name> {
         self.names.get(&character)
     }
 }

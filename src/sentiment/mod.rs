@@ -21,6 +21,32 @@
 //! exclamation marks, and by 0.18 for each of two or three question marks, 0.96 for more. The result
 //! x is mapped to (-1, 1) by `x / sqrt(x² + 15)`.
 //!
+//! # Today's texts
+//!
+//! VADER was made in 2014, with texts in ASCII. [`Analyzer::new`] replaces some characters of today's texts
+//! before the rules see them (`typography.rs`). [`Analyzer::reference`] replaces none. The agreement is the
+//! correlation with the ratings of people for the 4,200 tweets of VADER's authors. It is 0.8722 for the
+//! original tweets. It was measured after each character in the tweets had been replaced by its typographic
+//! form, once without and once with this reading. The interval of a difference contains 95 % of 400
+//! bootstrap samples.
+//!
+//! | characters | read as | agreement without and with it, and other reasons |
+//! | --- | --- | --- |
+//! | apostrophes: ’ ‘ ‛ ʼ ´ ′ | `'` | 0.8664, 0.8722: "don’t" is a negation |
+//! | dashes: – — ― | a space | 0.8701, 0.8722: they separate words |
+//! | full-width ASCII, mathematical letters: ｇｏｏｄ, 𝗴𝗼𝗼𝗱 | ASCII | without it, such a text has no known word |
+//! | joiners, variation selectors such as U+FE0F, soft hyphens, marks of the writing direction | nothing | inside of every tenth pair of letters: 0.8080, 0.8722 |
+//! | the zero-width space, U+200B | a space | after each space: 0.3315, 0.8722. In Unicode, it separates words |
+//! | the ellipsis: … | a space | 0.8731, 0.8725: no difference (-0.0018 to 0.0003). With it, "great…" is a known word |
+//! | quotes: “ ” „ ‟ « » ″ | `"` | 0.8728, 0.8722: no difference (-0.0014 to 0.0002). With it, “great” is a known word |
+//! | the hyphens U+2010 and U+2011, the minus sign | `-` | they look the same as `-`, as in "uh-uh" |
+//!
+//! Hashtags such as #ToTheMoon are *not* split: the agreement is 0.8722, and 0.8720 with split hashtags. Many
+//! are names, such as #ModernFamily. The names of emoji, the skin tones and the letters of other
+//! scripts do not change.
+//!
+//! # Limits
+//!
 //! Know where VADER fails when you look at the figure. *Sarcasm* is scored by its words: "great,
 //! another crash" is positive. *Languages* other than English have no words in the lexicon and score
 //! 0, or share a word by accident: German "die" means "the". *Slang* has its own meanings: "moon",
@@ -28,22 +54,22 @@
 
 mod explain;
 mod lexicon;
+mod own_words;
+mod patterns;
+mod typography;
 mod vader;
 
 pub use explain::{AppliedRule, ExplainedWord, Explanation};
-pub(crate) use lexicon::WordId;
 pub use vader::Rule;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tweet::Tweet;
 use lexicon::Lexicon;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-
-/// The maximum rating of a word; -4 is the minimum.
-const MAX_RATING: f64 = 4.0;
+use typography::Reading;
 
 static LEXICON: LazyLock<Arc<Lexicon>> = LazyLock::new(|| Arc::new(Lexicon::new()));
 
@@ -108,7 +134,10 @@ impl Sentiment {
 
 /// Scores texts. An analyzer is cheap to create and to clone: the lexicon is built once per process.
 #[derive(Clone)]
-pub struct Analyzer(Arc<Lexicon>);
+pub struct Analyzer {
+    lexicon: Arc<Lexicon>,
+    reading: Reading,
+}
 
 impl Default for Analyzer {
     fn default() -> Self {
@@ -123,26 +152,67 @@ impl fmt::Debug for Analyzer {
 }
 
 impl Analyzer {
-    /// Creates an analyzer with VADER's lexicon.
+    /// Creates an analyzer with VADER's lexicon. It reads typographic characters as ASCII: the
+    /// documentation of the [module](self#todays-texts) lists them.
     pub fn new() -> Analyzer {
-        Analyzer(LEXICON.clone())
+        Analyzer {
+            lexicon: LEXICON.clone(),
+            reading: Reading::Plain,
+        }
     }
 
-    /// Creates an analyzer with additional words, or with other ratings for known ones. A rating is
-    /// from -4 (extremely negative) to 4 (extremely positive): "good" has 1.9, "disaster" -3.1. Case
-    /// is ignored.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a string that cannot be one
-    /// word of a text, for a rating out of range, and if the lexicon has no room for all words (50,000 fit).
+    /// Creates an analyzer with exactly the scores of the reference implementation, `vaderSentiment` 3.3.2.
+    /// For a text without the characters of the [list](self#todays-texts), [`Analyzer::new`] has the same
+    /// score.
     ///
     /// # Examples
     /// ```
     /// use live_sentiment::prelude::*;
     ///
-    /// let analyzer = Analyzer::with_words([("hodl", 1.5), ("rekt", -2.5)])?;
-    /// assert!(analyzer.score("HODL!").compound > 0.4);
-    /// assert_eq!(Analyzer::new().score("HODL!").compound, 0.0);
+    /// let text = "I don’t love this";
+    /// assert_eq!(Analyzer::new().score(text).compound, -0.5216);
+    /// assert_eq!(Analyzer::reference().score(text).compound, 0.6369);
+    /// ```
+    pub fn reference() -> Analyzer {
+        Analyzer {
+            lexicon: LEXICON.clone(),
+            reading: Reading::Verbatim,
+        }
+    }
+
+    /// Creates an analyzer with additional words, or with other ratings for known ones. A rating is
+    /// from -4 (extremely negative) to 4 (extremely positive): "good" has 1.9, "disaster" -3.1.
+    ///
+    /// A word may be in any script. It may also be:
+    ///
+    /// - **An emoji** or another sign of several symbols, such as "🚀" or "💎🙌". It is found anywhere in a text,
+    ///   and VADER's name of the emoji does not count. Of several signs at the same place, the longest
+    ///   counts. A word of a script without spaces between words, such as "暴涨", is found anywhere too.
+    /// - **An emoticon**, such as "o7" or ":-]".
+    /// - **A phrase** of two to four words, such as "to the moon". Its rating replaces those of its words,
+    ///   and its words are part of no rule: neither "not" nor "but" in a phrase has an effect. Of two
+    ///   phrases that start with the same word, the longer one counts. Of two phrases that overlap, the
+    ///   first in the text counts.
+    ///
+    /// Case and typography are ignored, and so is the punctuation around each word: "To the moon!" has the phrase
+    /// "to the moon". The rules apply to a phrase as to a word: to negate it, put "not" before it. It is in
+    /// capitals if each of its words is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for more than 50,000 words, for a rating
+    /// out of range, and for a string that cannot be in a text: a word with punctuation around it or of more
+    /// than 64 bytes, or a phrase of more than four words. In a phrase, an emoji without a rating of its own
+    /// has the words of its name.
+    ///
+    /// # Examples
+    /// ```
+    /// use live_sentiment::prelude::*;
+    ///
+    /// let analyzer = Analyzer::with_words([("hodl", 1.5), ("🚀", 2.0), ("rug pull", -3.0)])?;
+    /// assert!(analyzer.score("HODL!").compound > 0.3);
+    /// assert!(analyzer.score("Bitcoin🚀").compound > 0.4);
+    /// assert!(analyzer.score("It was a rug pull.").compound < -0.5);
+    /// assert_eq!(Analyzer::new().score("It was a rug pull.").compound, 0.0);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn with_words<W: AsRef<str>>(
@@ -150,8 +220,8 @@ impl Analyzer {
     ) -> Result<Analyzer> {
         let words = words
             .into_iter()
-            .map(|(word, valence)| (word.as_ref().to_lowercase(), valence));
-        with_words(words.collect())
+            .map(|(word, rating)| (word.as_ref().to_owned(), rating));
+        with_words(&words.collect::<Vec<_>>())
     }
 
     /// Scores a text of any length. It never panics.
@@ -162,7 +232,7 @@ impl Analyzer {
     /// assert!(sad.compound < -0.5 && sad.neg > 0.3 && sad.pos == 0.0);
     /// ```
     pub fn score(&self, text: &str) -> Sentiment {
-        vader::score(&self.0, text).0
+        self.score_words(text).0
     }
 
     /// Explains the score of a text: what each word adds, and which rules act on it. It never panics.
@@ -178,50 +248,28 @@ impl Analyzer {
     /// assert_eq!(word.to_string(), "-1.41 (rated +1.9, negated by “not”)");
     /// ```
     pub fn explain(&self, text: &str) -> Explanation {
-        Explanation::new(&self.0, text)
+        Explanation::new(&self.lexicon, text, &self.reading.read(text))
     }
 
     /// Scores a text, and returns the share of each rated word in the score.
     pub(crate) fn score_words(&self, text: &str) -> (Sentiment, ScoredWords) {
-        vader::score(&self.0, text)
+        vader::score(&self.lexicon, &self.reading.read(text).text)
     }
 
     /// Returns the words of the lexicon with these ids.
     pub(crate) fn words(&self, ids: &[WordId]) -> Vec<String> {
-        self.0.words(ids)
+        self.lexicon.words(ids)
     }
 }
 
 /// The part of [`Analyzer::with_words`] that is not generic. A notebook cell does not compile it.
-fn with_words(words: Vec<(String, f64)>) -> Result<Analyzer> {
+fn with_words(words: &[(String, f64)]) -> Result<Analyzer> {
     let mut lexicon = Lexicon::clone(&LEXICON);
-    for (word, valence) in words {
-        let invalid = |reason, hint| {
-            Error::invalid_argument(
-                format!("word {word:?} with the rating {valence}"),
-                reason,
-                hint,
-            )
-        };
-        if !(-MAX_RATING..=MAX_RATING).contains(&valence) {
-            return Err(invalid(
-                "a rating is a number from -4 to 4",
-                "give a rating such as 1.5; \"good\" has 1.9",
-            ));
-        }
-        if !vader::is_word(&word) {
-            return Err(invalid(
-                "it cannot be one word of a text",
-                "give a single ASCII word without punctuation around it, or an emoticon",
-            ));
-        }
-        if !lexicon.has_room() {
-            return Err(invalid("the lexicon is full", "give at most 50,000 words"));
-        }
-        lexicon.rate(&word, valence);
-    }
-    lexicon.read_names();
-    Ok(Analyzer(Arc::new(lexicon)))
+    own_words::add(&mut lexicon, words)?;
+    Ok(Analyzer {
+        lexicon: Arc::new(lexicon),
+        reading: Reading::Plain,
+    })
 }
 
 /// A tweet with its sentiment and its metric.
@@ -245,6 +293,9 @@ pub struct Scored {
     /// The rated words of the text.
     pub(crate) words: ScoredWords,
 }
+
+/// The index of a word, an emoji or a phrase in the lexicon.
+pub(crate) type WordId = u32;
 
 /// The shares of the rated words of a text. Most texts have few, which need no allocation.
 pub(crate) type ScoredWords = SmallVec<[WordShare; 4]>;
@@ -305,22 +356,6 @@ mod tests {
         ] {
             let score = Analyzer::new().score(&many(piece));
             assert!((-1.0..=1.0).contains(&score.compound), "{piece}");
-        }
-    }
-
-    #[test]
-    fn additional_words_are_known_and_invalid_ones_are_rejected() {
-        let analyzer = Analyzer::with_words([("Hodl", 1.5), ("good", -1.9), ("o7", 2.0)]).unwrap();
-        assert!(analyzer.score("we HODL.").compound > 0.0);
-        assert!(analyzer.score("not hodl").compound < 0.0);
-        assert!(analyzer.score("good").compound < 0.0);
-        assert!(analyzer.score("o7").compound > 0.0);
-        for word in ["two words", "", "(word)", "größe", &"x".repeat(65)] {
-            let error = Analyzer::with_words([(word, 1.0)]).unwrap_err().to_string();
-            assert!(error.contains("cannot be one word"), "{error}");
-        }
-        for valence in [4.5, f64::NAN, f64::NEG_INFINITY] {
-            assert!(Analyzer::with_words([("word", valence)]).is_err());
         }
     }
 

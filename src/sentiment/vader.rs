@@ -8,8 +8,7 @@
 //! says so.
 
 use super::lexicon::{
-    BOOST, Entry, Lexicon, MAX_WORD, Name, RuleWord, Token, is_space, lower, marks,
-    strip_punctuation, words,
+    BOOST, Entry, Lexicon, Name, RuleWord, Sign, Token, is_space, marks, strip_punctuation,
 };
 use super::{ScoredWords, Sentiment, WordShare};
 use serde::Serialize;
@@ -37,6 +36,8 @@ pub(super) type Valences = SmallVec<[f64; FEW_WORDS]>;
 pub(super) fn score(lexicon: &Lexicon, text: &str) -> (Sentiment, ScoredWords) {
     let mut tokens: SmallVec<[Token; FEW_WORDS]> = SmallVec::new();
     let marks = read(lexicon, text, |token, _| tokens.push(token));
+    let count = merge_phrases(lexicon, &mut tokens, |_, _| {});
+    tokens.truncate(count);
     let valences = rate(lexicon, &tokens, |_, _, _| {});
     let (exclamation, question) = emphasis(marks);
     let (sentiment, sum) = add_up(&valences, exclamation + question);
@@ -66,7 +67,7 @@ pub(super) struct Origin<'t> {
 
 /// Reads the words of a text into `sink`, and returns the number of its exclamation and question marks.
 ///
-/// An emoji is read as its name. The name is separated from the text before it, but the text right
+/// A sign of one's own is one word. Another emoji is read as its name. The name is separated from the text before it, but the text right
 /// after it belongs to its last word: "joy" with "!" is "joy!". The marks in names count too.
 pub(super) fn read<'t>(
     lexicon: &Lexicon,
@@ -79,24 +80,32 @@ pub(super) fn read<'t>(
     let mut emoji = None;
     for (at, character) in text.char_indices() {
         // Most characters are letters, and this is the fastest test for them.
-        if character.is_ascii_graphic() {
+        if character.is_ascii_graphic() || at < start {
             continue;
         }
-        let name = lexicon.name(character);
-        if name.is_none() && !is_space(character) {
+        let sign = lexicon.sign(&text[at..], character);
+        if sign.is_none() && !is_space(character) {
             continue;
         }
         read_word(lexicon, emoji.take(), text, start..at, &mut sink);
         start = at + character.len_utf8();
-        if let Some(name) = name {
-            let source = &text[at..start];
-            for &(token, named) in &name.words {
-                let named = Some(named);
+        match sign {
+            None => {}
+            Some(Sign::Own(token, length)) => {
+                start = at + length;
+                let (source, named) = (&text[at..start], None);
                 sink(token, Origin { source, named });
             }
-            marks.0 += name.marks.0;
-            marks.1 += name.marks.1;
-            emoji = Some((source, name));
+            Some(Sign::Named(name)) => {
+                let source = &text[at..start];
+                for &(token, named) in &name.words {
+                    let named = Some(named);
+                    sink(token, Origin { source, named });
+                }
+                marks.0 += name.marks.0;
+                marks.1 += name.marks.1;
+                emoji = Some((source, name));
+            }
         }
     }
     read_word(lexicon, emoji, text, start..text.len(), &mut sink);
@@ -129,6 +138,28 @@ fn read_word<'t>(
         }
     };
     sink(token, Origin { source, named });
+}
+
+/// Replaces each phrase of one's own by one token, and returns the new number of tokens. Of two overlapping
+/// phrases, the first counts; of two that start with the same word, the longer one. For each token, `moved`
+/// is called with its new index and the range of indices that it had.
+pub(super) fn merge_phrases(
+    lexicon: &Lexicon,
+    tokens: &mut [Token],
+    mut moved: impl FnMut(usize, Range<usize>),
+) -> usize {
+    if lexicon.has_no_phrases() {
+        return tokens.len();
+    }
+    let (mut from, mut to) = (0, 0);
+    while from < tokens.len() {
+        let (token, length) = lexicon.phrase(&tokens[from..]).unwrap_or((tokens[from], 1));
+        tokens[to] = token;
+        moved(to, from..from + length);
+        from += length;
+        to += 1;
+    }
+    to
 }
 
 /// A rule of VADER that changes the contribution of a word. The documentation of [`sentiment`](super) says by
@@ -175,11 +206,6 @@ pub(super) fn rate(
         weigh_but(&mut valences, but, sentence.acts);
     }
     valences
-}
-
-/// Returns whether the lexicon can contain this as a word.
-pub(super) fn is_word(word: &str) -> bool {
-    words(word).eq([word]) && lower(word, &mut [0; MAX_WORD]).is_some()
 }
 
 /// The words of a text.

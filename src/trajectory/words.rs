@@ -29,7 +29,7 @@ impl WordTotals {
     }
 
     fn add(&mut self, word: WordId, contribution: f64) {
-        let index = usize::from(word);
+        let index = word as usize;
         if self.totals.len() <= index {
             self.totals.resize(index + 1, 0.0);
         }
@@ -46,7 +46,7 @@ impl WordTotals {
         let mut words: Vec<_> = self
             .touched
             .iter()
-            .map(|word| (*word, self.totals[usize::from(*word)]))
+            .map(|word| (*word, self.totals[*word as usize]))
             .filter(|(_, total)| *total != 0.0)
             .collect();
         words.sort_by(|(a, total), (b, other)| {
@@ -60,7 +60,7 @@ impl WordTotals {
 
     pub(super) fn clear(&mut self) {
         for word in self.touched.drain(..) {
-            self.totals[usize::from(word)] = 0.0;
+            self.totals[word as usize] = 0.0;
         }
     }
 }

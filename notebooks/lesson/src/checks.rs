@@ -158,7 +158,7 @@ pub fn check_words(analyzer: &Analyzer) -> Check {
         (
             "bitcoin goes to the moon",
             Positive,
-            "rate \"moon\" above zero",
+            "rate \"to the moon\" above zero",
         ),
         (
             "got rekt by bitcoin again",
@@ -170,6 +170,7 @@ pub fn check_words(analyzer: &Analyzer) -> Check {
             Negative,
             "rate \"bullish\" above zero: \"not\" negates it by itself",
         ),
+        ("bitcoin 🚀", Positive, "rate \"🚀\" above zero"),
         (
             "bitcoin is a chair",
             Neutral,
@@ -294,7 +295,10 @@ mod tests {
 
         let check = check_words(&Analyzer::new());
         assert!(check.message.contains("moon"), "{check}");
-        let words = [("moon", 2.0), ("rekt", -2.5), ("bullish", 2.0)];
+        let words = [("to the moon", 2.0), ("rekt", -2.5), ("bullish", 2.0)];
+        let check = check_words(&Analyzer::with_words(words).unwrap());
+        assert!(check.message.contains("🚀"), "{check}");
+        let words = words.into_iter().chain([("🚀", 1.5)]);
         assert!(check_words(&Analyzer::with_words(words).unwrap()).is_right);
     }
 
