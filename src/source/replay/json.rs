@@ -57,3 +57,47 @@ impl Shape {
         decoded
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_in_latin1_is_decoded() {
+        let own = SHAPES.last().unwrap();
+        let Ok(Record::Tweets(tweets)) = own.decode(b"{\"text\":\"caf\xe9\"}") else {
+            panic!("not decoded");
+        };
+        assert_eq!(tweets[0].as_ref().unwrap().text, "caf\u{e9}");
+        assert_eq!(own.decode(b"\xff\xfe"), Err(Skip::NotUtf8));
+    }
+
+    #[test]
+    fn each_value_has_one_shape() {
+        for (json, shape) in [
+            (
+                r#"{"created_at":"","user":{"screen_name":"ada"},"text":"hi"}"#,
+                Some(0),
+            ),
+            (r#"{"limit":{"track":7}}"#, Some(0)),
+            (r#"{"data":[{"id":"1","text":"hi"}]}"#, Some(1)),
+            (
+                r#"{"id":"1","author_id":"7","text":"hi","author":{}}"#,
+                Some(1),
+            ),
+            (
+                r#"{"did":"did:plc:x","time_us":7,"kind":"identity"}"#,
+                Some(2),
+            ),
+            (
+                r#"{"id":"1","user":"ada","text":"hi","created_at":"2026-01-01T00:00:00Z"}"#,
+                Some(3),
+            ),
+            (r#"{"user":"ada"}"#, None),
+            ("5", None),
+        ] {
+            let found = SHAPES.iter().position(|shape| (shape.is_shape)(json));
+            assert_eq!(found, shape, "{json}");
+        }
+    }
+}

@@ -133,3 +133,81 @@ fn read(input: &mut impl Read, text: &mut Vec<u8>) -> io::Result<bool> {
     text.truncate(before + *count.as_ref().unwrap_or(&0));
     Ok(count? > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::replay::format::Content;
+    use crate::tweet::Skip;
+    use std::io::Cursor;
+
+    fn open(text: Vec<u8>) -> Result<Reader, Failure> {
+        Reader::new(Box::new(Cursor::new(text)), false, &Names::default())
+    }
+
+    fn read(mut reader: Reader) -> Vec<Content> {
+        let mut all = Vec::new();
+        loop {
+            let items = reader.read().unwrap();
+            if items.is_empty() {
+                return all;
+            }
+            assert!(reader.text.capacity() <= 16 * SAMPLE, "bounded memory");
+            all.extend(items.into_iter().map(|item| item.content));
+        }
+    }
+
+    #[test]
+    fn a_long_first_record_is_examined_in_full() {
+        let post = |id: usize| format!("{{\"id\":\"{id}\",\"text\":\"{}\"}}", "x".repeat(2_000));
+        let posts: Vec<String> = (0..500).map(post).collect();
+        let page = format!("{{\"data\":[{}],\"meta\":{{}}}}\n", posts.join(","));
+        assert!(page.len() > SAMPLE);
+        let mut reader = open(page.into_bytes()).unwrap();
+        assert_eq!(reader.read().unwrap().len(), 500);
+    }
+
+    #[test]
+    fn only_the_first_part_of_a_file_without_tweets_is_read() {
+        struct Endless(&'static [u8], usize);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 += buffer.len();
+                assert!(self.1 < 64 << 20, "too much is read");
+                buffer
+                    .iter_mut()
+                    .zip(self.0.iter().cycle())
+                    .for_each(|(to, from)| *to = *from);
+                Ok(buffer.len())
+            }
+        }
+        for pattern in [
+            &b"a,b\n"[..],
+            b"x",
+            b"[1,",
+            b"{\"a\":",
+            b"{\"a\":1}\n",
+            b"\"",
+            b"[[[[",
+        ] {
+            let endless = Box::new(Endless(pattern, 0));
+            let failure = Reader::new(endless, false, &Names::default()).err();
+            assert!(matches!(failure, Some(Failure::NoTweets(_))), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn every_record_of_a_long_file_is_read_in_bounded_memory() {
+        let line = "{\"text\":\"a\"}\nbad\n";
+        let items = read(open(line.repeat(100_000).into_bytes()).unwrap());
+        assert_eq!(items.len(), 200_000);
+        let bad = items
+            .iter()
+            .filter(|item| **item == Content::Skipped(Skip::NotJson));
+        assert_eq!(bad.count(), 100_000);
+        let array = format!("[{}]", vec!["{\"text\":\n\"a\"}"; 100_000].join(",\n"));
+        assert_eq!(read(open(array.into_bytes()).unwrap()).len(), 100_000);
+        let table = format!("text,user\n{}", "\"a\nb\",ada\n".repeat(100_000));
+        assert_eq!(read(open(table.into_bytes()).unwrap()).len(), 100_000);
+    }
+}

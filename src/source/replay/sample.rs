@@ -236,3 +236,97 @@ fn sentiment140(first: &[&str]) -> Option<Columns> {
         has_header: false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::replay::format::Item;
+
+    /// Reads a whole file. Returns what a record is called and the number of tweets, or what it looks like.
+    fn read(text: impl AsRef<[u8]>) -> String {
+        let text = text.as_ref();
+        let sample = Sample { text, is_end: true };
+        let Some(mut format) = sample.format(&Names::default()) else {
+            return sample.no_tweets().looks;
+        };
+        let (mut items, mut rest) = (Vec::new(), text);
+        while let end @ 1.. = format.take(rest, true, &mut items) {
+            rest = &rest[end..];
+        }
+        let is_tweet = |item: &&Item| matches!(item.content, Content::Tweet(_));
+        format!(
+            "{} {}",
+            format.unit(),
+            items.iter().filter(is_tweet).count()
+        )
+    }
+
+    #[test]
+    fn the_format_is_told_by_the_content() {
+        let tweet = "{\"text\": \"a\"}";
+        for (text, expected) in [
+            (String::new(), "line 0"),
+            (format!("{tweet}\n{tweet}\n"), "line 2"),
+            (format!("connected\n\n{tweet}\n{tweet}"), "line 2"),
+            (format!("{{\"text\n{tweet}\n"), "line 1"),
+            (format!("[{tweet},{tweet}]"), "value 2"),
+            (format!("[\n{tweet},\n{tweet}\n]\n"), "value 2"),
+            (
+                "{\n\"text\": \"a\"\n}\n{\n\"text\":\n\"b\"}\n".into(),
+                "value 2",
+            ),
+            ("text,user\n".into(), "row 0"),
+            ("text\na\nb\n".into(), "row 2"),
+            (
+                "a;b,Text;user\nc;d;e\n".into(),
+                "a table with semicolons and the columns a, b,Text, user",
+            ),
+            ("a,b;Text;user\nc;d;e\n".into(), "row 1"),
+            ("no\ttweet\n1\tI, or you\n".into(), "row 1"),
+            ("1,2,2021-01-05,,ada,hi\n".into(), "row 1"),
+        ] {
+            assert_eq!(read(&text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_tweets_is_described() {
+        let columns: Vec<String> = (1..=20).map(|number| format!("c{number}")).collect();
+        for (text, expected) in [
+            (
+                "date,close\n2021-01-05,1\n".to_owned(),
+                "a table with commas and the columns date, close",
+            ),
+            (
+                columns.join("\t"),
+                "a table with tabs and the columns c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, …",
+            ),
+            ("{\"b\":1,\"a\":{}}\n".into(), "JSON with the fields a, b"),
+            ("[\n{\"b\": 1}\n]\n".into(), "JSON with the fields b"),
+            (
+                "Dear diary,\nhello\n".into(),
+                "text that begins with \"Dear diary,\"",
+            ),
+            ("PK\u{3}\u{4}\0".into(), "a zip archive or a spreadsheet"),
+            ("GIF\0".into(), "binary data"),
+            (" ".into(), "text that begins with \"\""),
+        ] {
+            assert_eq!(read(&text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_without_times_gives_no_pace() {
+        let has_times = |text: &str| {
+            let sample = Sample {
+                text: text.as_bytes(),
+                is_end: true,
+            };
+            sample.format(&Names::default()).unwrap().has_times()
+        };
+        assert!(has_times("text,date\na,2021-01-05\n"));
+        assert!(has_times("text,date\n"));
+        assert!(!has_times("text,date\na,soon\n"));
+        assert!(!has_times("text\na\n"));
+    }
+}
