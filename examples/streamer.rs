@@ -14,9 +14,13 @@ struct Arguments {
     /// Where the tweets come from
     #[arg(long, value_enum, default_value_t = Origin::Demo)]
     source: Origin,
-    /// File to replay
-    #[arg(long, required_if_eq("source", "replay"))]
-    file: Option<PathBuf>,
+    /// File or folder to replay; may be repeated. Files are replayed in the order of their names
+    #[arg(long, required_if_eq("source", "replay"), num_args = 1..)]
+    file: Vec<PathBuf>,
+    /// Replay: columns of a table, if their names are unusual, such as text=Tweet,user=Author. The fields
+    /// are text, id, created_at, user, followers and lang; a number counts columns from 1
+    #[arg(long)]
+    columns: Option<String>,
     /// Demo: tweets per second. Replay: speed, where 1 is the tweets' own pace. 0: no waiting
     #[arg(long)]
     rate: Option<f64>,
@@ -89,6 +93,13 @@ enum Origin {
 fn main() -> Result<(), Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
+    // A source that cannot start must not end the run that is in the topic.
+    let source: Box<dyn Source> = match arguments.source {
+        Origin::Demo => Box::new(demo(&arguments)?),
+        Origin::Replay => Box::new(replay(&arguments)?),
+        Origin::X => Box::new(X::from_env()?),
+        Origin::Bluesky => Box::new(Bluesky::new()),
+    };
     let kafka = match &arguments.bootstrap {
         Some(address) => Kafka::at(address)?,
         None => Kafka::start_with(match arguments.engine {
@@ -115,12 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if arguments.no_retweets {
         streamer = streamer.without_retweets();
     }
-    let streaming = match arguments.source {
-        Origin::Demo => streamer.start(demo(&arguments)?)?,
-        Origin::Replay => streamer.start(replay(&arguments)?)?,
-        Origin::X => streamer.start(X::from_env()?)?,
-        Origin::Bluesky => streamer.start(Bluesky::new())?,
-    };
+    let streaming = streamer.start(source)?;
     common::show_progress(|limit| streaming.wait_for(limit), || streaming.status());
     let status = streaming.status();
     if arguments.json {
@@ -164,15 +170,14 @@ fn demo(arguments: &Arguments) -> Result<Demo, live_sentiment::Error> {
     }
 }
 
-fn replay(arguments: &Arguments) -> Result<Replay, Box<dyn Error>> {
-    let file = arguments
-        .file
-        .as_ref()
-        .ok_or("--source replay needs --file")?;
-    let replay = Replay::open(file)?;
+fn replay(arguments: &Arguments) -> Result<Replay, live_sentiment::Error> {
+    let mut replay = Replay::open_all(&arguments.file)?;
+    if let Some(columns) = &arguments.columns {
+        replay = replay.columns(columns)?;
+    }
     match arguments.rate {
         None => Ok(replay),
         Some(0.0) => Ok(replay.as_fast_as_possible()),
-        Some(times) => Ok(replay.speed(times)?),
+        Some(times) => replay.speed(times),
     }
 }

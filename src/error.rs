@@ -34,6 +34,7 @@ pub struct Error {
     hint: Option<Cow<'static, str>>,
     kafka_code: Option<RDKafkaErrorCode>,
     io_kind: Option<io::ErrorKind>,
+    skip: Option<Skip>,
 }
 
 /// What failed.
@@ -93,6 +94,7 @@ impl Error {
             hint: None,
             kafka_code: None,
             io_kind: None,
+            skip: None,
         }
     }
 
@@ -120,6 +122,11 @@ impl Error {
     /// Returns the kind of the I/O error that is the cause; `None` if the cause is not an I/O error.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         self.io_kind
+    }
+
+    /// Returns why a message is not a tweet; `None` for any other error.
+    pub(crate) fn skip(&self) -> Option<Skip> {
+        self.skip
     }
 
     pub(crate) fn with_code(mut self, code: impl Into<Option<RDKafkaErrorCode>>) -> Error {
@@ -170,7 +177,10 @@ impl Error {
 
     pub(crate) fn not_a_tweet(item: impl Display, reason: Skip) -> Error {
         let message = format!("{item} is not a tweet ({reason}); skipped");
-        Error::new(ErrorKind::NotATweet, message)
+        Error {
+            skip: Some(reason),
+            ..Error::new(ErrorKind::NotATweet, message)
+        }
     }
 }
 

@@ -47,6 +47,11 @@ pub fn jetstream(bytes: &[u8]) {
     fuzz::jetstream(bytes);
 }
 
+/// Reads the content of a replay file. The records are numbered in their order.
+pub fn replay(bytes: &[u8]) {
+    fuzz::replay(bytes);
+}
+
 /// Answers a question of the page.
 pub fn question(bytes: &[u8]) {
     if let Ok(query) = str::from_utf8(bytes) {

@@ -89,6 +89,8 @@ pub enum Skip {
     NoText,
     /// A field of the JSON has the wrong type.
     WrongType,
+    /// The row of a table has more or fewer columns than the table.
+    WrongColumns,
     /// The message is in a topic of scores and has no score.
     NoScore,
     /// In a scorer: the message with the score is larger than the limit of the topic of scores.
@@ -114,6 +116,7 @@ impl fmt::Display for Skip {
             Skip::NotJson => "not JSON",
             Skip::NoText => "no text",
             Skip::WrongType => "a field of the wrong type",
+            Skip::WrongColumns => "another number of columns than the table",
             Skip::NoScore => "no score",
             Skip::ScoreTooLarge => "its score is larger than the topic's limit",
             Skip::ScoreRefused => "the topic of scores refuses it",

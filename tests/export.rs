@@ -49,4 +49,17 @@ fn scored_tweets_are_written_to_a_csv_file() {
         (&last[1], &last[2], &last[5]),
         ("a,b", "", "I \"love\" it,\n=really")
     );
+
+    // A replay reads the file.
+    let again = kafka.create_topic("again", TopicConfig::default()).unwrap();
+    let replay = Replay::open(path).unwrap().as_fast_as_possible();
+    let replayed = Streamer::new(&again).start(replay).unwrap().wait();
+    assert_eq!((replayed.counts.sent, replayed.counts.skipped), (301, 0));
+    let scored = Listener::new(&kafka, "again").count(301).tweets().unwrap();
+    for (scored, row) in scored.zip(&rows) {
+        let tweet = &scored.tweet;
+        assert_eq!((&*tweet.user, &*tweet.text), (&row[1], &row[5]));
+        assert_eq!(tweet.followers, row[2].parse().ok());
+        assert_eq!(tweet.created_at.to_string(), row[0]);
+    }
 }

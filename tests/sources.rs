@@ -107,7 +107,7 @@ fn a_file_is_repeated_with_new_ids_at_a_rate() {
         let ids: BTreeSet<&String> = tweets.iter().map(|tweet| &tweet.id).collect();
         assert_eq!(ids.len(), 6);
     });
-    let empty = file(b"no tweet\n");
+    let empty = file(b"{\"delete\":{}}\nbad\n");
     let repeated = Replay::open(empty.path()).unwrap().repeat();
     assert_eq!(all(repeated).len(), 1, "it would never end otherwise");
 }
@@ -160,4 +160,17 @@ fn arrivals_are_a_poisson_process() {
             "an exponential distribution has 1, not {spread}"
         );
     });
+}
+
+#[test]
+fn a_table_without_times_has_a_rate() {
+    let table = file(b"text\na\nb\nc\n");
+    for (speed, expected) in [(1.0, [0, 50, 100]), (2.0, [0, 25, 50])] {
+        with_paused_clock(async {
+            let mut replay = Replay::open(table.path()).unwrap().speed(speed).unwrap();
+            let at = times(&mut replay).await;
+            let at: Vec<u128> = at.iter().map(Duration::as_millis).collect();
+            assert_eq!(at, expected);
+        });
+    }
 }

@@ -3,7 +3,7 @@
 Environment variables replace the cells that are tagged `parameters`:
 
 TIME_SPAN  seconds
-SOURCE     `demo`, `replay:FILE`, `bluesky` or `x`
+SOURCE     `demo`, `replay:FILE` with a file or a folder, `bluesky` or `x`
 RATE       tweets per second; for a replay, the speed, where 1 is the original pace; 0: no waiting
 KAFKA      `embedded` or `apache`, or host:port of a running broker
 
@@ -31,7 +31,7 @@ LIVE = {"bluesky": "Bluesky::new()", "x": "X::from_env()?"}
 def whole_path(file, program):
     """Returns the absolute path of a replay's file, because a kernel has another working directory."""
     path = Path(file).resolve()
-    if not path.is_file():
+    if not path.exists():
         sys.exit(f"{program}: failed to open the replay file {path}: it does not exist\nhint: give SOURCE=replay:FILE")
     return path
 

@@ -122,6 +122,7 @@ impl Source for Box<dyn Source> {
 #[cfg(fuzzing)]
 pub(crate) mod fuzz {
     pub(crate) use crate::source::bluesky::fuzz as jetstream;
+    pub(crate) use crate::source::replay::fuzz as replay;
     pub(crate) use crate::source::x::fuzz as x;
 }
 

@@ -60,6 +60,9 @@ impl StreamerStatus {
         for (name, count) in self.counts.rows() {
             card = card.row(name, &thousands(count));
         }
+        for (reason, count) in &self.skip_reasons {
+            card = card.row(&format!("… {reason}"), &thousands(*count));
+        }
         for (topic, count) in &self.topics {
             card = card.row(&format!("… about {topic}"), &thousands(*count));
         }
@@ -106,6 +109,20 @@ impl std::fmt::Display for StreamerStatus {
             write!(f, ", {topic} {}", thousands(*count))?;
         }
         write!(f, ", {:.1} per second", self.rate)?;
+        if self.counts.skipped > 0 {
+            write!(f, ", skipped {}", thousands(self.counts.skipped))?;
+            let reasons = self.skip_reasons.iter();
+            let reasons = reasons.map(|(reason, count)| format!("{reason}: {}", thousands(*count)));
+            match reasons.collect::<Vec<_>>().join(", ").as_str() {
+                "" => {}
+                reasons => write!(f, " ({reasons})")?,
+            }
+        }
+        if let Some(events) = self.connection.as_ref().map(|it| it.other_events)
+            && events > 0
+        {
+            write!(f, ", other events {}", thousands(events))?;
+        }
         if self.counts.failed > 0 {
             write!(f, ", FAILED {}", thousands(self.counts.failed))?;
         }

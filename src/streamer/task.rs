@@ -156,6 +156,9 @@ impl StreamerTask {
                 }
                 Some(Err(error)) => self.shared.record(|progress| {
                     progress.status.counts.skipped += 1;
+                    if let Some(reason) = error.skip() {
+                        *progress.status.skip_reasons.entry(reason).or_default() += 1;
+                    }
                     progress.status.last_error = Some(error.to_string());
                 }),
             }

@@ -1,6 +1,7 @@
 //! The status of a stream, as a struct for a program and as a Kafka message for the listener.
 
 use crate::notebook::shorten;
+use crate::tweet::SkipCounts;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ impl Counts {
     }
 }
 
-/// The state of a live source's connection.
+/// The state of a live source's connection, or of the files of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -67,8 +68,8 @@ pub struct Connection {
     /// The number of tweets without the follower count of their author, because the count was not
     /// available in time.
     pub without_followers: u64,
-    /// The number of valid messages from the server that contain no tweet, such as a notice or the
-    /// deletion of a post. Keep-alives are not counted.
+    /// The number of valid messages from the server or in a file that contain no tweet, such as a notice or
+    /// the deletion of a post. Keep-alives are not counted.
     pub other_events: u64,
 }
 
@@ -76,7 +77,8 @@ pub struct Connection {
 ///
 /// Its serde form is the JSON message that the streamer writes to the status topic once per second. This
 /// message does not contain the topics, because there may be many, and the fields that concern only the
-/// streamer's machine. [`to_json`](StreamerStatus::to_json) adds the topics and the dead-letter file.
+/// streamer's machine. [`to_json`](StreamerStatus::to_json) adds the topics, the reasons of skipped messages
+/// and the dead-letter file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StreamerStatus {
@@ -102,6 +104,10 @@ pub struct StreamerStatus {
     /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
+    /// The number of skipped messages for each reason. It does not contain messages that a source skips
+    /// without a reason.
+    #[serde(skip)]
+    pub skip_reasons: SkipCounts,
     /// The file of the failed tweets, which [`Replay`](crate::source::Replay) can read; `None` if no tweet
     /// has failed.
     #[serde(skip)]
@@ -128,6 +134,7 @@ impl StreamerStatus {
     pub fn to_json(&self) -> serde_json::Value {
         let mut json = serde_json::json!(self);
         json["topics"] = serde_json::json!(self.topics);
+        json["skip_reasons"] = serde_json::json!(self.skip_reasons);
         json["dead_letter_file"] = serde_json::json!(self.dead_letter_file);
         json["undelivered"] = serde_json::json!(self.dead_letter_file);
         json

@@ -74,17 +74,8 @@ impl Post<'_> {
     /// Returns the post as a tweet, and whether the filter admits it. The user is the author's DID,
     /// and the follower count is unknown.
     pub(super) fn tweet(&self, filter: &mut Filter) -> (Tweet, bool) {
-        let mut langs = self.record.langs.iter().flatten();
-        let mut tweet = Tweet {
-            id: format!("at://{}/{POSTS}/{}", self.did, self.rkey),
-            created_at: self.created_at(),
-            user: self.did.clone().into_owned(),
-            followers: None,
-            text: self.text_with_links(),
-            lang: langs.next().cloned().unwrap_or_default(),
-            topics: Vec::new(),
-            source: "bluesky".into(),
-        };
+        let mut langs = self.record.langs.iter().flatten().skip(1);
+        let mut tweet = self.with_text(self.text_with_links());
         let admitted = filter.admit(&mut tweet)
             || langs.any(|lang| {
                 tweet.lang.clone_from(lang);
@@ -92,6 +83,25 @@ impl Post<'_> {
             });
         tweet.text.truncate(self.record.text.len());
         (tweet, admitted)
+    }
+
+    /// Returns the post as a tweet in its first language, without a filter.
+    pub(super) fn plain_tweet(&self) -> Tweet {
+        self.with_text(self.record.text.clone().into_owned())
+    }
+
+    fn with_text(&self, text: String) -> Tweet {
+        let first_lang = self.record.langs.iter().flatten().next();
+        Tweet {
+            id: format!("at://{}/{POSTS}/{}", self.did, self.rkey),
+            created_at: self.created_at(),
+            user: self.did.clone().into_owned(),
+            followers: None,
+            text,
+            lang: first_lang.cloned().unwrap_or_default(),
+            topics: Vec::new(),
+            source: "bluesky".into(),
+        }
     }
 
     /// Returns when the post was written, by the author's clock. If that is later than the time at

@@ -13,6 +13,7 @@
 mod event;
 mod profiles;
 mod reader;
+pub(super) mod recording;
 
 use super::connection::ConnectionWatch;
 use super::feed::{Feed, Outlet};

@@ -13,9 +13,7 @@ mod problem;
 mod rules;
 mod task;
 mod text;
-#[allow(dead_code, reason = "the reader of files calls it")]
 pub(super) mod v1;
-#[allow(dead_code, reason = "the reader of files calls `is_shape`")]
 pub(super) mod v2;
 
 pub use credentials::Credentials;

@@ -1,0 +1,182 @@
+//! Reads several files, one after the other, in the order of their names.
+
+use super::columns::Names;
+use super::format::Item;
+use super::input::Source;
+use super::reader::{Failure, Reader};
+use crate::error::{Error, ErrorKind, Result};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::vec;
+use tokio_util::sync::CancellationToken;
+
+/// The files of a replay. Its methods block.
+pub(super) struct Files {
+    paths: Vec<PathBuf>,
+    names: Names,
+    /// Ends the reads of named pipes.
+    stop: CancellationToken,
+    /// The position of the current file.
+    index: usize,
+    /// The current file, if it is open.
+    current: Option<Current>,
+}
+
+enum Current {
+    /// A named pipe from which nothing was read. It may have no writer yet.
+    Pipe(Source),
+    File(Reader),
+}
+
+/// What was read from one file.
+pub(super) struct Batch {
+    /// The position of the file.
+    pub(super) file: usize,
+    pub(super) path: PathBuf,
+    pub(super) content: Result<Items, Error>,
+}
+
+/// Items of a file.
+#[derive(Default)]
+pub(super) struct Items {
+    pub(super) items: vec::IntoIter<Item>,
+    /// What a record of the file is called, such as `line`.
+    pub(super) unit: &'static str,
+    /// Whether the tweets may have times.
+    pub(super) has_times: bool,
+}
+
+impl Files {
+    /// Lists the files. A folder stands for the files in it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::File`] if a path does not exist, or if there is no file.
+    pub(super) fn list(paths: &[PathBuf], stop: &CancellationToken) -> Result<Files> {
+        let mut all = Vec::new();
+        for path in paths {
+            let failed = |error| Error::file("open the replay file", path, &error);
+            if std::fs::metadata(path).map_err(failed)?.is_dir() {
+                all.extend(files_in(path).map_err(failed)?);
+            } else {
+                all.push(path.clone());
+            }
+        }
+        all.sort();
+        if all.is_empty() {
+            let error = Error::new(
+                ErrorKind::File,
+                "failed to open the replay files: no file found",
+            );
+            return Err(error.with_hint("give a file of tweets, or a folder with such files"));
+        }
+        Ok(Files {
+            paths: all,
+            names: Names::default(),
+            stop: stop.clone(),
+            index: 0,
+            current: None,
+        })
+    }
+
+    /// Opens the first file that has tweets, and returns why the files before it have none. If no file has
+    /// tweets, it returns the reasons of all files, and no file is open.
+    pub(super) fn open(&mut self, names: Names) -> Vec<Failure> {
+        self.names = names;
+        self.rewind();
+        let mut failures = Vec::new();
+        while self.index < self.paths.len() {
+            match self.open_current() {
+                Ok(current) => {
+                    self.current = Some(current);
+                    break;
+                }
+                Err(failure) => failures.push(failure),
+            }
+            self.index += 1;
+        }
+        failures
+    }
+
+    /// Returns whether a file is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Returns the paths, in the order in which the files are read.
+    pub(super) fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    fn open_current(&self) -> Result<Current, Failure> {
+        let source = Source::open(&self.paths[self.index], &self.stop)?;
+        if source.is_pipe() {
+            return Ok(Current::Pipe(source));
+        }
+        Reader::open(source, &self.names).map(Current::File)
+    }
+
+    /// Returns the next items or the next error. Returns `None` at the end of the last file.
+    pub(super) fn read(&mut self) -> Option<Batch> {
+        loop {
+            let path = self.paths.get(self.index)?;
+            let batch = |content| Batch {
+                file: self.index,
+                path: path.clone(),
+                content,
+            };
+            let (opened, kind) = match self.current.take() {
+                None => (self.open_current(), ErrorKind::NotATweet),
+                // After this error, the stream ends: it has not begun with tweets.
+                Some(Current::Pipe(pipe)) => {
+                    let opened = Reader::open(pipe, &self.names);
+                    (opened.map(Current::File), ErrorKind::Source)
+                }
+                Some(Current::File(mut reader)) => match reader.read() {
+                    Ok(items) if items.is_empty() => {
+                        self.index += 1;
+                        continue;
+                    }
+                    Ok(items) => {
+                        let batch = batch(Ok(Items {
+                            items: items.into_iter(),
+                            unit: reader.format().unit(),
+                            has_times: reader.format().has_times(),
+                        }));
+                        self.current = Some(Current::File(reader));
+                        return Some(batch);
+                    }
+                    Err(error) => (Err(error.into()), ErrorKind::File),
+                },
+            };
+            match opened {
+                Ok(current) => self.current = Some(current),
+                Err(failure) => {
+                    let batch = batch(Err(failure.error(kind, path)));
+                    self.index += 1;
+                    return Some(batch);
+                }
+            }
+        }
+    }
+
+    /// Starts again with the first file. Returns false if a named pipe is among the files, because it can be
+    /// read only once.
+    pub(super) fn rewind(&mut self) -> bool {
+        (self.index, self.current) = (0, None);
+        let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|data| data.is_file());
+        self.paths.iter().all(is_file)
+    }
+}
+
+/// Returns the files in a folder, without hidden ones and subfolders.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !is_hidden && std::fs::metadata(entry.path())?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,60 @@
+//! What the formats of a file have in common: each one cuts the text into records, and decodes them.
+
+use crate::source::record::Record;
+use crate::tweet::{Skip, Tweet};
+
+/// A format, with its state within a file.
+pub(super) trait Format: Send {
+    /// Returns what a record is called, such as `line`.
+    fn unit(&self) -> &'static str;
+
+    /// Returns whether the tweets may have times. Without times, they have no pace of their own.
+    fn has_times(&self) -> bool {
+        true
+    }
+
+    /// Takes a record from the start of the text, appends its items, and returns how many bytes it took. A
+    /// return value of 0 means that the text has no complete record. Nothing follows the text if `is_end`.
+    fn take(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize;
+}
+
+/// A part of a record that is a tweet, or is not.
+#[derive(Debug, PartialEq)]
+pub(super) struct Item {
+    /// The number of the record in the file, from 1 on.
+    pub(super) number: u64,
+    /// The number of the item in its record, from 1 on.
+    pub(super) part: usize,
+    pub(super) content: Content,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Content {
+    Tweet(Tweet),
+    Skipped(Skip),
+    /// Not a tweet, and not meant to be one.
+    Event,
+}
+
+/// Appends the items of a record.
+pub(super) fn append(items: &mut Vec<Item>, number: u64, record: Result<Record, Skip>) {
+    let mut append = |part, content| {
+        items.push(Item {
+            number,
+            part,
+            content,
+        })
+    };
+    match record {
+        Ok(Record::Tweets(tweets)) => {
+            for (index, tweet) in tweets.into_iter().enumerate() {
+                append(
+                    index + 1,
+                    tweet.map_or_else(Content::Skipped, Content::Tweet),
+                );
+            }
+        }
+        Ok(Record::Event) => append(1, Content::Event),
+        Err(reason) => append(1, Content::Skipped(reason)),
+    }
+}

@@ -1,0 +1,658 @@
+//! Tweets from files, in the shapes in which people have them.
+//!
+//! The content of a file decides how it is read, not its name. A file may be compressed, and its text may be
+//! UTF-8, UTF-16 or Latin-1 (`input.rs`). It contains JSON values (`values.rs`) of one of several shapes
+//! (`json.rs`), or it is a table (`table.rs`). The first part of the file shows which (`sample.rs`).
+//! `docs/sources.md` lists the shapes.
+//!
+//! A record that is not a tweet is skipped and reported with its number. No file is read into memory whole,
+//! and a record that is too long is not kept in memory, so any file and any named pipe can be read. Reading
+//! and decoding block, so they run on tokio's threads for blocking calls (`files.rs`), one part ahead of the
+//! stream.
+
+mod columns;
+mod files;
+mod format;
+mod input;
+mod json;
+mod reader;
+mod sample;
+mod table;
+mod times;
+mod values;
+
+use super::{ConnectionWatch, Source, async_trait, check_rate, stream_prefix};
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
+use crate::tweet::Tweet;
+use columns::Names;
+use files::{Batch, Files, Items};
+use format::{Content, Item};
+use jiff::Timestamp;
+use reader::Failure;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The longest wait for a tweet at the tweets' own pace.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A wait that is longer than this is logged.
+const LONG_WAIT: Duration = Duration::from_secs(60);
+/// The time between two tweets of a table without times, at a speed of 1.
+const DEFAULT_GAP: Duration = Duration::from_millis(50);
+
+/// The replay source. It keeps the tweets' own pace unless another pace is set. A table without times has no
+/// pace of its own: its tweets come at a rate of 20 per second.
+///
+/// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
+/// further away, in either direction, is sent at once, and the tweets after it keep their distance from
+/// it. A single wrong date therefore delays nothing, and a file may contain several recordings.
+#[must_use = "a source does nothing until a streamer starts with it"]
+pub struct Replay {
+    name: String,
+    /// The files; `None` while a job reads from them, and after their end.
+    files: Option<Files>,
+    /// Reads the next batch.
+    job: Option<JoinHandle<(Files, Option<Batch>)>>,
+    /// The position and the path of the file that is read, and its items that were not returned yet.
+    file: usize,
+    path: PathBuf,
+    items: Items,
+    /// Errors that were not returned yet.
+    errors: VecDeque<Error>,
+    /// Why no file has tweets, unless the caller names the columns.
+    no_tweets: Option<Error>,
+    /// Counts the records that are not meant to be tweets.
+    connection: ConnectionWatch,
+    pace: Pace,
+    /// The prefix of the ids of this stream, for tweets without an id.
+    prefix: String,
+    /// The time of a reference tweet, and when it was replayed. The reference is the first tweet, or the
+    /// last one that was more than [`MAX_WAIT`] away.
+    start: Option<(Timestamp, Instant)>,
+    /// When the last tweet was due.
+    last: Option<Instant>,
+    /// The time when the tweet that was read last is due (`None` means at once), and the tweet.
+    waiting: Option<(Option<Instant>, Tweet)>,
+    /// Whether this pass over the files has had a tweet.
+    has_tweets: bool,
+    /// The number of finished passes over the files; `None` if there is only one pass.
+    repeats: Option<u64>,
+    /// Ends a read from a named pipe when the source is dropped.
+    _stop: DropGuard,
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    Times(f64),
+    /// The time between two tweets.
+    Every(Duration),
+    Unlimited,
+}
+
+impl Replay {
+    /// Opens a file of tweets, a named pipe, or a folder of files, and finds out what it contains. Nothing is
+    /// read from a named pipe before the stream starts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::File`] if the file does not exist or cannot be read, or if no tweet is in its first part.
+    /// If the file is a table, the second error comes when the stream starts, because
+    /// [`columns`](Replay::columns) may still name the column of the texts.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Replay::open_all([path])
+    }
+
+    /// Opens several files, named pipes and folders. They are read one after the other, in the order of their
+    /// names. A file without tweets is skipped and reported, unless no file has tweets.
+    ///
+    /// # Errors
+    /// The same as for [`open`](Replay::open).
+    pub fn open_all<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
+        let paths = paths.into_iter().map(|path| path.as_ref().to_path_buf());
+        let paths: Vec<PathBuf> = paths.collect();
+        let stop = CancellationToken::new();
+        let mut replay = Replay {
+            name: match paths.as_slice() {
+                [path] => format!("replay of {}", path.display()),
+                paths => format!("replay of {} files", paths.len()),
+            },
+            files: Some(Files::list(&paths, &stop)?),
+            job: None,
+            file: 0,
+            path: PathBuf::new(),
+            items: Items::default(),
+            errors: VecDeque::new(),
+            no_tweets: None,
+            connection: ConnectionWatch::default(),
+            pace: Pace::Times(1.0),
+            prefix: stream_prefix(),
+            start: None,
+            last: None,
+            waiting: None,
+            has_tweets: false,
+            repeats: None,
+            _stop: stop.drop_guard(),
+        };
+        replay.examine(Names::default())?;
+        Ok(replay)
+    }
+
+    /// Names the columns of tables: a list of fields, each with the name of its column, such as
+    /// `text=Tweet,user=Author`. The fields are `text`, `id`, `created_at`, `user`, `followers` and `lang`. A
+    /// field that is not in the list is found by the common names of its column. For a table without a header,
+    /// give the number of each column, from 1 on: `text=6,user=5`. Case makes no difference.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] if the list is malformed. The errors of [`open`](Replay::open), also if no
+    /// table has the columns: then the error comes when the stream starts.
+    pub fn columns(mut self, list: &str) -> Result<Self> {
+        self.examine(Names::parse(list)?)?;
+        Ok(self)
+    }
+
+    /// Finds the first file that has tweets.
+    fn examine(&mut self, names: Names) -> Result<()> {
+        let Some(files) = &mut self.files else {
+            return Ok(());
+        };
+        (self.errors, self.no_tweets) = (VecDeque::new(), None);
+        let failures = files.open(names);
+        let kind = if files.is_open() {
+            ErrorKind::NotATweet
+        } else {
+            ErrorKind::File
+        };
+        let is_table = failures.iter().any(Failure::is_table);
+        let errors = failures.iter().zip(files.paths());
+        let mut errors = errors.map(|(failure, path)| failure.error(kind, path));
+        if files.is_open() {
+            self.errors = errors.collect();
+            return Ok(());
+        }
+        match errors.next() {
+            Some(error) if !is_table => Err(error),
+            error => {
+                self.no_tweets = error;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the number of tweets per second, 0.1 or more. It replaces the tweets' own pace.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for less than 0.1, infinity and NaN.
+    pub fn rate(mut self, per_second: f64) -> Result<Self> {
+        check_rate(per_second)?;
+        self.pace = Pace::Every(Duration::from_secs_f64(1.0 / per_second));
+        Ok(self)
+    }
+
+    /// Replays the files again and again. In each pass, every tweet gets the current time and a new id, so
+    /// it counts again. Files without tweets, and files with a named pipe among them, are replayed only once.
+    pub fn repeat(mut self) -> Self {
+        self.repeats = Some(0);
+        self
+    }
+
+    /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast. For a table without times, 1 is 20
+    /// tweets per second.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for anything but a finite number above 0.
+    pub fn speed(mut self, times: f64) -> Result<Self> {
+        if !times.is_finite() || times <= 0.0 {
+            return Err(Error::invalid_argument(
+                format!("speed {times}"),
+                "a speed is a number above 0",
+                "give a speed such as 10.0, or `.as_fast_as_possible()`",
+            ));
+        }
+        self.pace = Pace::Times(times);
+        Ok(self)
+    }
+
+    /// Removes the waits between tweets.
+    pub fn as_fast_as_possible(mut self) -> Self {
+        self.pace = Pace::Unlimited;
+        self
+    }
+
+    /// Waits until the next tweet is due; `None` at the end of the files.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    async fn next_due(&mut self) -> Result<Option<Tweet>> {
+        while self.waiting.is_none() {
+            match self.read().await? {
+                Some(tweet) => self.waiting = Some((self.due(&tweet), tweet)),
+                None => return Ok(None),
+            }
+        }
+        if let Some((Some(due), _)) = self.waiting {
+            tokio::time::sleep_until(due).await;
+        }
+        Ok(self.waiting.take().map(|(due, tweet)| {
+            self.last = Some(due.unwrap_or_else(Instant::now));
+            tweet
+        }))
+    }
+
+    /// Returns the next tweet with its id; `None` at the end of the files.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    async fn read(&mut self) -> Result<Option<Tweet>> {
+        loop {
+            let error = self.errors.pop_front().or_else(|| self.no_tweets.take());
+            if let Some(error) = error {
+                return Err(error);
+            }
+            let Some(Item {
+                number,
+                part,
+                content,
+            }) = self.items.items.next()
+            else {
+                if self.read_batch().await {
+                    continue;
+                }
+                return Ok(None);
+            };
+            let unit = self.items.unit;
+            match content {
+                Content::Event => self.connection.add_other_event(),
+                Content::Skipped(reason) => {
+                    let record = format!("{unit} {number} of {}", self.path.display());
+                    return Err(Error::not_a_tweet(record, reason));
+                }
+                Content::Tweet(mut tweet) => {
+                    self.has_tweets = true;
+                    if self.repeats.is_some() || tweet.id.is_empty() {
+                        tweet.id = self.id(number, part);
+                    }
+                    return Ok(Some(tweet));
+                }
+            }
+        }
+    }
+
+    /// Returns an id for a tweet, which no other tweet has.
+    fn id(&self, number: u64, part: usize) -> String {
+        let (prefix, unit) = (&self.prefix, self.items.unit);
+        let pass = self.repeats.map(|pass| format!("-{pass}"));
+        let file = (self.file > 0).then(|| format!("-file-{}", self.file + 1));
+        let part = (part > 1).then(|| format!("-{part}"));
+        let [pass, file, part] = [pass, file, part].map(Option::unwrap_or_default);
+        format!("{prefix}{pass}{file}-{unit}-{number}{part}")
+    }
+
+    /// Waits for the next items or the next error, and begins to read those after them. Returns false at the
+    /// end of the files.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped: the job goes on.
+    async fn read_batch(&mut self) -> bool {
+        if let Some(mut files) = self.files.take() {
+            self.job = Some(spawn_blocking(move || {
+                let batch = files.read();
+                (files, batch)
+            }));
+        }
+        let Some(job) = &mut self.job else {
+            return false;
+        };
+        let ended = job.await;
+        self.job = None;
+        let (mut files, batch) = match ended {
+            Ok(read) => read,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => return false,
+            },
+        };
+        let Some(batch) = batch else {
+            return self.start_again(files);
+        };
+        (self.file, self.path) = (batch.file, batch.path);
+        match batch.content {
+            Ok(items) => self.items = items,
+            Err(error) => {
+                if error.kind() == ErrorKind::File {
+                    // Another pass would fail again, without end.
+                    self.repeats = None;
+                }
+                self.errors.push_back(error);
+            }
+        }
+        self.job = Some(spawn_blocking(move || {
+            let batch = files.read();
+            (files, batch)
+        }));
+        true
+    }
+
+    /// Prepares another pass over the files. Returns false if there is no other pass.
+    fn start_again(&mut self, mut files: Files) -> bool {
+        // Files without tweets would be read again and again without a pause.
+        let is_repeated = self.has_tweets && files.rewind();
+        let Some(repeats) = self.repeats.filter(|_| is_repeated) else {
+            return false;
+        };
+        self.files = Some(files);
+        (self.repeats, self.start, self.has_tweets) = (Some(repeats + 1), None, false);
+        true
+    }
+
+    /// Returns when a tweet that was just read is due; `None` means at once.
+    fn due(&mut self, tweet: &Tweet) -> Option<Instant> {
+        let times = match self.pace {
+            Pace::Times(times) if !self.items.has_times => {
+                return self.last.map(|last| last + DEFAULT_GAP.div_f64(times));
+            }
+            Pace::Times(times) => times,
+            Pace::Every(gap) => return self.last.map(|last| last + gap),
+            Pace::Unlimited => return None,
+        };
+        if tweet.has_no_time() {
+            return None;
+        }
+        let (sent, now) = (tweet.created_at, Instant::now());
+        let (first, started) = *self.start.get_or_insert((sent, now));
+        let offset = sent.duration_since(first).as_secs_f64() / times;
+        let wait = offset - (now - started).as_secs_f64();
+        if wait.abs() > MAX_WAIT.as_secs_f64() {
+            tracing::debug!(id = tweet.id, time = %sent, "a tweet is more than a day away");
+            self.start = Some((sent, now));
+            return None;
+        }
+        if wait > LONG_WAIT.as_secs_f64() {
+            tracing::info!(
+                seconds = wait.round(),
+                "waiting for the time of the next tweet"
+            );
+        }
+        // A tweet that is older than the first tweet is due at once.
+        Some(started + Duration::from_secs_f64(offset.max(0.0)))
+    }
+}
+
+#[async_trait]
+impl Source for Replay {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn begin(&mut self, _filter: Filter) -> Result<()> {
+        self.prefix = stream_prefix();
+        self.connection.connected();
+        self.no_tweets.take().map_or(Ok(()), Err)
+    }
+
+    fn connection(&self) -> Option<ConnectionWatch> {
+        Some(self.connection.clone())
+    }
+
+    async fn next(&mut self) -> Option<Result<Tweet>> {
+        let mut tweet = match self.next_due().await.transpose()? {
+            Ok(tweet) => tweet,
+            Err(error) => return Some(Err(error)),
+        };
+        if tweet.has_no_time() || self.repeats.is_some() {
+            tweet.created_at = Timestamp::now();
+        }
+        if tweet.source.is_empty() {
+            tweet.source = "replay".into();
+        }
+        Some(Ok(tweet))
+    }
+}
+
+/// Reads the content of a file, for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(content: &[u8]) {
+    let content = Box::new(std::io::Cursor::new(content.to_vec()));
+    let text = input::decode(content);
+    let reader = text.map_err(Failure::from);
+    let Ok(mut reader) =
+        reader.and_then(|text| reader::Reader::new(text, false, &Names::default()))
+    else {
+        return;
+    };
+    let mut last = (0, 0);
+    while let Ok(items) = reader.read()
+        && !items.is_empty()
+    {
+        for Item { number, part, .. } in items {
+            assert!((number, part) > last);
+            last = (number, part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::block_on;
+    use crate::tweet::MAX_MESSAGE_BYTES;
+    use std::collections::BTreeSet;
+    use std::io::Write;
+
+    fn file(lines: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(lines).unwrap();
+        file
+    }
+
+    fn all(mut replay: Replay) -> Vec<Result<Tweet>> {
+        block_on(async {
+            let mut all = Vec::new();
+            while let Some(item) = replay.next().await {
+                all.push(item);
+            }
+            all
+        })
+    }
+
+    #[test]
+    fn invalid_lines_are_numbered_and_the_rest_is_read() {
+        let mut lines = b"{\"text\":\"one\"}\n\nnot json\n{\"user\":\"x\"}\n".to_vec();
+        lines.extend(vec![b'x'; MAX_MESSAGE_BYTES + 10]);
+        lines.extend(b"\n\xff\xfe\n{\"text\":\"two\",\"id\":7}\n{\"text\":\"trunc");
+        let file = file(&lines);
+        let path = file.path().display().to_string();
+        let read = all(Replay::open(&path).unwrap().as_fast_as_possible());
+        let shown: Vec<String> = read
+            .iter()
+            .map(|item| match item {
+                Ok(tweet) => format!("{} {}", tweet.id.rsplit('-').next().unwrap(), tweet.text),
+                Err(error) => error.to_string().replace(&path, "the file"),
+            })
+            .collect();
+        let expected = [
+            "1 one",
+            "line 3 of the file is not a tweet (not JSON); skipped",
+            "line 4 of the file is not a tweet (no text); skipped",
+            "line 5 of the file is not a tweet (larger than 1 MiB); skipped",
+            "line 6 of the file is not a tweet (not UTF-8); skipped",
+            "7 two",
+            "line 8 of the file is not a tweet (not JSON); skipped",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn two_replays_of_a_file_without_ids_share_no_id() {
+        let file = file(b"{\"text\":\"a\"}\n{\"text\":\"a\"}\n");
+        let ids = || all(Replay::open(file.path()).unwrap()).into_iter();
+        let ids: BTreeSet<String> = ids().chain(ids()).map(|tweet| tweet.unwrap().id).collect();
+        assert_eq!(ids.len(), 4);
+    }
+
+    #[test]
+    fn a_missing_file_and_an_empty_folder_are_rejected() {
+        use std::error::Error;
+
+        let error = Replay::open("/no/such/file.jsonl").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::File);
+        assert!(error.io_kind().is_some() && error.source().is_none());
+        let error = error.to_string();
+        assert!(
+            error.contains("/no/such/file.jsonl") && error.contains("check the path"),
+            "{error}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".hidden"), "{\"text\":\"a\"}").unwrap();
+        let error = Replay::open(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::File);
+        assert!(error.to_string().contains("no file found"), "{error}");
+    }
+
+    #[test]
+    fn a_named_pipe_is_read_from_its_first_writer_to_its_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let mut replay = Replay::open(&path).unwrap().as_fast_as_possible();
+        let early = block_on(async {
+            tokio::time::timeout(Duration::from_millis(200), replay.next())
+                .await
+                .is_ok()
+        });
+        assert!(!early, "nothing was written, and the pipe has not ended");
+        let writer = std::thread::spawn(move || std::fs::write(path, "{\"text\":\"piped\"}\n"));
+        let read = all(replay);
+        writer.join().unwrap().unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].as_ref().unwrap().text, "piped");
+    }
+
+    /// Returns the text of each tweet, and each error, without the folder.
+    fn shown(replay: Replay, folder: &Path) -> Vec<String> {
+        let folder = format!("{}/", folder.display());
+        let shown = all(replay).into_iter().map(|item| match item {
+            Ok(tweet) => tweet.text,
+            Err(error) => error.to_string().replace(&folder, ""),
+        });
+        shown.collect()
+    }
+
+    fn write(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[test]
+    fn files_of_several_shapes_are_read_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write(folder, "a", b"notes\n");
+        let b = write(folder, "b", b"text\none\ntwo\n");
+        write(folder, "c", b"[]\n");
+        let d = write(
+            folder,
+            "d",
+            b"{\"text\":\"three\"}\nbad\n{\"text\":\"four\"}\n",
+        );
+        std::fs::create_dir(folder.join("e")).unwrap();
+        let no_tweets = |name: &str, looks: &str| {
+            format!(
+                "failed to find a tweet at the start of {name}: it looks like {looks}; expected tweets as JSON, or \
+                 a table with a column of texts\nhint: give a file in one of the formats that docs/sources.md lists"
+            )
+        };
+        let expected = [
+            no_tweets("a", "text that begins with \"notes\""),
+            "one".into(),
+            "two".into(),
+            no_tweets("c", "text that begins with \"[]\""),
+            "three".into(),
+            "line 2 of d is not a tweet (not JSON); skipped".into(),
+            "four".into(),
+        ];
+        let open = || Replay::open(folder).unwrap().as_fast_as_possible();
+        assert_eq!(shown(open(), folder), expected);
+        let two = Replay::open_all([&d, &b]).unwrap().as_fast_as_possible();
+        assert_eq!(two.name(), "replay of 2 files");
+        let tweets: Vec<Tweet> = all(two).into_iter().flatten().collect();
+        let ids: Vec<&str> = tweets.iter().map(|tweet| &tweet.id[8..]).collect();
+        let expected = ["-row-2", "-row-3", "-file-2-line-1", "-file-2-line-3"];
+        assert_eq!(ids, expected);
+        let texts: Vec<&str> = tweets.iter().map(|tweet| &*tweet.text).collect();
+        assert_eq!(texts, ["one", "two", "three", "four"]);
+        let nothing = Replay::open_all([folder.join("a"), folder.join("c")]).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::File);
+    }
+
+    #[test]
+    fn several_files_are_repeated_with_new_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let page = br#"{"data":[{"id":"1","text":"a"},{"id":"1","text":"b"}],"meta":{}}"#;
+        write(folder, "a", page);
+        write(folder, "b", b"text\nc\n");
+        let mut replay = Replay::open(folder).unwrap().as_fast_as_possible().repeat();
+        let (texts, ids): (String, BTreeSet<String>) = block_on(async {
+            let mut tweets = Vec::new();
+            while tweets.len() < 9 {
+                tweets.push(replay.next().await.unwrap().unwrap());
+            }
+            tweets
+                .into_iter()
+                .map(|tweet| (tweet.text, tweet.id))
+                .unzip()
+        });
+        assert_eq!(texts, "abcabcabc");
+        assert_eq!(ids.len(), 9, "{ids:?}");
+    }
+
+    #[test]
+    fn a_table_of_unknown_columns_is_an_error_until_they_are_named() {
+        let file = file(b"when,what,who\n2021-01-05,I love it,ada\n");
+        let mut replay = Replay::open(file.path()).unwrap();
+        let error = block_on(replay.begin(Filter::default())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::File);
+        let error = error.to_string();
+        assert!(
+            error.contains("a table with commas and the columns when, what, who")
+                && error.contains("--columns text=when"),
+            "{error}"
+        );
+        let named = replay
+            .columns("text=what,user=WHO,created_at=when")
+            .unwrap();
+        let tweet = all(named).remove(0).unwrap();
+        assert_eq!((&*tweet.text, &*tweet.user), ("I love it", "ada"));
+        assert_eq!(tweet.created_at.to_string(), "2021-01-05T00:00:00Z");
+    }
+
+    #[test]
+    fn a_pipe_without_tweets_ends_the_stream_with_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let replay = Replay::open(&path).unwrap();
+        let writer = std::thread::spawn(move || std::fs::write(path, "a,b\n1,2\n"));
+        let read = all(replay);
+        writer.join().unwrap().unwrap();
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].as_ref().unwrap_err().kind(), ErrorKind::Source);
+    }
+}

@@ -1,0 +1,213 @@
+//! Reads the items of a file: finds the format, and then decodes one part of the text after the other.
+
+use super::columns::Names;
+use super::format::{Format, Item};
+use super::input::{READ_BUFFER, Source};
+use super::sample::{NoTweets, Sample};
+use crate::error::{Error, ErrorKind};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
+const SAMPLE: usize = 64 * 1024;
+/// How many items are decoded at once.
+const BATCH: usize = 2_048;
+
+/// The text of a file, and its format.
+pub(super) struct Reader {
+    input: Box<dyn Read + Send>,
+    format: Box<dyn Format>,
+    /// What was read and is not decoded yet begins at `taken`.
+    text: Vec<u8>,
+    taken: usize,
+    is_end: bool,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Io(io::Error),
+    NoTweets(NoTweets),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Io(error)
+    }
+}
+
+impl Failure {
+    /// Returns whether the names of its columns may help.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self, Failure::NoTweets(file) if file.is_table())
+    }
+
+    /// Returns the error for a file. `kind` is for a file without tweets.
+    pub(super) fn error(&self, kind: ErrorKind, path: &Path) -> Error {
+        match self {
+            Failure::Io(error) => Error::file("read the replay file", path, error),
+            Failure::NoTweets(file) => file.error(kind, path),
+        }
+    }
+}
+
+impl Reader {
+    /// Reads the first part of a file, and finds the format. It blocks. As soon as the first part of a named
+    /// pipe has a tweet, it reads no more.
+    pub(super) fn open(source: Source, names: &Names) -> Result<Reader, Failure> {
+        let is_pipe = source.is_pipe();
+        Reader::new(source.text()?, is_pipe, names)
+    }
+
+    /// Reads the first part of a decoded text, and finds its format.
+    pub(super) fn new(
+        mut input: Box<dyn Read + Send>,
+        is_live: bool,
+        names: &Names,
+    ) -> Result<Reader, Failure> {
+        let (mut text, mut is_end, mut size) = (Vec::new(), false, SAMPLE);
+        loop {
+            while !is_end && text.len() < size {
+                is_end = !read(&mut input, &mut text)?;
+                if is_live {
+                    break;
+                }
+            }
+            let text_so_far = Sample {
+                text: &text,
+                is_end,
+            };
+            if let Some(format) = text_so_far.format(names) {
+                return Ok(Reader {
+                    input,
+                    format,
+                    text,
+                    taken: 0,
+                    is_end,
+                });
+            }
+            if is_end || text.len() >= size && !text_so_far.has_no_record() {
+                return Err(Failure::NoTweets(text_so_far.no_tweets()));
+            }
+            if text.len() >= size {
+                size *= 4;
+            }
+        }
+    }
+
+    pub(super) fn format(&self) -> &dyn Format {
+        &*self.format
+    }
+
+    /// Decodes the next items, and reads from the file if there are none. It returns no items at the end of
+    /// the file. After an error, call it no more. It blocks.
+    pub(super) fn read(&mut self) -> io::Result<Vec<Item>> {
+        let mut items = Vec::new();
+        loop {
+            while items.len() < BATCH {
+                let text = &self.text[self.taken..];
+                match self.format.take(text, self.is_end, &mut items) {
+                    0 => break,
+                    taken => self.taken += taken,
+                }
+            }
+            if !items.is_empty() || self.is_end {
+                return Ok(items);
+            }
+            self.text.drain(..std::mem::take(&mut self.taken));
+            self.is_end = !read(&mut self.input, &mut self.text)?;
+        }
+    }
+}
+
+/// Appends a part of a text. Returns false at its end.
+fn read(input: &mut impl Read, text: &mut Vec<u8>) -> io::Result<bool> {
+    let before = text.len();
+    text.resize(before + READ_BUFFER, 0);
+    let count = loop {
+        match input.read(&mut text[before..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => break result,
+        }
+    };
+    text.truncate(before + *count.as_ref().unwrap_or(&0));
+    Ok(count? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::replay::format::Content;
+    use crate::tweet::Skip;
+    use std::io::Cursor;
+
+    fn open(text: Vec<u8>) -> Result<Reader, Failure> {
+        Reader::new(Box::new(Cursor::new(text)), false, &Names::default())
+    }
+
+    fn read(mut reader: Reader) -> Vec<Content> {
+        let mut all = Vec::new();
+        loop {
+            let items = reader.read().unwrap();
+            if items.is_empty() {
+                return all;
+            }
+            assert!(reader.text.capacity() <= 16 * SAMPLE, "bounded memory");
+            all.extend(items.into_iter().map(|item| item.content));
+        }
+    }
+
+    #[test]
+    fn a_long_first_record_is_examined_in_full() {
+        let post = |id: usize| format!("{{\"id\":\"{id}\",\"text\":\"{}\"}}", "x".repeat(2_000));
+        let posts: Vec<String> = (0..500).map(post).collect();
+        let page = format!("{{\"data\":[{}],\"meta\":{{}}}}\n", posts.join(","));
+        assert!(page.len() > SAMPLE);
+        let mut reader = open(page.into_bytes()).unwrap();
+        assert_eq!(reader.read().unwrap().len(), 500);
+    }
+
+    #[test]
+    fn only_the_first_part_of_a_file_without_tweets_is_read() {
+        struct Endless(&'static [u8], usize);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 += buffer.len();
+                assert!(self.1 < 64 << 20, "too much is read");
+                buffer
+                    .iter_mut()
+                    .zip(self.0.iter().cycle())
+                    .for_each(|(to, from)| *to = *from);
+                Ok(buffer.len())
+            }
+        }
+        for pattern in [
+            &b"a,b\n"[..],
+            b"x",
+            b"[1,",
+            b"{\"a\":",
+            b"{\"a\":1}\n",
+            b"\"",
+            b"[[[[",
+        ] {
+            let endless = Box::new(Endless(pattern, 0));
+            let failure = Reader::new(endless, false, &Names::default()).err();
+            assert!(matches!(failure, Some(Failure::NoTweets(_))), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn every_record_of_a_long_file_is_read_in_bounded_memory() {
+        let line = "{\"text\":\"a\"}\nbad\n";
+        let items = read(open(line.repeat(100_000).into_bytes()).unwrap());
+        assert_eq!(items.len(), 200_000);
+        let bad = items
+            .iter()
+            .filter(|item| **item == Content::Skipped(Skip::NotJson));
+        assert_eq!(bad.count(), 100_000);
+        let array = format!("[{}]", vec!["{\"text\":\n\"a\"}"; 100_000].join(",\n"));
+        assert_eq!(read(open(array.into_bytes()).unwrap()).len(), 100_000);
+        let table = format!("text,user\n{}", "\"a\nb\",ada\n".repeat(100_000));
+        assert_eq!(read(open(table.into_bytes()).unwrap()).len(), 100_000);
+    }
+}
