@@ -20,7 +20,7 @@ fn shared(name: &str) -> Option<PathBuf> {
 /// Returns what a source gives, and how many other events it has counted.
 fn read(source: Replay) -> (Vec<Result<Tweet>>, u64) {
     let mut source = source.as_fast_as_possible();
-    let connection = source.connection().unwrap();
+    let files = source.files().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let items = runtime.block_on(async {
         let mut items = Vec::new();
@@ -29,7 +29,7 @@ fn read(source: Replay) -> (Vec<Result<Tweet>>, u64) {
         }
         items
     });
-    (items, connection.now().other_events)
+    (items, files.now().other_events)
 }
 
 /// Reads a file, which must contain nothing but tweets, and returns them.

@@ -7,6 +7,7 @@ mod bluesky;
 mod connection;
 mod demo;
 mod feed;
+mod file_watch;
 mod http;
 mod lines;
 mod record;
@@ -14,11 +15,12 @@ mod replay;
 mod unescape;
 mod x;
 
-pub use crate::wire::Connection;
+pub use crate::wire::{Connection, FileProgress};
 pub use async_trait::async_trait;
 pub use bluesky::Bluesky;
 pub use connection::ConnectionWatch;
 pub use demo::Demo;
+pub use file_watch::FileWatch;
 pub use replay::Replay;
 pub use x::{Credentials, X};
 
@@ -81,6 +83,11 @@ pub trait Source: Send + 'static {
         None
     }
 
+    /// Returns the live progress of reading files; `None` for a source without files.
+    fn files(&self) -> Option<FileWatch> {
+        None
+    }
+
     /// Waits for the next tweet. Returns `None` when the source has ended.
     ///
     /// # Errors
@@ -111,6 +118,10 @@ impl Source for Box<dyn Source> {
 
     fn connection(&self) -> Option<ConnectionWatch> {
         (**self).connection()
+    }
+
+    fn files(&self) -> Option<FileWatch> {
+        (**self).files()
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

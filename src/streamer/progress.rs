@@ -2,7 +2,7 @@
 
 use super::delivery::Deliveries;
 use crate::kafka::{Client, Topic};
-use crate::source::{ConnectionWatch, Source};
+use crate::source::{ConnectionWatch, FileWatch, Source};
 use crate::task::locked;
 use crate::wire::{EndReason, StreamerStatus};
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ const RATE_WINDOW: usize = 10;
 pub(super) struct StreamerState {
     client: Arc<Client>,
     connection: Option<ConnectionWatch>,
+    files: Option<FileWatch>,
     started: Instant,
     time_span: Option<Duration>,
     pub(super) deliveries: Arc<Deliveries>,
@@ -58,6 +59,7 @@ impl StreamerState {
         StreamerState {
             client: topic.client().clone(),
             connection: source.connection(),
+            files: source.files(),
             started: Instant::now(),
             time_span,
             deliveries: Arc::new(Deliveries::new(topic)),
@@ -101,9 +103,10 @@ impl StreamerState {
 
     fn snapshot(&self) -> StreamerStatus {
         let connection = self.connection.as_ref().map(ConnectionWatch::now);
+        let files = self.files.as_ref().map(FileWatch::now);
         let progress = locked(&self.progress);
         let mut status = progress.status.clone();
-        status.connection = connection;
+        (status.connection, status.files) = (connection, files);
         self.deliveries.add_to(&mut status);
         let now = Instant::now();
         status.elapsed = progress.ended_at.unwrap_or(now) - self.started;

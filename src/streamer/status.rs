@@ -1,11 +1,14 @@
 //! How a notebook and a terminal show the status of a stream.
 
 use crate::notebook::{Card, shorten, thousands};
-use crate::wire::{Connection, Counts, EndReason, StreamerStatus};
+use crate::wire::{Connection, Counts, EndReason, FileProgress, StreamerStatus};
 use std::time::Duration;
 
 /// After this long without a tweet, the status says that the stream waits for its source.
 const SILENT_WAIT: Duration = Duration::from_secs(10);
+/// What the card and the programs say if no tweet has a follower count.
+const NO_FOLLOWERS: &str = "no tweet has a follower count, so the default metric of a listener adds 0 for each; \
+    use a metric without followers, such as `.metric(|_, sentiment| sentiment.compound)`";
 
 impl Counts {
     /// Returns the rows of the card. A new count needs a field, a row here, and the statement that
@@ -48,6 +51,19 @@ impl StreamerStatus {
         }
     }
 
+    /// Returns how much of the files was read, such as `40 % of the files read, 20 s left`.
+    fn files_read(&self, files: &FileProgress) -> String {
+        let Some(share) = files.share() else {
+            return format!("{} records read", thousands(files.records));
+        };
+        // A file that is not finished has not 100 %.
+        let read = format!("{:.0} % of the files read", (share * 100.0).floor());
+        match self.time_left() {
+            Some(left) => format!("{read}, {} left", readable(left)),
+            None => read,
+        }
+    }
+
     /// Displays a status card in a notebook.
     #[doc(hidden)]
     pub fn evcxr_display(&self) {
@@ -56,6 +72,14 @@ impl StreamerStatus {
             .row("source", &self.source);
         if let Some(connection) = &self.connection {
             card = connection_rows(card, connection);
+        }
+        if let Some(files) = &self.files {
+            card = card
+                .row("files read", &self.files_read(files))
+                .row("records", &thousands(files.records));
+            if files.other_events > 0 {
+                card = card.row("other events", &thousands(files.other_events));
+            }
         }
         for (name, count) in self.counts.rows() {
             card = card.row(name, &thousands(count));
@@ -76,10 +100,22 @@ impl StreamerStatus {
         if let Some(error) = &self.last_error {
             card = card.row("last error", error);
         }
+        if self.has_no_followers() {
+            card = card.row("note", NO_FOLLOWERS);
+        }
         if let (None, Some(remaining)) = (self.ended, self.remaining) {
             card = card.row("remaining", &format!("{:.0} s", remaining.as_secs_f64()));
         }
         card.data(self.to_json()).show();
+    }
+}
+
+/// Formats a duration in its largest unit: `45 s`, `12 min`, `3 h`.
+fn readable(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..100 => format!("{seconds} s"),
+        seconds @ 100..6_000 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
     }
 }
 
@@ -118,16 +154,20 @@ impl std::fmt::Display for StreamerStatus {
                 reasons => write!(f, " ({reasons})")?,
             }
         }
-        if let Some(events) = self.connection.as_ref().map(|it| it.other_events)
-            && events > 0
-        {
-            write!(f, ", other events {}", thousands(events))?;
+        if let Some(files) = &self.files {
+            write!(f, ", {}", self.files_read(files))?;
+            if files.other_events > 0 {
+                write!(f, ", other events {}", thousands(files.other_events))?;
+            }
         }
         if self.counts.failed > 0 {
             write!(f, ", FAILED {}", thousands(self.counts.failed))?;
         }
         if let Some(file) = &self.dead_letter_file {
             write!(f, " (saved to {})", file.display())?;
+        }
+        if self.ended.is_some() && self.has_no_followers() {
+            write!(f, " ({NO_FOLLOWERS})")?;
         }
         match self.state().as_str() {
             "streaming" => {}

@@ -204,6 +204,7 @@ impl StreamerTask {
             let status = &mut progress.status;
             let counts = &mut status.counts;
             counts.read += 1;
+            counts.without_followers += u64::from(tweet.followers.is_none());
             counts.filtered += u64::from(!admitted);
             counts.duplicate += u64::from(admitted && !is_new);
             if is_new {

@@ -9,4 +9,4 @@ pub(crate) mod score;
 mod status;
 
 pub(crate) use run::{RunCheck, RunId};
-pub use status::{Connection, Counts, EndReason, StreamerStatus};
+pub use status::{Connection, Counts, EndReason, FileProgress, StreamerStatus};

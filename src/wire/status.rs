@@ -39,6 +39,8 @@ pub struct Counts {
     pub duplicate: u64,
     /// Messages of the source that are not tweets.
     pub skipped: u64,
+    /// Tweets without the follower count of their author, before the filter.
+    pub without_followers: u64,
     /// Tweets that the broker has confirmed.
     pub sent: u64,
     /// Tweets that the broker did not accept. They are in the dead-letter file.
@@ -54,7 +56,7 @@ impl Counts {
     }
 }
 
-/// The state of a live source's connection, or of the files of a replay.
+/// The state of a live source's connection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -68,9 +70,32 @@ pub struct Connection {
     /// The number of tweets without the follower count of their author, because the count was not
     /// available in time.
     pub without_followers: u64,
-    /// The number of valid messages from the server or in a file that contain no tweet, such as a notice or
-    /// the deletion of a post. Keep-alives are not counted.
+    /// The number of valid messages from the server that contain no tweet, such as a notice or the
+    /// deletion of a post. Keep-alives are not counted.
     pub other_events: u64,
+}
+
+/// How much of its files a replay has read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct FileProgress {
+    /// The size of all files as they are stored, in bytes; `None` if one of them is a named pipe.
+    pub bytes: Option<u64>,
+    /// How many of these bytes hold the records so far. For a compressed file, this is an estimate.
+    pub bytes_read: u64,
+    /// The number of records so far: lines, rows, or the tweets of a page. It includes the bad ones.
+    pub records: u64,
+    /// The number of valid records that contain no tweet, such as a notice or the deletion of a post.
+    pub other_events: u64,
+}
+
+impl FileProgress {
+    /// Returns the part of the files that was read, from 0 to 1; `None` if their size is unknown.
+    pub fn share(&self) -> Option<f64> {
+        let bytes = self.bytes.filter(|bytes| *bytes > 0)?;
+        Some((self.bytes_read as f64 / bytes as f64).min(1.0))
+    }
 }
 
 /// The status of a stream.
@@ -86,6 +111,9 @@ pub struct StreamerStatus {
     pub source: String,
     /// The state of the source's connection; `None` for a source without a connection.
     pub connection: Option<Connection>,
+    /// How much of its files the source has read; `None` for a source without files.
+    #[serde(default)]
+    pub files: Option<FileProgress>,
     /// Why the stream ended; `None` while it runs.
     pub ended: Option<EndReason>,
     /// How long the stream has run.
@@ -123,6 +151,18 @@ pub struct StreamerStatus {
 }
 
 impl StreamerStatus {
+    /// Returns how long the source needs for the rest of its files, at the pace so far.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let share = self.files?.share().filter(|share| *share > 0.0)?;
+        let is_running = self.ended.is_none();
+        is_running.then(|| self.elapsed.mul_f64((1.0 - share) / share))
+    }
+
+    /// Returns whether the default metric adds 0 for each tweet so far, because none has a follower count.
+    pub(crate) fn has_no_followers(&self) -> bool {
+        self.counts.read > 0 && self.counts.without_followers == self.counts.read
+    }
+
     /// Returns the age of the newest tweet that passed the filter.
     pub(crate) fn newest_age(&self) -> Option<Duration> {
         let newest = self.newest?;

@@ -80,24 +80,36 @@ function showProgress(streamer) {
   setText(byId("remaining"), `${age(left)} of ${age(span)} left`);
 }
 
+// Returns how much of its files the source has read, and the time left at the pace so far if the stream runs.
+function filesRead({ bytes, bytes_read, records }, elapsed) {
+  if (!bytes) return `${whole(records)} records`;
+  const share = bytes_read / bytes;
+  const left = elapsed && share > 0 && share < 1 ? `, ${age((elapsed * (1 - share)) / share)} left` : "";
+  return `${Math.floor(share * 100)} % of the files read${left}, ${whole(records)} records`;
+}
+
 // Shows the counts of the streamer; its rate is in the box. The age of its newest tweet grows between two statuses.
 function showStatus(streamer) {
   byId("streamer").hidden = !streamer;
   if (!streamer) return;
-  const { connection, ended } = streamer;
-  const { since, reconnects, last_reason, without_followers, other_events } = connection ?? {};
+  const { connection, files, ended, read, without_followers } = streamer;
+  const { since, reconnects, last_reason } = connection ?? {};
+  const { other_events } = connection ?? files ?? {};
   const parts = [
     `Streamer: ${streamer.source}`,
     ended && reasons[ended],
     connection && !ended && (since ? `connected since ${clock(since)}` : "not connected, retrying"),
     (reconnects > 0 || last_reason) && `${whole(reconnects)} reconnects${last_reason ? ` (last error: ${last_reason})` : ""}`,
-    `read ${whole(streamer.read)}`,
+    files && filesRead(files, ended ? null : streamer.elapsed),
+    `read ${whole(read)}`,
     `filtered out ${whole(streamer.filtered)}`,
     `duplicates ${whole(streamer.duplicate)}`,
     `sent ${whole(streamer.sent)}`,
+    streamer.skipped > 0 && `skipped, not tweets ${whole(streamer.skipped)}`,
     streamer.failed > 0 && `failed ${whole(streamer.failed)}`,
     without_followers > 0 && `unknown follower counts ${whole(without_followers)}`,
     other_events > 0 && `other events ${whole(other_events)}`,
+    read > 0 && without_followers === read && "no tweet has a follower count, so the default metric adds 0 for each: use a metric without followers",
     streamer.newest && !ended && `newest tweet ${age((Date.now() - Date.parse(streamer.newest)) / 1000)} old`,
   ];
   setText(byId("streamer"), parts.filter(Boolean).join(" · "));

@@ -6,7 +6,10 @@ use super::input::Source;
 use super::reader::{Failure, Reader};
 use crate::error::{Error, ErrorKind, Result};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,12 @@ pub(super) struct Files {
     stop: CancellationToken,
     /// The position of the current file.
     index: usize,
+    /// The size of each file in bytes; 0 for a named pipe.
+    sizes: Vec<u64>,
+    /// How many bytes of the current file were read.
+    read: Arc<AtomicU64>,
+    /// The bytes of all files before the next item.
+    position: u64,
     /// The current file, if it is open.
     current: Option<Current>,
 }
@@ -44,6 +53,18 @@ pub(super) struct Items {
     pub(super) unit: &'static str,
     /// Whether the tweets may have times.
     pub(super) has_times: bool,
+    /// The bytes of all files before the first item, and after the last one.
+    bytes: Range<u64>,
+    count: usize,
+}
+
+impl Items {
+    /// Returns the bytes of all files before the next item. Within a batch, each item counts the same.
+    pub(super) fn bytes_read(&self) -> u64 {
+        let taken = self.count - self.items.len();
+        let length = (self.bytes.end - self.bytes.start) as f64;
+        self.bytes.start + (length * taken as f64 / self.count.max(1) as f64) as u64
+    }
 }
 
 impl Files {
@@ -69,7 +90,14 @@ impl Files {
             );
             return Err(error.with_hint("give a file of tweets, or a folder with such files"));
         }
+        let size = |path: &PathBuf| match std::fs::metadata(path) {
+            Ok(file) if file.is_file() => file.len(),
+            _ => 0,
+        };
         Ok(Files {
+            sizes: all.iter().map(size).collect(),
+            read: Arc::default(),
+            position: 0,
             paths: all,
             names: Names::default(),
             stop: stop.clone(),
@@ -107,8 +135,21 @@ impl Files {
         &self.paths
     }
 
+    /// Returns the size of all files, in bytes; `None` if one of them is a named pipe.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.are_regular().then(|| self.sizes.iter().sum())
+    }
+
+    /// Returns the bytes of all files before the next item of this reader.
+    fn position_of(&self, reader: &Reader) -> u64 {
+        let before: u64 = self.sizes[..self.index].iter().sum();
+        let read = self.read.load(Ordering::Relaxed) as f64;
+        before + (read * reader.taken_share()) as u64
+    }
+
     fn open_current(&self) -> Result<Current, Failure> {
-        let source = Source::open(&self.paths[self.index], &self.stop)?;
+        self.read.store(0, Ordering::Relaxed);
+        let source = Source::open(&self.paths[self.index], &self.stop, &self.read)?;
         if source.is_pipe() {
             return Ok(Current::Pipe(source));
         }
@@ -137,11 +178,15 @@ impl Files {
                         continue;
                     }
                     Ok(items) => {
+                        let end = self.position_of(&reader);
                         let batch = batch(Ok(Items {
+                            bytes: self.position..end,
+                            count: items.len(),
                             items: items.into_iter(),
                             unit: reader.format().unit(),
                             has_times: reader.format().has_times(),
                         }));
+                        self.position = end;
                         self.current = Some(Current::File(reader));
                         return Some(batch);
                     }
@@ -162,7 +207,11 @@ impl Files {
     /// Starts again with the first file. Returns false if a named pipe is among the files, because it can be
     /// read only once.
     pub(super) fn rewind(&mut self) -> bool {
-        (self.index, self.current) = (0, None);
+        (self.index, self.position, self.current) = (0, 0, None);
+        self.are_regular()
+    }
+
+    fn are_regular(&self) -> bool {
         let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|data| data.is_file());
         self.paths.iter().all(is_file)
     }

@@ -14,6 +14,8 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
@@ -27,15 +29,21 @@ type Bytes = Box<dyn Read + Send>;
 
 /// A file or a named pipe. Opening it does not read from it.
 pub(super) enum Source {
-    File(File),
+    File(CountedFile),
     Pipe(Pipe),
 }
 
 impl Source {
-    /// Opens a file or a named pipe. `stop` ends the reads of a pipe.
-    pub(super) fn open(path: &Path, stop: &CancellationToken) -> io::Result<Source> {
+    /// Opens a file or a named pipe. `stop` ends the reads of a pipe, and `read` counts the bytes of a file.
+    pub(super) fn open(
+        path: &Path,
+        stop: &CancellationToken,
+        read: &Arc<AtomicU64>,
+    ) -> io::Result<Source> {
         if !std::fs::metadata(path)?.file_type().is_fifo() {
-            return File::open(path).map(Source::File);
+            let file = File::open(path)?;
+            let read = read.clone();
+            return Ok(Source::File(CountedFile { file, read }));
         }
         // Opening and reading a pipe as a file would block until a program writes to it.
         let _context = runtime().enter();
@@ -56,6 +64,20 @@ impl Source {
             Source::File(file) => decode(Box::new(file)),
             Source::Pipe(pipe) => decode(Box::new(pipe)),
         }
+    }
+}
+
+/// A file that counts the bytes that were read from it.
+pub(super) struct CountedFile {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for CountedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
     }
 }
 

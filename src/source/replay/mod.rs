@@ -21,7 +21,7 @@ mod table;
 mod times;
 mod values;
 
-use super::{ConnectionWatch, Source, async_trait, check_rate, stream_prefix};
+use super::{FileProgress, FileWatch, Source, async_trait, check_rate, stream_prefix};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::tweet::Tweet;
@@ -67,8 +67,8 @@ pub struct Replay {
     errors: VecDeque<Error>,
     /// Why no file has tweets, unless the caller names the columns.
     no_tweets: Option<Error>,
-    /// Counts the records that are not meant to be tweets.
-    connection: ConnectionWatch,
+    progress: FileProgress,
+    watch: FileWatch,
     pace: Pace,
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
@@ -136,7 +136,8 @@ impl Replay {
             items: Items::default(),
             errors: VecDeque::new(),
             no_tweets: None,
-            connection: ConnectionWatch::default(),
+            progress: FileProgress::default(),
+            watch: FileWatch::default(),
             pace: Pace::Times(1.0),
             prefix: stream_prefix(),
             start: None,
@@ -168,6 +169,7 @@ impl Replay {
         let Some(files) = &mut self.files else {
             return Ok(());
         };
+        self.progress.bytes = files.size();
         (self.errors, self.no_tweets) = (VecDeque::new(), None);
         let failures = files.open(names);
         let kind = if files.is_open() {
@@ -270,11 +272,20 @@ impl Replay {
                 if self.read_batch().await {
                     continue;
                 }
+                // The end of a file may have no record.
+                self.progress.bytes_read = self.progress.bytes.unwrap_or_default();
+                self.watch.set(self.progress);
                 return Ok(None);
             };
             let unit = self.items.unit;
+            self.progress.records += 1;
+            self.progress.bytes_read = self.items.bytes_read();
+            self.watch.set(self.progress);
             match content {
-                Content::Event => self.connection.add_other_event(),
+                Content::Event => {
+                    self.progress.other_events += 1;
+                    self.watch.set(self.progress);
+                }
                 Content::Skipped(reason) => {
                     let record = format!("{unit} {number} of {}", self.path.display());
                     return Err(Error::not_a_tweet(record, reason));
@@ -399,12 +410,11 @@ impl Source for Replay {
 
     async fn begin(&mut self, _filter: Filter) -> Result<()> {
         self.prefix = stream_prefix();
-        self.connection.connected();
         self.no_tweets.take().map_or(Ok(()), Err)
     }
 
-    fn connection(&self) -> Option<ConnectionWatch> {
-        Some(self.connection.clone())
+    fn files(&self) -> Option<FileWatch> {
+        Some(self.watch.clone())
     }
 
     async fn next(&mut self) -> Option<Result<Tweet>> {

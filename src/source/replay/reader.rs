@@ -20,6 +20,8 @@ pub(super) struct Reader {
     /// What was read and is not decoded yet begins at `taken`.
     text: Vec<u8>,
     taken: usize,
+    /// The size of the whole text that was read, in bytes.
+    read: u64,
     is_end: bool,
 }
 
@@ -81,6 +83,7 @@ impl Reader {
                 return Ok(Reader {
                     input,
                     format,
+                    read: text.len() as u64,
                     text,
                     taken: 0,
                     is_end,
@@ -99,6 +102,12 @@ impl Reader {
         &*self.format
     }
 
+    /// Returns the part of the text that was read which the items so far have taken, from 0 to 1.
+    pub(super) fn taken_share(&self) -> f64 {
+        let left = (self.text.len() - self.taken) as f64;
+        1.0 - left / self.read.max(1) as f64
+    }
+
     /// Decodes the next items, and reads from the file if there are none. It returns no items at the end of
     /// the file. After an error, call it no more. It blocks.
     pub(super) fn read(&mut self) -> io::Result<Vec<Item>> {
@@ -115,7 +124,9 @@ impl Reader {
                 return Ok(items);
             }
             self.text.drain(..std::mem::take(&mut self.taken));
+            let kept = self.text.len();
             self.is_end = !read(&mut self.input, &mut self.text)?;
+            self.read += (self.text.len() - kept) as u64;
         }
     }
 }
