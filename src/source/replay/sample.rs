@@ -12,6 +12,7 @@ use super::values::{Cuts, Values, first_values};
 use crate::error::{Error, ErrorKind};
 use crate::notebook::shorten;
 use crate::source::record::Record;
+use crate::tweet::MAX_MESSAGE_BYTES;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,7 +55,10 @@ impl Sample<'_> {
 
     /// Returns whether a longer sample may have a format that this one does not have.
     pub(super) fn has_no_record(self) -> bool {
-        let limit = MAX_PAGE_BYTES;
+        let limit = match self.cuts() {
+            [Cuts::Lines] => MAX_MESSAGE_BYTES,
+            _ => MAX_PAGE_BYTES,
+        };
         let mut cuts = self.cuts().iter();
         self.text.len() < limit
             && cuts.all(|cuts| first_values(*cuts, limit, self.text, false).is_empty())

@@ -334,12 +334,15 @@ mod tests {
         parts.push(b",ada\na,b\n");
         assert_eq!(read(&parts), rows(&[(2, large), (3, "b: a")]));
         // A quote that is never closed.
-        let lines = "c,d\n".repeat(300_000);
+        let lines = "ccccccccccccccccccccccccccc,d\n".repeat(50_000);
         let mut parts: Vec<&[u8]> = vec![b"text,user\n\"a,b\n"];
         parts.extend(lines.as_bytes().chunks(256 * 1024));
         let all = read(&parts);
-        assert_eq!(all[..2], rows(&[(2, large), (3, "d: c")]));
-        assert_eq!(all.len(), 300_001);
+        assert_eq!(
+            all[..2],
+            rows(&[(2, large), (3, "d: ccccccccccccccccccccccccccc")])
+        );
+        assert_eq!(all.len(), 50_001);
     }
 
     #[test]
