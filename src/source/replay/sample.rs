@@ -11,7 +11,6 @@ use super::times::{self, DateOrder};
 use super::values::{Cuts, Values, first_values};
 use crate::error::{Error, ErrorKind};
 use crate::notebook::shorten;
-use crate::source::record::Record;
 use crate::tweet::MAX_MESSAGE_BYTES;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -79,12 +78,13 @@ impl Sample<'_> {
         let shape = values.into_iter().find_map(|value| {
             let json = input::text(value);
             SHAPES.iter().find(|shape| {
-                (shape.is_shape)(&json)
-                    && match shape.decode(value) {
-                        Ok(Record::Tweets(tweets)) => tweets.iter().any(Result::is_ok),
-                        Ok(Record::Event) => true,
-                        Err(_) => false,
-                    }
+                let mut items = Vec::new();
+                if (shape.is_shape)(&json) {
+                    shape.decode(value, 1, &mut items);
+                }
+                items
+                    .iter()
+                    .any(|item| !matches!(item.content, Content::Skipped(_)))
             })
         })?;
         Some(Box::new(Values::new(cuts, shape)))

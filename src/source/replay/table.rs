@@ -5,10 +5,9 @@
 //! line begins a new row. Otherwise a single quote could swallow the rest of the file.
 
 use super::columns::Columns;
-use super::format::{Format, Item, append};
+use super::format::{Format, Item};
 use super::input;
 use super::times::{self, DateOrder};
-use crate::source::record::Record;
 use crate::source::unescape::unescape;
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
@@ -206,7 +205,7 @@ impl Format for Table {
             }
             Taken::Broken(reason) => (Err(reason), end),
         };
-        append(items, self.number, Ok(Record::Tweets(vec![tweet])));
+        items.push(Item::only(self.number, tweet));
         end
     }
 }
