@@ -10,8 +10,8 @@ use std::path::Path;
 
 /// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
 const SAMPLE: usize = 64 * 1024;
-/// How many items are decoded at once. They fit into the cache of a core.
-const BATCH: usize = 32;
+/// How many items are decoded at once. The allocator keeps the memory of only a few freed strings at hand.
+const BATCH: usize = 4;
 
 /// The text of a file, and its format.
 pub(super) struct Reader {
