@@ -212,6 +212,11 @@ impl Tweet {
             return Err(Skip::TooLarge);
         }
         let json = std::str::from_utf8(message).map_err(|_| Skip::NotUtf8)?;
+        Tweet::decode_json(json)
+    }
+
+    /// Decodes a message that is known to be UTF-8 and not too large.
+    pub(crate) fn decode_json(json: &str) -> Result<Tweet, Skip> {
         let decoded = serde_json::from_str(json).map_err(|error| match Skip::from(error) {
             Skip::WrongType if has_no_text(json) => Skip::NoText,
             reason => reason,

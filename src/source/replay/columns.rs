@@ -73,6 +73,7 @@ const NAMES: [(Field, &[&str]); 6] = [
             "timestamp",
             "datetime",
             "date",
+            "datum",
             "created",
             "posted",
             "postedat",
@@ -224,7 +225,7 @@ mod tests {
     fn common_names_are_found_in_any_case() {
         let columns = find(
             "",
-            "Datum,TWEET,User Name,user_followers,Created At,Tweet ID",
+            "When,TWEET,User Name,user_followers,Created At,Tweet ID",
         )
         .unwrap();
         let found = (

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 use tokio_util::sync::CancellationToken;
 
-/// The files of a replay. Its methods block.
+/// The files of a replay.
 pub(super) struct Files {
     paths: Vec<PathBuf>,
     names: Names,
@@ -37,18 +37,12 @@ enum Current {
     File(Reader),
 }
 
-/// What was read from one file.
-pub(super) struct Batch {
-    /// The position of the file.
-    pub(super) file: usize,
-    pub(super) path: PathBuf,
-    pub(super) content: Result<Items, Error>,
-}
-
-/// Items of a file.
+/// Items of one file.
 #[derive(Default)]
 pub(super) struct Items {
     pub(super) items: vec::IntoIter<Item>,
+    /// The position of the file.
+    pub(super) file: usize,
     /// What a record of the file is called, such as `line`.
     pub(super) unit: &'static str,
     /// Whether the tweets may have times.
@@ -61,9 +55,9 @@ pub(super) struct Items {
 impl Items {
     /// Returns the bytes of all files before the next item. Within a batch, each item counts the same.
     pub(super) fn bytes_read(&self) -> u64 {
-        let taken = self.count - self.items.len();
+        let taken = (self.count - self.items.len()) as f64;
         let length = (self.bytes.end - self.bytes.start) as f64;
-        self.bytes.start + (length * taken as f64 / self.count.max(1) as f64) as u64
+        self.bytes.start + (length * taken / self.count.max(1) as f64) as u64
     }
 }
 
@@ -140,13 +134,6 @@ impl Files {
         self.are_regular().then(|| self.sizes.iter().sum())
     }
 
-    /// Returns the bytes of all files before the next item of this reader.
-    fn position_of(&self, reader: &Reader) -> u64 {
-        let before: u64 = self.sizes[..self.index].iter().sum();
-        let read = self.read.load(Ordering::Relaxed) as f64;
-        before + (read * reader.taken_share()) as u64
-    }
-
     fn open_current(&self) -> Result<Current, Failure> {
         self.read.store(0, Ordering::Relaxed);
         let source = Source::open(&self.paths[self.index], &self.stop, &self.read)?;
@@ -156,52 +143,61 @@ impl Files {
         Reader::open(source, &self.names).map(Current::File)
     }
 
-    /// Returns the next items or the next error. Returns `None` at the end of the last file.
-    pub(super) fn read(&mut self) -> Option<Batch> {
-        loop {
-            let path = self.paths.get(self.index)?;
-            let batch = |content| Batch {
-                file: self.index,
-                path: path.clone(),
-                content,
-            };
-            let (opened, kind) = match self.current.take() {
-                None => (self.open_current(), ErrorKind::NotATweet),
-                // After this error, the stream ends: it has not begun with tweets.
-                Some(Current::Pipe(pipe)) => {
-                    let opened = Reader::open(pipe, &self.names);
-                    (opened.map(Current::File), ErrorKind::Source)
-                }
-                Some(Current::File(mut reader)) => match reader.read() {
-                    Ok(items) if items.is_empty() => {
-                        self.index += 1;
-                        continue;
-                    }
-                    Ok(items) => {
-                        let end = self.position_of(&reader);
-                        let batch = batch(Ok(Items {
-                            bytes: self.position..end,
-                            count: items.len(),
-                            items: items.into_iter(),
-                            unit: reader.format().unit(),
-                            has_times: reader.format().has_times(),
-                        }));
-                        self.position = end;
-                        self.current = Some(Current::File(reader));
-                        return Some(batch);
-                    }
-                    Err(error) => (Err(error.into()), ErrorKind::File),
-                },
-            };
-            match opened {
-                Ok(current) => self.current = Some(current),
-                Err(failure) => {
-                    let batch = batch(Err(failure.error(kind, path)));
+    /// Decodes the next items of what was read. Returns `None` if [`fill`](Files::fill) must read more.
+    pub(super) fn decode(&mut self) -> Option<Items> {
+        let Some(Current::File(reader)) = &mut self.current else {
+            return None;
+        };
+        let items = reader.decode();
+        let before: u64 = self.sizes[..self.index].iter().sum();
+        let read = self.read.load(Ordering::Relaxed) as f64;
+        let end = before + (read * reader.taken_share()) as u64;
+        let start = std::mem::replace(&mut self.position, end);
+        (!items.is_empty()).then(|| Items {
+            bytes: start.min(end)..end,
+            count: items.len(),
+            items: items.into_iter(),
+            file: self.index,
+            unit: reader.format().unit(),
+            has_times: reader.format().has_times(),
+        })
+    }
+
+    /// Reads the next part of the current file, or opens the next file. Returns false at the end of the last
+    /// file. It blocks.
+    ///
+    /// # Errors
+    /// The rest of the current file is skipped. [`ErrorKind::File`] if it cannot be read, and
+    /// [`ErrorKind::NotATweet`] if it has no tweets. [`ErrorKind::Source`] for a named pipe without tweets: the
+    /// stream has not begun.
+    pub(super) fn fill(&mut self) -> Result<bool> {
+        let Some(path) = self.paths.get(self.index) else {
+            return Ok(false);
+        };
+        let (opened, kind) = match self.current.take() {
+            None => (self.open_current(), ErrorKind::NotATweet),
+            Some(Current::Pipe(pipe)) => {
+                let opened = Reader::open(pipe, &self.names);
+                (opened.map(Current::File), ErrorKind::Source)
+            }
+            Some(Current::File(mut reader)) => match reader.fill() {
+                Ok(true) => (Ok(Current::File(reader)), ErrorKind::File),
+                Ok(false) => {
                     self.index += 1;
-                    return Some(batch);
+                    return Ok(true);
                 }
+                Err(error) => (Err(error.into()), ErrorKind::File),
+            },
+        };
+        match opened {
+            Ok(current) => self.current = Some(current),
+            Err(failure) => {
+                let error = failure.error(kind, path);
+                self.index += 1;
+                return Err(error);
             }
         }
+        Ok(true)
     }
 
     /// Starts again with the first file. Returns false if a named pipe is among the files, because it can be

@@ -36,25 +36,31 @@ pub(super) enum Content {
     Event,
 }
 
-/// Appends the items of a record.
-pub(super) fn append(items: &mut Vec<Item>, number: u64, record: Result<Record, Skip>) {
-    let mut append = |part, content| {
-        items.push(Item {
+impl Item {
+    /// Creates the item of a record that has only one.
+    pub(super) fn only(number: u64, tweet: Result<Tweet, Skip>) -> Item {
+        Item {
             number,
-            part,
-            content,
-        })
-    };
-    match record {
-        Ok(Record::Tweets(tweets)) => {
-            for (index, tweet) in tweets.into_iter().enumerate() {
-                append(
-                    index + 1,
-                    tweet.map_or_else(Content::Skipped, Content::Tweet),
-                );
-            }
+            part: 1,
+            content: tweet.map_or_else(Content::Skipped, Content::Tweet),
         }
-        Ok(Record::Event) => append(1, Content::Event),
-        Err(reason) => append(1, Content::Skipped(reason)),
+    }
+}
+
+/// Appends the items of a record.
+pub(super) fn append(items: &mut Vec<Item>, number: u64, record: Record) {
+    match record {
+        Record::Tweets(tweets) => {
+            let parts = tweets.into_iter().enumerate();
+            items.extend(parts.map(|(index, tweet)| Item {
+                part: index + 1,
+                ..Item::only(number, tweet)
+            }));
+        }
+        Record::Event => items.push(Item {
+            number,
+            part: 1,
+            content: Content::Event,
+        }),
     }
 }

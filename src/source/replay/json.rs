@@ -1,10 +1,12 @@
 //! The shapes of JSON values that contain tweets. A shape is an entry of [`SHAPES`], and its decoder is a
 //! module of its own.
 
+use super::format::{Item, append};
 use super::input::text;
 use crate::source::record::Record;
 use crate::source::{bluesky, x};
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
+use std::borrow::Cow;
 
 /// The maximum length of a page of a search, which may contain 500 tweets.
 pub(super) const MAX_PAGE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
@@ -15,7 +17,15 @@ pub(super) struct Shape {
     pub(super) limit: usize,
     /// Returns whether a value has the shape.
     pub(super) is_shape: fn(&str) -> bool,
-    decode: fn(&str) -> Result<Record, Skip>,
+    decode: Decode,
+}
+
+/// A decoder of values.
+enum Decode {
+    /// Each value is a tweet.
+    Tweet(fn(&str) -> Result<Tweet, Skip>),
+    /// A value may be several tweets, or another event.
+    Record(fn(&str) -> Result<Record, Skip>),
 }
 
 /// The shapes. The first one that a value has is its shape.
@@ -23,38 +33,40 @@ pub(super) static SHAPES: [Shape; 4] = [
     Shape {
         limit: MAX_MESSAGE_BYTES,
         is_shape: x::v1::is_shape,
-        decode: x::v1::decode,
+        decode: Decode::Record(x::v1::decode),
     },
     Shape {
         limit: MAX_PAGE_BYTES,
         is_shape: x::v2::is_shape,
-        decode: x::v2::decode,
+        decode: Decode::Record(x::v2::decode),
     },
     Shape {
         limit: MAX_MESSAGE_BYTES,
         is_shape: bluesky::recording::is_shape,
-        decode: bluesky::recording::decode,
+        decode: Decode::Record(bluesky::recording::decode),
     },
     Shape {
         limit: MAX_MESSAGE_BYTES,
-        is_shape: |json| Tweet::decode(json.as_bytes()).is_ok(),
-        decode: own,
+        is_shape: |json| Tweet::decode_json(json).is_ok(),
+        decode: Decode::Tweet(Tweet::decode_json),
     },
 ];
 
-/// Decodes a tweet in this project's own format.
-fn own(json: &str) -> Result<Record, Skip> {
-    Tweet::decode(json.as_bytes()).map(|tweet| Record::Tweets(vec![Ok(tweet)]))
-}
-
 impl Shape {
-    /// Decodes a value. JSON is UTF-8, but some programs write Latin-1.
-    pub(super) fn decode(&self, value: &[u8]) -> Result<Record, Skip> {
-        let decoded = (self.decode)(&text(value));
-        if decoded.is_err() && std::str::from_utf8(value).is_err() {
-            return Err(Skip::NotUtf8);
+    /// Decodes a value, and appends its items. JSON is UTF-8, but some programs write Latin-1.
+    pub(super) fn decode(&self, value: &[u8], number: u64, items: &mut Vec<Item>) {
+        let json = text(value);
+        let why = |reason| match json {
+            Cow::Borrowed(_) => reason,
+            Cow::Owned(_) => Skip::NotUtf8,
+        };
+        match self.decode {
+            Decode::Tweet(decode) => items.push(Item::only(number, decode(&json).map_err(why))),
+            Decode::Record(decode) => match decode(&json) {
+                Ok(record) => append(items, number, record),
+                Err(reason) => items.push(Item::only(number, Err(why(reason)))),
+            },
         }
-        decoded
     }
 }
 
@@ -64,12 +76,14 @@ mod tests {
 
     #[test]
     fn a_value_in_latin1_is_decoded() {
-        let own = SHAPES.last().unwrap();
-        let Ok(Record::Tweets(tweets)) = own.decode(b"{\"text\":\"caf\xe9\"}") else {
-            panic!("not decoded");
-        };
-        assert_eq!(tweets[0].as_ref().unwrap().text, "caf\u{e9}");
-        assert_eq!(own.decode(b"\xff\xfe"), Err(Skip::NotUtf8));
+        let (own, mut items) = (SHAPES.last().unwrap(), Vec::new());
+        own.decode(b"{\"text\":\"caf\xe9\"}", 1, &mut items);
+        own.decode(b"\xff\xfe", 2, &mut items);
+        let expected = [
+            Item::only(1, Ok(Tweet::new("", "caf\u{e9}"))),
+            Item::only(2, Err(Skip::NotUtf8)),
+        ];
+        assert_eq!(items, expected);
     }
 
     #[test]

@@ -7,8 +7,7 @@
 //!
 //! A record that is not a tweet is skipped and reported with its number. No file is read into memory whole,
 //! and a record that is too long is not kept in memory, so any file and any named pipe can be read. Reading
-//! and decoding block, so they run on tokio's threads for blocking calls (`files.rs`), one part ahead of the
-//! stream.
+//! and decompressing block, so they run on tokio's threads for blocking calls (`files.rs`).
 
 mod columns;
 mod files;
@@ -26,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
 use crate::tweet::Tweet;
 use columns::Names;
-use files::{Batch, Files, Items};
+use files::{Files, Items};
 use format::{Content, Item};
 use jiff::Timestamp;
 use reader::Failure;
@@ -55,13 +54,12 @@ const DEFAULT_GAP: Duration = Duration::from_millis(50);
 #[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Replay {
     name: String,
-    /// The files; `None` while a job reads from them, and after their end.
+    paths: Vec<PathBuf>,
+    /// The files; `None` while a job reads from them.
     files: Option<Files>,
-    /// Reads the next batch.
-    job: Option<JoinHandle<(Files, Option<Batch>)>>,
-    /// The position and the path of the file that is read, and its items that were not returned yet.
-    file: usize,
-    path: PathBuf,
+    /// Reads the next part of the files.
+    job: Option<JoinHandle<(Files, Result<bool>)>>,
+    /// The items that were decoded and not returned yet.
     items: Items,
     /// Errors that were not returned yet.
     errors: VecDeque<Error>,
@@ -124,15 +122,15 @@ impl Replay {
         let paths = paths.into_iter().map(|path| path.as_ref().to_path_buf());
         let paths: Vec<PathBuf> = paths.collect();
         let stop = CancellationToken::new();
+        let files = Files::list(&paths, &stop)?;
         let mut replay = Replay {
             name: match paths.as_slice() {
                 [path] => format!("replay of {}", path.display()),
                 paths => format!("replay of {} files", paths.len()),
             },
-            files: Some(Files::list(&paths, &stop)?),
+            paths: files.paths().to_vec(),
+            files: Some(files),
             job: None,
-            file: 0,
-            path: PathBuf::new(),
             items: Items::default(),
             errors: VecDeque::new(),
             no_tweets: None,
@@ -178,7 +176,7 @@ impl Replay {
             ErrorKind::File
         };
         let is_table = failures.iter().any(Failure::is_table);
-        let errors = failures.iter().zip(files.paths());
+        let errors = failures.iter().zip(&self.paths);
         let mut errors = errors.map(|(failure, path)| failure.error(kind, path));
         if files.is_open() {
             self.errors = errors.collect();
@@ -263,13 +261,8 @@ impl Replay {
             if let Some(error) = error {
                 return Err(error);
             }
-            let Some(Item {
-                number,
-                part,
-                content,
-            }) = self.items.items.next()
-            else {
-                if self.read_batch().await {
+            let Some(item) = self.items.items.next() else {
+                if self.more().await? {
                     continue;
                 }
                 // The end of a file may have no record.
@@ -277,17 +270,21 @@ impl Replay {
                 self.watch.set(self.progress);
                 return Ok(None);
             };
+            let Item {
+                number,
+                part,
+                content,
+            } = item;
             let unit = self.items.unit;
             self.progress.records += 1;
             self.progress.bytes_read = self.items.bytes_read();
+            self.progress.other_events += u64::from(matches!(content, Content::Event));
             self.watch.set(self.progress);
             match content {
-                Content::Event => {
-                    self.progress.other_events += 1;
-                    self.watch.set(self.progress);
-                }
+                Content::Event => {}
                 Content::Skipped(reason) => {
-                    let record = format!("{unit} {number} of {}", self.path.display());
+                    let path = self.paths[self.items.file].display();
+                    let record = format!("{unit} {number} of {path}");
                     return Err(Error::not_a_tweet(record, reason));
                 }
                 Content::Tweet(mut tweet) => {
@@ -305,68 +302,59 @@ impl Replay {
     fn id(&self, number: u64, part: usize) -> String {
         let (prefix, unit) = (&self.prefix, self.items.unit);
         let pass = self.repeats.map(|pass| format!("-{pass}"));
-        let file = (self.file > 0).then(|| format!("-file-{}", self.file + 1));
+        let file = self.items.file;
+        let file = (file > 0).then(|| format!("-file-{}", file + 1));
         let part = (part > 1).then(|| format!("-{part}"));
         let [pass, file, part] = [pass, file, part].map(Option::unwrap_or_default);
         format!("{prefix}{pass}{file}-{unit}-{number}{part}")
     }
 
-    /// Waits for the next items or the next error, and begins to read those after them. Returns false at the
-    /// end of the files.
+    /// Decodes the next items, or reads the next part of the files. Returns false at the end of the files.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped: the job goes on.
-    async fn read_batch(&mut self) -> bool {
+    async fn more(&mut self) -> Result<bool> {
+        if let Some(items) = self.files.as_mut().and_then(Files::decode) {
+            self.items = items;
+            return Ok(true);
+        }
         if let Some(mut files) = self.files.take() {
             self.job = Some(spawn_blocking(move || {
-                let batch = files.read();
-                (files, batch)
+                let filled = files.fill();
+                (files, filled)
             }));
         }
         let Some(job) = &mut self.job else {
-            return false;
+            return Ok(false);
         };
         let ended = job.await;
         self.job = None;
-        let (mut files, batch) = match ended {
+        let (files, filled) = match ended {
             Ok(read) => read,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
                 // The runtime ends.
-                Err(_) => return false,
+                Err(_) => return Ok(false),
             },
         };
-        let Some(batch) = batch else {
-            return self.start_again(files);
-        };
-        (self.file, self.path) = (batch.file, batch.path);
-        match batch.content {
-            Ok(items) => self.items = items,
-            Err(error) => {
-                if error.kind() == ErrorKind::File {
-                    // Another pass would fail again, without end.
-                    self.repeats = None;
-                }
-                self.errors.push_back(error);
-            }
+        let files = self.files.insert(files);
+        if let Err(error) = &filled
+            && error.kind() == ErrorKind::File
+        {
+            // Another pass would fail again, without end.
+            self.repeats = None;
         }
-        self.job = Some(spawn_blocking(move || {
-            let batch = files.read();
-            (files, batch)
-        }));
-        true
-    }
-
-    /// Prepares another pass over the files. Returns false if there is no other pass.
-    fn start_again(&mut self, mut files: Files) -> bool {
+        if filled? {
+            return Ok(true);
+        }
         // Files without tweets would be read again and again without a pause.
         let is_repeated = self.has_tweets && files.rewind();
-        let Some(repeats) = self.repeats.filter(|_| is_repeated) else {
-            return false;
-        };
-        self.files = Some(files);
-        (self.repeats, self.start, self.has_tweets) = (Some(repeats + 1), None, false);
-        true
+        self.repeats = self
+            .repeats
+            .filter(|_| is_repeated)
+            .map(|passes| passes + 1);
+        (self.start, self.has_tweets) = (None, false);
+        Ok(self.repeats.is_some())
     }
 
     /// Returns when a tweet that was just read is due; `None` means at once.
@@ -444,9 +432,11 @@ pub(crate) fn fuzz(content: &[u8]) {
         return;
     };
     let mut last = (0, 0);
-    while let Ok(items) = reader.read()
-        && !items.is_empty()
-    {
+    loop {
+        let items = reader.decode();
+        if items.is_empty() && !reader.fill().unwrap_or(false) {
+            return;
+        }
         for Item { number, part, .. } in items {
             assert!((number, part) > last);
             last = (number, part);

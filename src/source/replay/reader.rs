@@ -10,8 +10,8 @@ use std::path::Path;
 
 /// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
 const SAMPLE: usize = 64 * 1024;
-/// How many items are decoded at once.
-const BATCH: usize = 2_048;
+/// How many items are decoded at once. The allocator keeps the memory of only a few freed strings at hand.
+const BATCH: usize = 4;
 
 /// The text of a file, and its format.
 pub(super) struct Reader {
@@ -102,32 +102,35 @@ impl Reader {
         &*self.format
     }
 
-    /// Returns the part of the text that was read which the items so far have taken, from 0 to 1.
+    /// Returns the part of the text so far that the items have taken, from 0 to 1.
     pub(super) fn taken_share(&self) -> f64 {
         let left = (self.text.len() - self.taken) as f64;
         1.0 - left / self.read.max(1) as f64
     }
 
-    /// Decodes the next items, and reads from the file if there are none. It returns no items at the end of
-    /// the file. After an error, call it no more. It blocks.
-    pub(super) fn read(&mut self) -> io::Result<Vec<Item>> {
+    /// Decodes the next items. It returns none if more of the file must be read, and at the end of the file.
+    pub(super) fn decode(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
-        loop {
-            while items.len() < BATCH {
-                let text = &self.text[self.taken..];
-                match self.format.take(text, self.is_end, &mut items) {
-                    0 => break,
-                    taken => self.taken += taken,
-                }
+        while items.len() < BATCH {
+            let text = &self.text[self.taken..];
+            match self.format.take(text, self.is_end, &mut items) {
+                0 => break,
+                taken => self.taken += taken,
             }
-            if !items.is_empty() || self.is_end {
-                return Ok(items);
-            }
+        }
+        items
+    }
+
+    /// Reads the next part of the file. Returns false at its end. After an error, call it no more. It blocks.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        if !self.is_end {
             self.text.drain(..std::mem::take(&mut self.taken));
             let kept = self.text.len();
             self.is_end = !read(&mut self.input, &mut self.text)?;
             self.read += (self.text.len() - kept) as u64;
+            return Ok(true);
         }
+        Ok(false)
     }
 }
 
@@ -159,8 +162,8 @@ mod tests {
     fn read(mut reader: Reader) -> Vec<Content> {
         let mut all = Vec::new();
         loop {
-            let items = reader.read().unwrap();
-            if items.is_empty() {
+            let items = reader.decode();
+            if items.is_empty() && !reader.fill().unwrap() {
                 return all;
             }
             assert!(reader.text.capacity() <= 16 * SAMPLE, "bounded memory");
@@ -175,7 +178,7 @@ mod tests {
         let page = format!("{{\"data\":[{}],\"meta\":{{}}}}\n", posts.join(","));
         assert!(page.len() > SAMPLE);
         let mut reader = open(page.into_bytes()).unwrap();
-        assert_eq!(reader.read().unwrap().len(), 500);
+        assert_eq!(reader.decode().len(), 500);
     }
 
     #[test]

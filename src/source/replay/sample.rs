@@ -11,7 +11,7 @@ use super::times::{self, DateOrder};
 use super::values::{Cuts, Values, first_values};
 use crate::error::{Error, ErrorKind};
 use crate::notebook::shorten;
-use crate::source::record::Record;
+use crate::tweet::MAX_MESSAGE_BYTES;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,7 +54,10 @@ impl Sample<'_> {
 
     /// Returns whether a longer sample may have a format that this one does not have.
     pub(super) fn has_no_record(self) -> bool {
-        let limit = MAX_PAGE_BYTES;
+        let limit = match self.cuts() {
+            [Cuts::Lines] => MAX_MESSAGE_BYTES,
+            _ => MAX_PAGE_BYTES,
+        };
         let mut cuts = self.cuts().iter();
         self.text.len() < limit
             && cuts.all(|cuts| first_values(*cuts, limit, self.text, false).is_empty())
@@ -75,12 +78,13 @@ impl Sample<'_> {
         let shape = values.into_iter().find_map(|value| {
             let json = input::text(value);
             SHAPES.iter().find(|shape| {
-                (shape.is_shape)(&json)
-                    && match shape.decode(value) {
-                        Ok(Record::Tweets(tweets)) => tweets.iter().any(Result::is_ok),
-                        Ok(Record::Event) => true,
-                        Err(_) => false,
-                    }
+                let mut items = Vec::new();
+                if (shape.is_shape)(&json) {
+                    shape.decode(value, 1, &mut items);
+                }
+                items
+                    .iter()
+                    .any(|item| !matches!(item.content, Content::Skipped(_)))
             })
         })?;
         Some(Box::new(Values::new(cuts, shape)))

@@ -3,7 +3,7 @@
 //!
 //! A value that is too long is skipped, and only its first part is kept in memory.
 
-use super::format::{Format, Item, append};
+use super::format::{Format, Item};
 use super::json::Shape;
 use crate::tweet::Skip;
 use memchr::{memchr, memchr2};
@@ -188,8 +188,8 @@ impl Format for Values {
         let is_new = cut != Cut::Nothing || self.cutter.cuts == Cuts::Lines && !was_dropping;
         self.number += u64::from(is_new);
         match cut {
-            Cut::Value(value) => append(items, self.number, self.shape.decode(value)),
-            Cut::TooLarge => append(items, self.number, Err(Skip::TooLarge)),
+            Cut::Value(value) => self.shape.decode(value, self.number, items),
+            Cut::TooLarge => items.push(Item::only(self.number, Err(Skip::TooLarge))),
             Cut::Nothing => {}
         }
         end
