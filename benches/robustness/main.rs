@@ -1,4 +1,4 @@
-//! Robustness tests: mutated messages, requests and texts, a day of tweets, killed processes, and a Kafka
+//! Robustness tests: mutated messages, requests, texts and files, a day of tweets, killed processes, and a Kafka
 //! cluster that other programs use too. Each part checks its claim and fails if the claim does not hold.
 //!
 //! `cargo bench --workspace --bench robustness -- quick` is a part of `make test`. `make robustness` takes 15 minutes and
@@ -6,6 +6,7 @@
 //! the results of the last run of each part.
 
 mod day;
+mod files;
 mod kills;
 mod load;
 mod messages;
@@ -30,6 +31,7 @@ pub struct Size {
     pub messages: usize,
     pub requests: usize,
     pub texts: usize,
+    pub files: usize,
     pub hours: f64,
     pub kills: usize,
 }
@@ -38,6 +40,7 @@ const FULL: Size = Size {
     messages: 1_000_000,
     requests: 100_000,
     texts: 1_000_000,
+    files: 1_000_000,
     hours: 24.0,
     kills: 50,
 };
@@ -45,16 +48,18 @@ const QUICK: Size = Size {
     messages: 20_000,
     requests: 2_000,
     texts: 50_000,
+    files: 5_000,
     hours: 0.0,
     kills: 0,
 };
 
 type Part = (&'static str, fn(Size) -> Vec<Finding>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("messages", messages::run),
     ("requests", requests::run),
     ("texts", texts::run),
+    ("files", files::run),
     ("day", day::run),
     ("kills", kills::run),
     ("others", others::run),
@@ -94,7 +99,7 @@ fn main() {
         Some(name) => {
             let part = PARTS.iter().find(|(known, _)| *known == name);
             run(
-                part.expect("a part: messages, requests, texts, day, kills or others"),
+                part.expect("a part: messages, requests, texts, files, day, kills or others"),
                 FULL,
             );
         }
