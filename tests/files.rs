@@ -2,6 +2,7 @@
 
 use common::*;
 use live_sentiment::prelude::*;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The folder of the files, which is next to the checkout; `None` if it is not there.
@@ -278,4 +279,47 @@ fn skipped_records_are_counted_by_their_reasons() {
         status["skip_reasons"],
         serde_json::json!({"not_json": 2, "no_text": 1})
     );
+}
+
+#[test]
+fn the_progress_through_several_files_grows_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = "{\"text\":\"a\"}\nbad\n{\"delete\":{}}\n".repeat(5_000);
+    std::fs::write(folder.path().join("1.jsonl"), &lines).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(lines.as_bytes()).unwrap();
+    std::fs::write(folder.path().join("2.gz"), packed.finish().unwrap()).unwrap();
+    let mut source = Replay::open(folder.path()).unwrap().as_fast_as_possible();
+    let files = source.files().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut last = files.now().share().unwrap();
+    assert_eq!(last, 0.0);
+    let mut steps = 0;
+    runtime.block_on(async {
+        while source.next().await.is_some() {
+            let share = files.now().share().unwrap();
+            assert!(share >= last, "{share} after {last}");
+            steps += usize::from(share > last);
+            last = share;
+        }
+    });
+    assert!(steps > 1_000, "only {steps} steps");
+    let progress = files.now();
+    assert_eq!(progress.share(), Some(1.0));
+    assert_eq!((progress.records, progress.other_events), (30_000, 10_000));
+}
+
+#[test]
+fn a_file_without_follower_counts_is_named_with_what_to_do() {
+    let kafka = broker();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("labels.tsv");
+    std::fs::write(&file, "text\tlabel\nI love it\tpositive\n").unwrap();
+    let said = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
+    let none = said(streamer(&kafka, &file, &[]));
+    assert!(none.contains("no tweet has a follower count"), "{none}");
+    assert!(none.contains("100 % of the files read"), "{none}");
+    std::fs::write(&file, "text\tfollowers\nI love it\t\nMe too\t7\n").unwrap();
+    let some = said(streamer(&kafka, &file, &[]));
+    assert!(!some.contains("no tweet has a follower count"), "{some}");
 }

@@ -203,4 +203,29 @@ mod tests {
         );
         assert!(line(7_200, Some(EndReason::Stopped)).ends_with("stopped"));
     }
+
+    #[test]
+    fn the_progress_of_files_is_shown_with_the_time_left() {
+        let files = FileProgress {
+            bytes: Some(1_000),
+            bytes_read: 250,
+            records: 7,
+            other_events: 2,
+        };
+        let mut status = StreamerStatus {
+            elapsed: Duration::from_secs(60),
+            files: Some(files),
+            ..StreamerStatus::default()
+        };
+        let line =
+            "  60 s: sent 0, 0.0 per second, 25 % of the files read, 3 min left, other events 2";
+        assert_eq!(status.to_string(), line);
+        status.ended = Some(EndReason::Stopped);
+        assert!(!status.to_string().contains("left"));
+        status.files = Some(FileProgress {
+            bytes: None,
+            ..files
+        });
+        assert!(status.to_string().contains("7 records read"));
+    }
 }
