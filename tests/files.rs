@@ -216,19 +216,16 @@ fn a_folder_of_all_files_is_read() {
     assert_eq!((items.len() - errors.len(), events), (10 * 3 + 4 + 1, 4));
 }
 
-fn streamer(kafka: &Kafka, file: &Path, arguments: &[&str]) -> std::process::Output {
+fn replaying(kafka: &Kafka, file: &Path) -> std::process::Command {
     let mut program = example("streamer");
-    program.args([
-        "--bootstrap",
-        kafka.address(),
-        "--source",
-        "replay",
-        "--rate",
-        "0",
-        "--json",
-    ]);
-    program.arg("--file").arg(file).args(arguments);
-    program.output().unwrap()
+    program.args(["--bootstrap", kafka.address(), "--source", "replay"]);
+    program.args(["--rate", "0", "--file"]).arg(file);
+    program
+}
+
+fn streamer(kafka: &Kafka, file: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut program = replaying(kafka, file);
+    program.arg("--json").args(arguments).output().unwrap()
 }
 
 #[test]
@@ -284,7 +281,8 @@ fn skipped_records_are_counted_by_their_reasons() {
 #[test]
 fn the_progress_through_several_files_grows_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
-    let lines = "{\"text\":\"a\"}\nbad\n{\"delete\":{}}\n".repeat(5_000);
+    let tweet = r#"{"created_at":"Tue Jan 05 09:30:10 +0000 2021","text":"a","user":{}}"#;
+    let lines = format!("{tweet}\nbad\n{{\"delete\":{{}}}}\n").repeat(5_000);
     std::fs::write(folder.path().join("1.jsonl"), &lines).unwrap();
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(lines.as_bytes()).unwrap();
@@ -315,11 +313,11 @@ fn a_file_without_follower_counts_is_named_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("labels.tsv");
     std::fs::write(&file, "text\tlabel\nI love it\tpositive\n").unwrap();
-    let said = |output: std::process::Output| String::from_utf8(output.stderr).unwrap();
-    let none = said(streamer(&kafka, &file, &[]));
+    let said = || String::from_utf8(replaying(&kafka, &file).output().unwrap().stdout).unwrap();
+    let none = said();
     assert!(none.contains("no tweet has a follower count"), "{none}");
     assert!(none.contains("100 % of the files read"), "{none}");
     std::fs::write(&file, "text\tfollowers\nI love it\t\nMe too\t7\n").unwrap();
-    let some = said(streamer(&kafka, &file, &[]));
+    let some = said();
     assert!(!some.contains("no tweet has a follower count"), "{some}");
 }

@@ -168,6 +168,7 @@ impl Replay {
             return Ok(());
         };
         self.progress.bytes = files.size();
+        self.watch.set(self.progress);
         (self.errors, self.no_tweets) = (VecDeque::new(), None);
         let failures = files.open(names);
         let kind = if files.is_open() {
