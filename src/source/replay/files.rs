@@ -136,11 +136,11 @@ impl Files {
 
     fn open_current(&self) -> Result<Current, Failure> {
         self.read.store(0, Ordering::Relaxed);
-        let source = Source::open(&self.paths[self.index], &self.stop, &self.read)?;
+        let source = Source::open(&self.paths[self.index], &self.stop)?;
         if source.is_pipe() {
             return Ok(Current::Pipe(source));
         }
-        Reader::open(source, &self.names).map(Current::File)
+        Reader::open(source, &self.names, &self.read).map(Current::File)
     }
 
     /// Decodes the next items of what was read. Returns `None` if [`fill`](Files::fill) must read more.
@@ -151,10 +151,13 @@ impl Files {
         let items = reader.decode();
         let before: u64 = self.sizes[..self.index].iter().sum();
         let read = self.read.load(Ordering::Relaxed) as f64;
-        let end = before + (read * reader.taken_share()) as u64;
+        // The share may become smaller, because a decoder may keep text of its own.
+        let end = self
+            .position
+            .max(before + (read * reader.taken_share()) as u64);
         let start = std::mem::replace(&mut self.position, end);
         (!items.is_empty()).then(|| Items {
-            bytes: start.min(end)..end,
+            bytes: start..end,
             count: items.len(),
             items: items.into_iter(),
             file: self.index,
@@ -177,7 +180,7 @@ impl Files {
         let (opened, kind) = match self.current.take() {
             None => (self.open_current(), ErrorKind::NotATweet),
             Some(Current::Pipe(pipe)) => {
-                let opened = Reader::open(pipe, &self.names);
+                let opened = Reader::open(pipe, &self.names, &self.read);
                 (opened.map(Current::File), ErrorKind::Source)
             }
             Some(Current::File(mut reader)) => match reader.fill() {

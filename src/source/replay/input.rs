@@ -6,12 +6,12 @@
 //! the first part of a long file in Latin-1 is often ASCII.
 
 use crate::task::runtime;
-use bzip2::read::MultiBzDecoder;
+use bzip2::bufread::MultiBzDecoder;
 use encoding_rs::{Decoder, UTF_16BE, UTF_16LE, WINDOWS_1252};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,21 +29,15 @@ type Bytes = Box<dyn Read + Send>;
 
 /// A file or a named pipe. Opening it does not read from it.
 pub(super) enum Source {
-    File(CountedFile),
+    File(File),
     Pipe(Pipe),
 }
 
 impl Source {
-    /// Opens a file or a named pipe. `stop` ends the reads of a pipe, and `read` counts the bytes of a file.
-    pub(super) fn open(
-        path: &Path,
-        stop: &CancellationToken,
-        read: &Arc<AtomicU64>,
-    ) -> io::Result<Source> {
+    /// Opens a file or a named pipe. `stop` ends the reads of a pipe.
+    pub(super) fn open(path: &Path, stop: &CancellationToken) -> io::Result<Source> {
         if !std::fs::metadata(path)?.file_type().is_fifo() {
-            let file = File::open(path)?;
-            let read = read.clone();
-            return Ok(Source::File(CountedFile { file, read }));
+            return File::open(path).map(Source::File);
         }
         // Opening and reading a pipe as a file would block until a program writes to it.
         let _context = runtime().enter();
@@ -58,26 +52,12 @@ impl Source {
         matches!(self, Source::Pipe(_))
     }
 
-    /// Reads the first bytes, and returns the text.
-    pub(super) fn text(self) -> io::Result<Bytes> {
+    /// Reads the first bytes, and returns the text. `taken` counts the bytes of the source that became text.
+    pub(super) fn text(self, taken: &Arc<AtomicU64>) -> io::Result<Bytes> {
         match self {
-            Source::File(file) => decode(Box::new(file)),
-            Source::Pipe(pipe) => decode(Box::new(pipe)),
+            Source::File(file) => decode(Box::new(file), taken),
+            Source::Pipe(pipe) => decode(Box::new(pipe), taken),
         }
-    }
-}
-
-/// A file that counts the bytes that were read from it.
-pub(super) struct CountedFile {
-    file: File,
-    read: Arc<AtomicU64>,
-}
-
-impl Read for CountedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
-        Ok(count)
     }
 }
 
@@ -113,17 +93,50 @@ impl Read for Pipe {
     }
 }
 
+/// Counts the bytes that are taken from a reader. Of a buffered reader, it does not count those that wait in the
+/// buffer: a buffer may hold a whole compressed file.
+struct Counted<R> {
+    inner: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        self.inner.consume(count);
+    }
+}
+
 /// Decompresses the bytes of a file, and decodes UTF-16.
-pub(super) fn decode(bytes: Bytes) -> io::Result<Bytes> {
+pub(super) fn decode(bytes: Bytes, taken: &Arc<AtomicU64>) -> io::Result<Bytes> {
+    let counted = |bytes| Counted {
+        inner: io::BufReader::with_capacity(READ_BUFFER, bytes),
+        taken: taken.clone(),
+    };
     let (start, bytes) = peek::<4>(bytes)?;
     let bytes: Bytes = match start.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(buffered(bytes))),
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(counted(bytes))),
         // The second pattern is a skippable frame, with which some programs begin.
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-            Box::new(zstd::Decoder::with_buffer(buffered(bytes))?)
+            Box::new(zstd::Decoder::with_buffer(counted(bytes))?)
         }
-        [b'B', b'Z', b'h', b'1'..=b'9'] => Box::new(MultiBzDecoder::new(buffered(bytes))),
-        _ => bytes,
+        [b'B', b'Z', b'h', b'1'..=b'9'] => Box::new(MultiBzDecoder::new(counted(bytes))),
+        _ => Box::new(Counted {
+            inner: bytes,
+            taken: taken.clone(),
+        }),
     };
     let (start, bytes) = peek::<3>(bytes)?;
     let encoding = match start.as_slice() {
@@ -146,10 +159,6 @@ pub(super) fn decode(bytes: Bytes) -> io::Result<Bytes> {
         text: Cursor::default(),
         is_end: false,
     }))
-}
-
-fn buffered(bytes: Bytes) -> io::BufReader<Bytes> {
-    io::BufReader::with_capacity(READ_BUFFER, bytes)
 }
 
 /// Returns the first `N` bytes, or all if there are fewer, and the bytes from the start on.
@@ -208,7 +217,7 @@ mod tests {
 
     fn read(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        decode(Box::new(Cursor::new(bytes)))?.read_to_end(&mut text)?;
+        decode(Box::new(Cursor::new(bytes)), &Arc::default())?.read_to_end(&mut text)?;
         Ok(text)
     }
 
@@ -240,7 +249,7 @@ mod tests {
             // The text before the end of a truncated file is read.
             let cut = compressed[..compressed.len() - 5].to_vec();
             let mut start = vec![0; TEXT.len()];
-            let mut bytes = decode(Box::new(Cursor::new(cut))).unwrap();
+            let mut bytes = decode(Box::new(Cursor::new(cut)), &Arc::default()).unwrap();
             bytes.read_exact(&mut start).unwrap();
             assert_eq!(start, TEXT.as_bytes());
             assert!(bytes.read_to_end(&mut Vec::new()).is_err());
@@ -293,7 +302,7 @@ mod tests {
         #[test]
         fn utf16_is_decoded_in_pieces_of_any_size(text in "\\PC{1,40}", size in 4_usize..20) {
             let marked = utf16(&format!("\u{feff}{text}"), u16::to_le_bytes);
-            let mut bytes = decode(Box::new(Cursor::new(marked))).unwrap();
+            let mut bytes = decode(Box::new(Cursor::new(marked)), &Arc::default()).unwrap();
             let (mut all, mut piece) = (Vec::new(), vec![0; size]);
             loop {
                 match bytes.read(&mut piece).unwrap() {

@@ -425,7 +425,7 @@ impl Source for Replay {
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(content: &[u8]) {
     let content = Box::new(std::io::Cursor::new(content.to_vec()));
-    let text = input::decode(content);
+    let text = input::decode(content, &Default::default());
     let reader = text.map_err(Failure::from);
     let Ok(mut reader) =
         reader.and_then(|text| reader::Reader::new(text, false, &Names::default()))

@@ -7,6 +7,8 @@ use super::sample::{NoTweets, Sample};
 use crate::error::{Error, ErrorKind};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
 const SAMPLE: usize = 64 * 1024;
@@ -56,9 +58,13 @@ impl Failure {
 impl Reader {
     /// Reads the first part of a file, and finds the format. It blocks. As soon as the first part of a named
     /// pipe has a tweet, it reads no more.
-    pub(super) fn open(source: Source, names: &Names) -> Result<Reader, Failure> {
+    pub(super) fn open(
+        source: Source,
+        names: &Names,
+        taken: &Arc<AtomicU64>,
+    ) -> Result<Reader, Failure> {
         let is_pipe = source.is_pipe();
-        Reader::new(source.text()?, is_pipe, names)
+        Reader::new(source.text(taken)?, is_pipe, names)
     }
 
     /// Reads the first part of a decoded text, and finds its format.
