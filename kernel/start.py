@@ -135,7 +135,9 @@ def remove_leftovers():
     for left in HOME.glob("kernel-*"):
         import psutil
 
-        if not psutil.pid_exists(int(left.name.split("-")[1])):
+        process = int(left.name.split("-")[1])
+        # In a container, the process that left the copy may have had the id of this one.
+        if process == os.getpid() or not psutil.pid_exists(process):
             shutil.rmtree(left, ignore_errors=True)
 
 

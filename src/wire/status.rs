@@ -80,7 +80,8 @@ pub struct Connection {
 #[serde(default)]
 #[non_exhaustive]
 pub struct FileProgress {
-    /// The size of all files as they are stored, in bytes; `None` if one of them is a named pipe.
+    /// The size of all files as they are stored, in bytes; `None` if one of them is a named pipe, or if they are
+    /// repeated.
     pub bytes: Option<u64>,
     /// How many of these bytes hold the records so far. For a compressed file, this is an estimate.
     pub bytes_read: u64,
@@ -154,8 +155,11 @@ impl StreamerStatus {
     /// Returns how long the source needs for the rest of its files, at the pace so far.
     pub(crate) fn time_left(&self) -> Option<Duration> {
         let share = self.files?.share().filter(|share| *share > 0.0)?;
+        let left = self.elapsed.as_secs_f64() * (1.0 - share) / share;
         let is_running = self.ended.is_none();
-        is_running.then(|| self.elapsed.mul_f64((1.0 - share) / share))
+        Duration::try_from_secs_f64(left)
+            .ok()
+            .filter(|_| is_running)
     }
 
     /// Returns whether the default metric adds 0 for each tweet so far, because none has a follower count.

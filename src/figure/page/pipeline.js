@@ -83,7 +83,7 @@ function showProgress(streamer) {
 // Returns how much of its files the source has read, and the time left at the pace so far if the stream runs.
 function filesRead({ bytes, bytes_read, records }, elapsed) {
   if (!bytes) return `${whole(records)} records`;
-  const share = bytes_read / bytes;
+  const share = Math.min(1, bytes_read / bytes);
   const left = elapsed && share > 0 && share < 1 ? `, ${age((elapsed * (1 - share)) / share)} left` : "";
   return `${Math.floor(share * 100)} % of the files read${left}, ${whole(records)} records`;
 }

@@ -156,6 +156,11 @@ impl Names {
         })
     }
 
+    /// Returns whether the caller has named no column.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Finds the columns of a table by its first row. Returns `None` if the table has no column of texts, or
     /// does not have a column that the caller has named.
     pub(super) fn find(&self, first: &[&str]) -> Option<Columns> {

@@ -181,7 +181,12 @@ impl Files {
             None => (self.open_current(), ErrorKind::NotATweet),
             Some(Current::Pipe(pipe)) => {
                 let opened = Reader::open(pipe, &self.names, &self.read);
-                (opened.map(Current::File), ErrorKind::Source)
+                // The stream ends with this error, so it must be the only file.
+                let kind = match self.paths.len() {
+                    1 => ErrorKind::Source,
+                    _ => ErrorKind::NotATweet,
+                };
+                (opened.map(Current::File), kind)
             }
             Some(Current::File(mut reader)) => match reader.fill() {
                 Ok(true) => (Ok(Current::File(reader)), ErrorKind::File),

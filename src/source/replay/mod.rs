@@ -81,6 +81,8 @@ pub struct Replay {
     has_tweets: bool,
     /// The number of finished passes over the files; `None` if there is only one pass.
     repeats: Option<u64>,
+    /// Whether a file could not be read in this pass. Another pass would fail again, without end.
+    is_last_pass: bool,
     /// Ends a read from a named pipe when the source is dropped.
     _stop: DropGuard,
 }
@@ -143,6 +145,7 @@ impl Replay {
             waiting: None,
             has_tweets: false,
             repeats: None,
+            is_last_pass: false,
             _stop: stop.drop_guard(),
         };
         replay.examine(Names::default())?;
@@ -167,7 +170,7 @@ impl Replay {
         let Some(files) = &mut self.files else {
             return Ok(());
         };
-        self.progress.bytes = files.size();
+        self.progress.bytes = files.size().filter(|_| self.repeats.is_none());
         self.watch.set(self.progress);
         (self.errors, self.no_tweets) = (VecDeque::new(), None);
         let failures = files.open(names);
@@ -176,17 +179,17 @@ impl Replay {
         } else {
             ErrorKind::File
         };
-        let is_table = failures.iter().any(Failure::is_table);
-        let errors = failures.iter().zip(&self.paths);
-        let mut errors = errors.map(|(failure, path)| failure.error(kind, path));
+        let failures: Vec<_> = failures.iter().zip(&self.paths).collect();
+        let error = |(failure, path): &(&Failure, &PathBuf)| failure.error(kind, path);
         if files.is_open() {
-            self.errors = errors.collect();
+            self.errors = failures.iter().map(error).collect();
             return Ok(());
         }
-        match errors.next() {
-            Some(error) if !is_table => Err(error),
-            error => {
-                self.no_tweets = error;
+        let table = failures.iter().find(|(failure, _)| failure.is_table());
+        match table.map(error) {
+            None => failures.first().map_or(Ok(()), |first| Err(error(first))),
+            no_tweets => {
+                self.no_tweets = no_tweets;
                 Ok(())
             }
         }
@@ -206,6 +209,9 @@ impl Replay {
     /// it counts again. Files without tweets, and files with a named pipe among them, are replayed only once.
     pub fn repeat(mut self) -> Self {
         self.repeats = Some(0);
+        // A stream that repeats has no end.
+        self.progress.bytes = None;
+        self.watch.set(self.progress);
         self
     }
 
@@ -267,8 +273,10 @@ impl Replay {
                     continue;
                 }
                 // The end of a file may have no record.
-                self.progress.bytes_read = self.progress.bytes.unwrap_or_default();
-                self.watch.set(self.progress);
+                if let Some(bytes) = self.progress.bytes {
+                    self.progress.bytes_read = bytes;
+                    self.watch.set(self.progress);
+                }
                 return Ok(None);
             };
             let Item {
@@ -342,14 +350,13 @@ impl Replay {
         if let Err(error) = &filled
             && error.kind() == ErrorKind::File
         {
-            // Another pass would fail again, without end.
-            self.repeats = None;
+            self.is_last_pass = true;
         }
         if filled? {
             return Ok(true);
         }
         // Files without tweets would be read again and again without a pause.
-        let is_repeated = self.has_tweets && files.rewind();
+        let is_repeated = self.has_tweets && !self.is_last_pass && files.rewind();
         self.repeats = self
             .repeats
             .filter(|_| is_repeated)
@@ -362,7 +369,10 @@ impl Replay {
     fn due(&mut self, tweet: &Tweet) -> Option<Instant> {
         let times = match self.pace {
             Pace::Times(times) if !self.items.has_times => {
-                return self.last.map(|last| last + DEFAULT_GAP.div_f64(times));
+                let gap = Duration::try_from_secs_f64(DEFAULT_GAP.as_secs_f64() / times);
+                return self
+                    .last
+                    .map(|last| last + gap.map_or(MAX_WAIT, |gap| gap.min(MAX_WAIT)));
             }
             Pace::Times(times) => times,
             Pace::Every(gap) => return self.last.map(|last| last + gap),
@@ -621,6 +631,68 @@ mod tests {
         });
         assert_eq!(texts, "abcabcabc");
         assert_eq!(ids.len(), 9, "{ids:?}");
+    }
+
+    #[test]
+    fn a_damaged_file_ends_the_repeats_after_its_pass() {
+        use flate2::{Compression, write::GzEncoder};
+
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let mut packed = GzEncoder::new(Vec::new(), Compression::none());
+        packed
+            .write_all(&b"{\"text\":\"b\"}\n".repeat(50_000))
+            .unwrap();
+        let packed = packed.finish().unwrap();
+        write(folder, "a", b"{\"text\":\"a\",\"id\":\"7\"}\n");
+        write(folder, "b", &packed[..packed.len() - 9]);
+        write(folder, "c", b"{\"text\":\"c\",\"id\":\"7\"}\n");
+        let read = all(Replay::open(folder).unwrap().as_fast_as_possible().repeat());
+        let kinds = read.iter().filter_map(|item| item.as_ref().err());
+        assert!(kinds.map(Error::kind).eq([ErrorKind::File]));
+        let last = read.last().unwrap().as_ref().unwrap();
+        assert_eq!((&*last.text, &*last.id == "7"), ("c", false));
+    }
+
+    #[test]
+    fn a_pipe_without_tweets_among_other_files_is_skipped() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("b");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let first = write(folder.path(), "a", b"{\"text\":\"a\"}\n");
+        let last = write(folder.path(), "c", b"{\"text\":\"c\"}\n");
+        let replay = Replay::open_all([&first, &pipe, &last]).unwrap();
+        let writer = std::thread::spawn(move || std::fs::write(pipe, "a,b\n1,2\n"));
+        let read = shown(replay.as_fast_as_possible(), folder.path());
+        writer.join().unwrap().unwrap();
+        assert_eq!(read.len(), 3, "{read:?}");
+        assert_eq!((&*read[0], &*read[2]), ("a", "c"));
+    }
+
+    #[test]
+    fn the_error_is_about_the_table_whose_columns_may_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a.txt", b"notes\n");
+        write(folder.path(), "b.csv", &b"date,close\n1,2\n".repeat(10));
+        let replay = Replay::open(folder.path()).unwrap();
+        let read = shown(replay, folder.path());
+        assert!(
+            read[0].contains("b.csv") && read[0].contains("date, close"),
+            "{read:?}"
+        );
+    }
+
+    #[test]
+    fn an_extreme_speed_of_a_table_without_times_does_not_panic() {
+        let table = file(b"text\na\nb\n");
+        let mut replay = Replay::open(table.path()).unwrap().speed(1e-21).unwrap();
+        assert!(block_on(replay.next()).unwrap().is_ok());
+        let second = async {
+            let limit = Duration::from_millis(200);
+            tokio::time::timeout(limit, replay.next()).await.is_err()
+        };
+        assert!(block_on(second), "it waits");
     }
 
     #[test]

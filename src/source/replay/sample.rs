@@ -94,7 +94,8 @@ impl Sample<'_> {
         let tables = DELIMITERS.iter().filter_map(|(delimiter, _)| {
             let first = self.rows(*delimiter).next()?;
             let first: Vec<&str> = first.iter().map(String::as_str).collect();
-            let columns = names.find(&first).or_else(|| sentiment140(&first))?;
+            let known = || sentiment140(&first).filter(|_| names.are_none());
+            let columns = names.find(&first).or_else(known)?;
             Some((*delimiter, columns))
         });
         let (delimiter, mut columns) = tables.max_by_key(|(_, columns)| columns.count)?;

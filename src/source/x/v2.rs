@@ -24,6 +24,9 @@ use std::collections::{BTreeSet, HashMap};
 /// The maximum size of the texts and authors of a page, in bytes. Without it, thousands of retweets of one
 /// long text would need gigabytes.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// The maximum number of tweets of a page. X returns at most 500, and the rest of a longer page is one skipped
+/// tweet. Without the limit, a page of numbers would need gigabytes.
+const MAX_PAGE_TWEETS: usize = 10_000;
 
 /// A line of the stream, or a page.
 #[derive(Deserialize)]
@@ -181,7 +184,9 @@ pub(in crate::source) fn decode(json: &str) -> Result<Record, Skip> {
                 room = room.checked_sub(size).ok_or(Skip::TooLarge)?;
                 Ok(tweet)
             };
-            items.into_iter().map(bounded).collect()
+            let rest = (items.len() > MAX_PAGE_TWEETS).then_some(Err(Skip::TooLarge));
+            let items = items.into_iter().take(MAX_PAGE_TWEETS);
+            items.map(bounded).chain(rest).collect()
         }
         Some(data) => vec![tweet(data)],
         None => match tweet(json) {
@@ -331,6 +336,14 @@ mod tests {
         assert_eq!(tweet(&missing).text, "RT @carl: one & tw…");
         let quote = line.replace("retweeted", "replied_to");
         assert_eq!(tweet(&quote).text, "RT @carl: one & tw…");
+    }
+
+    #[test]
+    fn the_rest_of_a_page_with_too_many_items_is_one_skipped_tweet() {
+        let items = vec!["1"; 2 * MAX_PAGE_TWEETS].join(",");
+        let tweets = tweets(&format!(r#"{{"data":[{items}]}}"#));
+        assert_eq!(tweets.len(), MAX_PAGE_TWEETS + 1);
+        assert_eq!(tweets.last(), Some(&Err(Skip::TooLarge)));
     }
 
     #[test]
