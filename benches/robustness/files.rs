@@ -22,7 +22,7 @@ pub fn run(size: Size) -> Vec<Finding> {
     seeds.sort();
     let before = memory(std::process::id());
     let read: Vec<Read> = std::thread::scope(|scope| {
-        // One thread per core: a file takes longer to open than to decode.
+        // Two threads: a file takes longer to open than to decode.
         let halves = seeds.chunks(seeds.len().div_ceil(2));
         let threads: Vec<_> = halves
             .map(|half| scope.spawn(|| half.iter().map(|seed| read_all(seed, size)).collect()))

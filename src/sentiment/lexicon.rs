@@ -115,8 +115,8 @@ pub(super) struct Name {
     pub(super) marks: (usize, usize),
 }
 
-/// Words in lower case, and emoji. The hash function is fast and not random: the words are part of the
-/// program, so nobody can choose them to cause collisions.
+/// Words in lower case, and emoji. The hash function is fast and not random. Only the program and
+/// its user add words, never a text, so nobody else can choose them to cause collisions.
 #[derive(Clone)]
 pub(super) struct Lexicon {
     entries: Vec<Entry>,
@@ -125,7 +125,7 @@ pub(super) struct Lexicon {
     patterns: Patterns,
 }
 
-/// What stands for a word without being a word.
+/// A sign in a text that is read as one or more words.
 pub(super) enum Sign<'l> {
     /// A sign of one's own, with its length in bytes.
     Own(Token, usize),

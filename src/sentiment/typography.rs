@@ -61,8 +61,8 @@ impl ReadText<'_> {
     }
 }
 
-/// Returns whether the text may have a replaced character. It only looks at the first bytes of the UTF-8
-/// characters, and the second byte of mathematical letters. The loop has no branches and is several times
+/// Returns whether the text may have a replaced character. It compares single bytes of the
+/// UTF-8 characters, so it may be wrong about a text that has none. The loop has no branches and is several times
 /// as fast as decoding: it must cost little for the texts that do not change.
 fn may_change(text: &str) -> bool {
     let lead = |byte| matches!(byte, 0xc2 | 0xca | 0xe2 | 0xef | 0x9d);

@@ -1,4 +1,4 @@
-//! What one JSON value contains: a line of a stream, or a value of a file in the format of a public API.
+//! The content of one JSON value: a line of a stream, or a value of a file in the format of a public API.
 
 use crate::tweet::{Skip, Tweet};
 

@@ -56,7 +56,7 @@ impl StreamerStatus {
         let Some(share) = files.share() else {
             return format!("{} records read", thousands(files.records));
         };
-        // A file that is not finished has not 100 %.
+        // Round down: 100 % means that everything was read.
         let read = format!("{:.0} % of the files read", (share * 100.0).floor());
         match self.time_left() {
             Some(left) => format!("{read}, {} left", readable(left)),
@@ -110,7 +110,7 @@ impl StreamerStatus {
     }
 }
 
-/// Formats a duration in its largest unit: `45 s`, `12 min`, `3 h`.
+/// Formats a duration with at most two digits, up to 99 hours: `45 s`, `12 min`, `3 h`.
 fn readable(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..100 => format!("{seconds} s"),

@@ -1,4 +1,4 @@
-//! What the formats of a file have in common: each one cuts the text into records, and decodes them.
+//! The interface of the file formats. A format cuts the text into records, and decodes them.
 
 use crate::source::record::Record;
 use crate::tweet::{Skip, Tweet};

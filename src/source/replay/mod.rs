@@ -1,4 +1,4 @@
-//! Tweets from files, in the shapes in which people have them.
+//! Replays tweets from files in common formats.
 //!
 //! The content of a file decides how it is read, not its name. A file may be compressed, and its text may be
 //! UTF-8, UTF-16 or Latin-1 (`input.rs`). It contains JSON values (`values.rs`) of one of several shapes

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 
 /// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
 const SAMPLE: usize = 64 * 1024;
-/// How many items are decoded at once. The allocator keeps the memory of only a few freed strings at hand.
+/// The number of items decoded at once. With a small batch, the allocator reuses the memory of the last strings.
 const BATCH: usize = 4;
 
 /// The text of a file, and its format.

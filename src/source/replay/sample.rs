@@ -41,7 +41,7 @@ pub(super) struct NoTweets {
 }
 
 impl Sample<'_> {
-    /// Finds the format of the file. An empty file has every format.
+    /// Finds the format of the file. An empty file is read as JSON lines.
     pub(super) fn format(self, names: &Names) -> Option<Box<dyn Format>> {
         if self.is_end && self.text.is_empty() {
             return SHAPES

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_or_ambiguous_is_unknown() {
+    fn ambiguous_dates_and_other_texts_are_unknown() {
         for text in [
             "",
             " ",

@@ -262,7 +262,7 @@ mod tests {
                 some(&[first, second])
             );
         }
-        // What is no object is not lost in silence.
+        // A value that is not an object is reported.
         assert_eq!(
             cut(Cuts::Objects, 100, &[b"[1, {}, null, {\"a\": "]),
             some(&["1", "{}", "null", "{\"a\":"])

@@ -63,7 +63,7 @@ struct User {
 }
 
 impl Status {
-    /// Takes the longest text of the tweet, as X has escaped it.
+    /// Takes the most complete text of the tweet, as X has escaped it.
     fn take_text(&mut self) -> Option<String> {
         let extended = self.extended_tweet.take();
         let extended = extended.and_then(|tweet| tweet.full_text);

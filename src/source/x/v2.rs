@@ -117,7 +117,7 @@ impl<'a> Included<'a> {
 }
 
 impl Post<'_> {
-    /// Returns the longest text of the tweet, as X has escaped it.
+    /// Returns the most complete text of the tweet, as X has escaped it.
     fn text(&self) -> Option<&str> {
         let note = self.note_tweet.as_ref();
         let note = note.and_then(|note| note.text.as_deref());
