@@ -44,7 +44,7 @@ pub(super) enum DateOrder {
 /// If the dates contradict each other, the order is unknown.
 pub(super) fn date_order<'a>(times: impl Iterator<Item = &'a str>) -> DateOrder {
     let mut order = DateOrder::Unknown;
-    for (first, second, _) in times.filter_map(|time| slashes(time.split(' ').next()?)) {
+    for (first, second, _) in times.filter_map(|time| slashes(split(time.trim()).0)) {
         let found = match (first > NOON, second > NOON) {
             (true, false) => DateOrder::DayFirst,
             (false, true) => DateOrder::MonthFirst,
@@ -138,9 +138,14 @@ fn slashes(date: &str) -> Option<(i8, i8, i16)> {
     is_date.then_some((first, second, year.parse().ok()?))
 }
 
+/// Cuts a text into a date and a time of day, which may be empty.
+fn split(text: &str) -> (&str, &str) {
+    text.split_once([' ', 'T', ',']).unwrap_or((text, ""))
+}
+
 /// Reads a date with slashes or points, which may have a time of day.
 fn numeric_date(text: &str, order: DateOrder) -> Option<DateTime> {
-    let (date, time) = text.split_once([' ', 'T', ',']).unwrap_or((text, ""));
+    let (date, time) = split(text);
     let date = match slashes(date) {
         Some((day, month, year)) if day == month => Date::new(year, month, day),
         Some((first, second, year)) => match order {
@@ -241,6 +246,7 @@ mod tests {
             DateOrder::DayFirst
         );
         assert_eq!(order(&["01/02/2021", "02/13/2021"]), DateOrder::MonthFirst);
+        assert_eq!(order(&[" 13/02/2021, 09:30"]), DateOrder::DayFirst);
         assert_eq!(order(&["13/02/2021", "02/13/2021"]), DateOrder::Unknown);
         assert_eq!(order(&["2021-01-05", "01/02/2021"]), DateOrder::Unknown);
         let time = parse("01/02/2021", DateOrder::DayFirst).unwrap();
