@@ -655,6 +655,22 @@ mod tests {
     }
 
     #[test]
+    fn the_tweets_before_the_damage_of_a_small_file_are_read() {
+        use flate2::{Compression, write::GzEncoder};
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&b"{\"text\":\"a\"}\n".repeat(3)).unwrap();
+        let packed = packed.finish().unwrap();
+        let path = write(folder.path(), "a.gz", &packed[..packed.len() - 5]);
+        let read = all(Replay::open(&path).unwrap().as_fast_as_possible());
+        let is_tweet: Vec<bool> = read.iter().map(Result::is_ok).collect();
+        assert_eq!(is_tweet, [true, true, true, false]);
+        let error = read[3].as_ref().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::File);
+    }
+
+    #[test]
     fn a_pipe_without_tweets_among_other_files_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("b");

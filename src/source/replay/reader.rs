@@ -25,6 +25,8 @@ pub(super) struct Reader {
     /// The size of the whole text that was read, in bytes.
     read: u64,
     is_end: bool,
+    /// Why the first part is all that can be read.
+    failure: Option<io::Error>,
 }
 
 /// Why a file cannot be read.
@@ -74,9 +76,13 @@ impl Reader {
         names: &Names,
     ) -> Result<Reader, Failure> {
         let (mut text, mut is_end, mut size) = (Vec::new(), false, SAMPLE);
+        let mut failure = None;
         loop {
-            while !is_end && text.len() < size {
-                is_end = !read(&mut input, &mut text)?;
+            while !is_end && failure.is_none() && text.len() < size {
+                match read(&mut input, &mut text) {
+                    Ok(more) => is_end = !more,
+                    Err(error) => failure = Some(error),
+                }
                 if is_live {
                     break;
                 }
@@ -93,7 +99,11 @@ impl Reader {
                     text,
                     taken: 0,
                     is_end,
+                    failure,
                 });
+            }
+            if let Some(error) = failure {
+                return Err(error.into());
             }
             if is_end || text.len() >= size && !text_so_far.has_no_record() {
                 return Err(Failure::NoTweets(text_so_far.no_tweets()));
@@ -129,6 +139,9 @@ impl Reader {
 
     /// Reads the next part of the file. Returns false at its end. After an error, call it no more. It blocks.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         if !self.is_end {
             self.text.drain(..std::mem::take(&mut self.taken));
             let kept = self.text.len();
