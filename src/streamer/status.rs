@@ -21,8 +21,10 @@ impl Counts {
             ("sent", self.sent),
         ];
         let errors = [
-            ("skipped, not tweets", self.skipped),
             ("failed", self.failed),
+            ("unknown follower counts", self.without_followers),
+            // The reasons follow it.
+            ("skipped, not tweets", self.skipped),
         ];
         let errors = errors.into_iter().filter(|(_, count)| *count > 0);
         rows.into_iter().chain(errors)
@@ -126,10 +128,6 @@ fn connection_rows(mut card: Card, connection: &Connection) -> Card {
     card = card.row("reconnects", &thousands(connection.reconnects));
     if let Some(reason) = &connection.last_reason {
         card = card.row("last connection error", reason);
-    }
-    if connection.without_followers > 0 {
-        let count = thousands(connection.without_followers);
-        card = card.row("unknown follower counts", &count);
     }
     if connection.other_events > 0 {
         card = card.row("other events", &thousands(connection.other_events));
