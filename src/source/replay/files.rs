@@ -104,6 +104,10 @@ impl Files {
     /// tweets, it returns the reasons of all files, and no file is open.
     pub(super) fn open(&mut self, names: Names) -> Vec<Failure> {
         self.names = names;
+        if self.index == 0 && matches!(self.current, Some(Current::Pipe(_))) {
+            // If the pipe was closed and opened again, its writer could end in between.
+            return Vec::new();
+        }
         self.rewind();
         let mut failures = Vec::new();
         while self.index < self.paths.len() {

@@ -76,7 +76,7 @@ impl Reader {
         names: &Names,
     ) -> Result<Reader, Failure> {
         let (mut text, mut is_end, mut size) = (Vec::new(), false, SAMPLE);
-        let mut failure = None;
+        let (mut failure, mut examined) = (None, 0);
         loop {
             while !is_end && failure.is_none() && text.len() < size {
                 match read(&mut input, &mut text) {
@@ -87,6 +87,12 @@ impl Reader {
                     break;
                 }
             }
+            // A long record of a named pipe comes in hundreds of parts.
+            let is_complete = is_end || failure.is_some() || text[examined..].contains(&b'\n');
+            if is_live && !is_complete && text.len() < 2 * examined {
+                continue;
+            }
+            examined = text.len();
             let text_so_far = Sample {
                 text: &text,
                 is_end,
