@@ -258,7 +258,9 @@ fn tweets(line: Result<String, Skip>) -> Result<Vec<Result<Tweet, Skip>>, End> {
         Err(reason) => return Ok(vec![Err(reason)]),
     };
     let mut tweets = match v2::decode(&line) {
-        Ok(Record::Tweets(tweets)) => tweets,
+        Ok(Record::Tweets(tweets)) if tweets.len() == 1 => tweets,
+        // A line of the stream has one tweet. Only a file has pages.
+        Ok(Record::Tweets(_)) => vec![Err(Skip::WrongType)],
         Ok(Record::Event) => {
             let problem = Problem::in_line(line.as_bytes()).unwrap_or_default();
             return Err(End::in_stream(&problem));
