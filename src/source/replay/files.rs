@@ -21,8 +21,8 @@ pub(super) struct Files {
     stop: CancellationToken,
     /// The position of the current file.
     index: usize,
-    /// The size of each file in bytes; 0 for a named pipe.
-    sizes: Vec<u64>,
+    /// The bytes of all files before each file, and at the end those of all files. A named pipe counts 0.
+    starts: Vec<u64>,
     /// How many bytes of the current file were read.
     read: Arc<AtomicU64>,
     /// The bytes of all files before the next item.
@@ -88,8 +88,12 @@ impl Files {
             Ok(file) if file.is_file() => file.len(),
             _ => 0,
         };
+        let mut starts = vec![0];
+        for path in &all {
+            starts.push(starts[starts.len() - 1] + size(path));
+        }
         Ok(Files {
-            sizes: all.iter().map(size).collect(),
+            starts,
             read: Arc::default(),
             position: 0,
             paths: all,
@@ -135,7 +139,7 @@ impl Files {
 
     /// Returns the size of all files, in bytes; `None` if one of them is a named pipe.
     pub(super) fn size(&self) -> Option<u64> {
-        self.are_regular().then(|| self.sizes.iter().sum())
+        self.are_regular().then(|| self.starts[self.paths.len()])
     }
 
     fn open_current(&self) -> Result<Current, Failure> {
@@ -153,7 +157,7 @@ impl Files {
             return None;
         };
         let items = reader.decode();
-        let before: u64 = self.sizes[..self.index].iter().sum();
+        let before = self.starts[self.index];
         let read = self.read.load(Ordering::Relaxed) as f64;
         // The share may become smaller, because a decoder may keep text of its own.
         let end = self
