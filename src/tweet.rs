@@ -13,7 +13,7 @@ mod fields;
 mod retweet;
 mod time;
 
-pub(crate) use fields::{Object, count, id, or_empty, time, time_in};
+pub(crate) use fields::{Object, count, id, or_empty, time, time_in, whole};
 pub(crate) use retweet::retweet_prefix;
 pub(crate) use time::is_credible;
 

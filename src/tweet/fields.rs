@@ -109,8 +109,7 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
             Ok(u64::try_from(n).ok())
         }
         fn visit_f64<E>(self, n: f64) -> Result<Self::Value, E> {
-            const LIMIT: f64 = (1u64 << 53) as f64;
-            Ok((n.fract() == 0.0 && (0.0..LIMIT).contains(&n)).then_some(n as u64))
+            Ok(whole(n))
         }
         fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
             Ok(text.trim().parse().ok())
@@ -120,6 +119,13 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
         }
     }
     deserializer.deserialize_any(Count)
+}
+
+/// Returns a whole number from 0 to less than 2^53 as an integer; `None` for any other number. An `f64` is exact
+/// only up to there.
+pub(crate) fn whole(number: f64) -> Option<u64> {
+    const LIMIT: f64 = (1u64 << 53) as f64;
+    (number.fract() == 0.0 && (0.0..LIMIT).contains(&number)).then_some(number as u64)
 }
 
 /// Deserializes the topics, and keeps a repeated name once. A message of 1 MiB may contain a name 250,000

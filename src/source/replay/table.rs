@@ -11,14 +11,12 @@ use super::format::{Format, Item};
 use super::input;
 use super::times::{self, DateOrder};
 use crate::source::unescape::unescape;
-use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
+use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet, whole};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use memchr::memchr;
 
 /// The size of the buffer for the columns of a row, in bytes. A larger row makes it grow.
 const ROW_BUFFER: usize = 8 * 1024;
-/// Up to this number, each whole number has an exact `f64`.
-const EXACT: f64 = (1_u64 << 53) as f64;
 
 /// Cuts a text into rows. It remembers how far it has read, so a row that comes in many parts is read once.
 pub(super) struct Rows {
@@ -274,10 +272,7 @@ fn id(text: &str) -> &str {
 
 /// Reads a count such as `1200` or `1200.0`. Programs that allow missing numbers write the latter.
 fn count(text: &str) -> Option<u64> {
-    text.parse().ok().or_else(|| {
-        let number: f64 = text.parse().ok()?;
-        (number.fract() == 0.0 && (0.0..EXACT).contains(&number)).then_some(number as u64)
-    })
+    text.parse().ok().or_else(|| whole(text.parse().ok()?))
 }
 
 #[cfg(test)]
