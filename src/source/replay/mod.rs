@@ -533,12 +533,16 @@ mod tests {
         assert!(error.to_string().contains("no file found"), "{error}");
     }
 
+    fn named_pipe(path: PathBuf) -> PathBuf {
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        path
+    }
+
     #[test]
     fn a_named_pipe_is_read_from_its_first_writer_to_its_last() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.unwrap().success());
+        let path = named_pipe(folder.path().join("pipe"));
         let mut replay = Replay::open(&path).unwrap().as_fast_as_possible();
         let early = block_on(async {
             tokio::time::timeout(Duration::from_millis(200), replay.next())
@@ -673,9 +677,7 @@ mod tests {
     #[test]
     fn a_pipe_without_tweets_among_other_files_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("b");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-        assert!(made.unwrap().success());
+        let pipe = named_pipe(folder.path().join("b"));
         let first = write(folder.path(), "a", b"{\"text\":\"a\"}\n");
         let last = write(folder.path(), "c", b"{\"text\":\"c\"}\n");
         let replay = Replay::open_all([&first, &pipe, &last]).unwrap();
@@ -734,9 +736,7 @@ mod tests {
     #[test]
     fn a_pipe_without_tweets_ends_the_stream_with_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&path).status();
-        assert!(made.unwrap().success());
+        let path = named_pipe(folder.path().join("pipe"));
         let replay = Replay::open(&path).unwrap();
         let writer = std::thread::spawn(move || std::fs::write(path, "a,b\n1,2\n"));
         let read = all(replay);
