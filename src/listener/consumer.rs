@@ -350,3 +350,182 @@ impl Consumer {
         Ok(run.is_possible(ends.into_iter().map(|end| end + unreported)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::ClientConfig;
+    use rdkafka::client::ClientContext as _;
+    use rdkafka::statistics::{Partition as PartitionStatistics, Statistics, Topic};
+
+    /// A consumer that has never connected.
+    fn consumer(is_only_broker: bool, is_embedded: bool) -> Consumer {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("group.id", "test");
+        let main: BaseConsumer<_> = config
+            .create_with_context(TopicContext::new("tweets"))
+            .unwrap();
+        let main = Arc::new(main);
+        let partitions = split_queues(&main, "tweets", 2, &std::thread::current()).unwrap();
+        Consumer {
+            topic: "tweets".into(),
+            main,
+            partitions,
+            is_only_broker,
+            is_embedded,
+        }
+    }
+
+    /// Reports the first offset, the stable end and the end of each partition, as librdkafka does.
+    fn report(consumer: &Consumer, bounds: &[(i64, i64, i64)]) {
+        let partitions = (0..).zip(bounds).map(|(partition, &(first, stable, end))| {
+            let statistics = PartitionStatistics {
+                partition,
+                lo_offset: first,
+                ls_offset: stable,
+                hi_offset: end,
+                ..Default::default()
+            };
+            (partition, statistics)
+        });
+        let topic = Topic {
+            partitions: partitions.collect(),
+            ..Default::default()
+        };
+        consumer.main.context().stats(Statistics {
+            topics: [("tweets".to_owned(), topic)].into(),
+            ..Default::default()
+        });
+    }
+
+    fn partitions(resumes: &[Resume]) -> Partitions {
+        let mut partitions = Partitions::default();
+        let resumed = resumes.iter().map(|resume| Partition::new(*resume, false));
+        partitions.reset(resumed.collect());
+        partitions
+    }
+
+    fn after(offset: i64) -> Resume {
+        let written = Some(7);
+        Resume::After(Position { offset, written })
+    }
+
+    #[test]
+    fn a_partition_continues_where_it_was_read_or_is_another_log() {
+        let start = |resume, from, first, end| {
+            let (partition, missed) = start(resume, from, first, end)?;
+            Some((partition.resume, partition.is_verifiable, missed))
+        };
+        let (earliest, latest) = (StartFrom::Earliest, StartFrom::Latest);
+        for (resume, from, first, end, expected) in [
+            (
+                Resume::Start,
+                earliest,
+                3,
+                9,
+                Some((Resume::Start, false, 0)),
+            ),
+            (Resume::Start, latest, 3, 9, Some((Resume::At(9), false, 0))),
+            (Resume::At(5), latest, 3, 9, Some((Resume::At(5), false, 0))),
+            (Resume::At(9), latest, 9, 9, Some((Resume::At(9), false, 0))),
+            (Resume::At(5), latest, 7, 9, Some((Resume::At(7), false, 2))),
+            (Resume::At(10), latest, 3, 9, None),
+            (after(5), earliest, 3, 9, Some((after(5), true, 0))),
+            (after(5), earliest, 5, 6, Some((after(5), true, 0))),
+            (after(5), earliest, 6, 9, Some((after(5), false, 0))),
+            (after(5), earliest, 8, 9, Some((after(7), false, 2))),
+            (after(5), earliest, 3, 5, None),
+        ] {
+            let found = start(resume, from, first, end);
+            assert_eq!(found, expected, "{resume:?} from {first} to {end}");
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_closes_the_consumer_of_a_single_broker_only() {
+        use RDKafkaErrorCode as Code;
+        let error = KafkaError::MessageConsumption;
+        for (is_only_broker, name) in [(true, "single broker"), (false, "cluster")] {
+            let consumer = consumer(is_only_broker, false);
+            for code in [Code::AllBrokersDown, Code::BrokerTransportFailure] {
+                match consumer.check(error(code)) {
+                    Err(ConsumerError::BrokerLost(_)) if is_only_broker => {}
+                    Ok(None) if !is_only_broker => {}
+                    _ => panic!("{name}, {code}"),
+                }
+            }
+            for code in [
+                Code::UnknownTopic,
+                Code::UnknownTopicOrPartition,
+                Code::UnknownPartition,
+            ] {
+                let checked = consumer.check(error(code));
+                assert!(
+                    matches!(checked, Err(ConsumerError::BrokerLost(_))),
+                    "{name}, {code}"
+                );
+            }
+            for code in [Code::AutoOffsetReset, Code::OffsetOutOfRange] {
+                let checked = consumer.check(error(code));
+                assert!(
+                    matches!(checked, Err(ConsumerError::Removed)),
+                    "{name}, {code}"
+                );
+            }
+            let reason = "the codec is unknown";
+            consumer
+                .main
+                .context()
+                .error(error(Code::BadCompression), reason);
+            let checked = consumer.check(error(Code::BadCompression));
+            assert!(
+                matches!(checked, Ok(Some(found)) if found == reason),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_embedded_broker_is_behind_if_it_has_two_more_messages() {
+        let embedded = consumer(true, true);
+        let unread = partitions(&[Resume::Start, Resume::Start]);
+        assert!(!embedded.is_behind(&unread));
+        report(&embedded, &[(0, 0, 0), (4, 6, 6)]);
+        assert!(embedded.is_behind(&unread));
+        report(&embedded, &[(0, 0, 0), (4, 5, 5)]);
+        assert!(!embedded.is_behind(&unread));
+        report(&embedded, &[(0, 9, 9), (4, 5, 5)]);
+        assert!(embedded.is_behind(&partitions(&[after(6), after(4)])));
+        assert!(!embedded.is_behind(&partitions(&[after(7), after(4)])));
+        assert!(!embedded.is_behind(&partitions(&[Resume::At(9), Resume::At(5)])));
+
+        let apache = consumer(true, false);
+        report(&apache, &[(0, 9, 9), (4, 5, 5)]);
+        assert!(!apache.is_behind(&unread));
+    }
+
+    #[test]
+    fn only_a_broker_with_transactions_has_an_open_one() {
+        for is_embedded in [false, true] {
+            let consumer = consumer(true, is_embedded);
+            assert_eq!(consumer.end(0), None);
+            report(&consumer, &[(0, 3, 9), (0, 9, 9)]);
+            assert_eq!((consumer.end(0), consumer.end(1)), (Some(9), Some(9)));
+            let open = consumer.open_transaction(0);
+            assert_eq!(open, (!is_embedded).then_some(3));
+            assert_eq!(consumer.open_transaction(1), None);
+        }
+    }
+
+    #[test]
+    fn a_third_partition_is_new_to_a_consumer_of_two() {
+        let consumer = consumer(true, false);
+        assert!(!consumer.has_new_partitions());
+        report(&consumer, &[(0, 0, 0); 2]);
+        assert!(!consumer.has_new_partitions());
+        report(&consumer, &[(0, 0, 0); 3]);
+        assert!(consumer.has_new_partitions());
+    }
+}

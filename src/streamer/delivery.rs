@@ -337,3 +337,175 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
             )
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RDKafkaErrorCode as Code;
+    use rdkafka::statistics::{Broker, Window};
+    use std::collections::HashMap;
+    use tempfile::TempDir;
+
+    /// Deliveries whose dead letters go to `letters` in the folder.
+    fn deliveries(folder: &TempDir) -> Deliveries {
+        let path = folder.path().join("letters");
+        Deliveries {
+            topic: "tweets".into(),
+            address: "127.0.0.1:1".into(),
+            state: Mutex::default(),
+            status_offsets: StatusOffsets::default(),
+            dead_letters: LineWriter::new("failed to save".into(), DISK_LIMIT, move || {
+                LineFile::open(&path)
+            }),
+        }
+    }
+
+    fn refuse(deliveries: &Deliveries, code: Code) -> bool {
+        deliveries.refuse(b"ann", b"{}", &KafkaError::MessageProduction(code))
+    }
+
+    fn status(deliveries: &Deliveries) -> StreamerStatus {
+        let mut status = StreamerStatus::default();
+        deliveries.add_to(&mut status);
+        status
+    }
+
+    /// Reports how long each broker delays the client, in milliseconds.
+    fn report(reports: &DeliveryReports, delays: &[i64]) {
+        let brokers = delays.iter().map(|&max| {
+            let throttle = Some(Window {
+                max,
+                ..Default::default()
+            });
+            let broker = Broker {
+                throttle,
+                ..Default::default()
+            };
+            (max.to_string(), broker)
+        });
+        let brokers: HashMap<_, _> = brokers.collect();
+        reports.stats(Statistics {
+            brokers,
+            ..Default::default()
+        });
+    }
+
+    #[test]
+    fn a_tweet_is_held_if_the_reason_may_be_temporary() {
+        let folder = TempDir::new().unwrap();
+        for (code, reason) in [
+            (Code::UnknownTopicOrPartition, "does not exist"),
+            (Code::UnknownTopic, "does not exist"),
+            (Code::UnknownPartition, "does not exist"),
+            (Code::TopicAuthorizationFailed, "ask for the permission"),
+            (Code::ClusterAuthorizationFailed, "ask for the permission"),
+        ] {
+            let deliveries = deliveries(&folder);
+            assert!(refuse(&deliveries, code), "{code}");
+            let error = status(&deliveries).last_error.unwrap();
+            assert!(error.contains(reason), "{code}: {error}");
+            assert_eq!(status(&deliveries).counts.failed, 0);
+            let held = deliveries.take_held();
+            let [tweet] = &held[..] else {
+                panic!("{} tweets are held", held.len());
+            };
+            assert_eq!(
+                (&tweet.key[..], &tweet.message[..]),
+                (&b"ann"[..], &b"{}"[..])
+            );
+        }
+        assert!(!folder.path().join("letters").exists());
+    }
+
+    #[test]
+    fn a_tweet_that_is_refused_for_good_or_at_the_end_is_a_dead_letter() {
+        let folder = TempDir::new().unwrap();
+        let deliveries = deliveries(&folder);
+        assert!(!refuse(&deliveries, Code::MessageTimedOut));
+        assert!(!deliveries.is_held_back());
+        assert!(refuse(&deliveries, Code::UnknownTopic));
+        deliveries.end();
+        assert!(!refuse(&deliveries, Code::UnknownTopic));
+        assert_eq!(deliveries.dead_letters.finish(), None);
+        let status = status(&deliveries);
+        assert_eq!((status.counts.sent, status.counts.failed), (0, 2));
+        let path = status.dead_letter_file.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"{}\n{}\n");
+    }
+
+    #[test]
+    fn the_source_waits_until_a_held_tweet_has_an_outcome() {
+        let folder = TempDir::new().unwrap();
+        let deliveries = deliveries(&folder);
+        assert!(deliveries.take_held().is_empty());
+        assert!(!deliveries.is_held_back());
+        refuse(&deliveries, Code::UnknownTopic);
+        assert!(deliveries.is_held_back());
+        // The tweet is in the producer again.
+        assert_eq!(deliveries.take_held().len(), 1);
+        assert!(deliveries.is_held_back());
+        assert!(deliveries.take_held().is_empty());
+        assert!(deliveries.is_held_back());
+        locked(&deliveries.state).sent += 1;
+        assert!(!deliveries.is_held_back());
+        // A failure is an outcome too.
+        refuse(&deliveries, Code::UnknownTopic);
+        deliveries.take_held();
+        refuse(&deliveries, Code::MessageTimedOut);
+        assert!(!deliveries.is_held_back());
+    }
+
+    #[test]
+    fn the_source_waits_while_a_broker_throttles_the_client() {
+        let folder = TempDir::new().unwrap();
+        let reports = DeliveryReports(Arc::new(deliveries(&folder)));
+        let deliveries = &reports.0;
+        report(&reports, &[0, 0]);
+        assert!(!deliveries.is_held_back());
+        report(&reports, &[0, 60_000, 30_000]);
+        assert!(deliveries.is_held_back());
+        let error = status(deliveries).last_error.unwrap();
+        assert!(error.contains("throttles this client"), "{error}");
+        assert!(error.ends_with("a request waits 60.0 s"), "{error}");
+        locked(&deliveries.state).throttled.as_mut().unwrap().until = Instant::now();
+        assert!(!deliveries.is_held_back());
+        assert_eq!(status(deliveries).last_error, None);
+    }
+
+    #[test]
+    fn a_lost_connection_is_reported_until_a_tweet_is_sent_or_the_stream_ends() {
+        let folder = TempDir::new().unwrap();
+        let reports = DeliveryReports(Arc::new(deliveries(&folder)));
+        let deliveries = &reports.0;
+        let down = KafkaError::Global(Code::BrokerTransportFailure);
+        reports.error(down.clone(), "Connection refused");
+        refuse(deliveries, Code::MessageTimedOut);
+        let error = status(deliveries).last_error.unwrap();
+        assert!(
+            error.starts_with("Kafka is unreachable: Connection refused"),
+            "{error}"
+        );
+        // The error of the stream has precedence over that of a tweet.
+        let mut ended = StreamerStatus {
+            ended: Some(crate::wire::EndReason::Source),
+            ..StreamerStatus::default()
+        };
+        deliveries.add_to(&mut ended);
+        assert!(
+            ended
+                .last_error
+                .unwrap()
+                .starts_with("Kafka did not accept a tweet")
+        );
+        let mut failed = StreamerStatus {
+            last_error: Some("the source is down".into()),
+            ..StreamerStatus::default()
+        };
+        locked(&deliveries.state).sent += 1;
+        deliveries.add_to(&mut failed);
+        assert_eq!(failed.last_error.as_deref(), Some("the source is down"));
+        assert_eq!((failed.counts.sent, deliveries.sent()), (1, 1));
+        let error = status(deliveries).last_error.unwrap();
+        assert!(error.starts_with("Kafka did not accept a tweet"), "{error}");
+    }
+}
