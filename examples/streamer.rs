@@ -14,14 +14,14 @@ struct Arguments {
     /// Where the tweets come from
     #[arg(long, value_enum, default_value_t = Origin::Demo)]
     source: Origin,
-    /// File or folder to replay; may be repeated. Files are replayed in the order of their names
+    /// File or folder to replay; may be repeated. Files are replayed in the order of their paths
     #[arg(long, required_if_eq("source", "replay"), num_args = 1..)]
     file: Vec<PathBuf>,
     /// Replay: columns of a table, if their names are unusual, such as text=Tweet,user=Author. The fields
     /// are text, id, created_at, user, followers and lang; a number counts columns from 1
     #[arg(long)]
     columns: Option<String>,
-    /// Demo: tweets per second. Replay: speed, where 1 is the tweets' own pace. 0: no waiting
+    /// Demo: tweets per second. Replay: speed, where 1 is the original pace. 0: no waiting
     #[arg(long)]
     rate: Option<f64>,
     /// Demo: seed of the generated tweets

@@ -201,8 +201,8 @@ impl Analyzer {
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for more than 50,000 words, for a rating
     /// out of range, and for a string that cannot be in a text: a word with punctuation around it or of more
-    /// than 64 bytes, or a phrase of more than four words. In a phrase, an emoji without a rating of its own
-    /// has the words of its name.
+    /// than 64 bytes, or a phrase of more than four words. In a phrase, an emoji without its own rating is
+    /// read as its name.
     ///
     /// # Examples
     /// ```

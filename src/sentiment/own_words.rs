@@ -1,4 +1,4 @@
-//! Adds words of one's own to a lexicon. The documentation of [`Analyzer::with_words`] has the rules.
+//! Adds the caller's words to a lexicon. The documentation of [`Analyzer::with_words`] has the rules.
 //!
 //! [`Analyzer::with_words`]: super::Analyzer::with_words
 
@@ -14,6 +14,10 @@ const MAX_RATING: f64 = 4.0;
 const MAX_WORDS: usize = 50_000;
 
 /// Adds the words with their ratings.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for too many words, for a rating out
+/// of range, and for a string that cannot be in a text.
 pub(super) fn add(lexicon: &mut Lexicon, words: &[(String, f64)]) -> Result<()> {
     if words.len() > MAX_WORDS {
         return Err(Error::invalid_argument(
@@ -22,7 +26,7 @@ pub(super) fn add(lexicon: &mut Lexicon, words: &[(String, f64)]) -> Result<()> 
             "give at most 50,000 words",
         ));
     }
-    // The emoji come first, because a phrase is read with them.
+    // Add the emoji first, because a phrase may contain them.
     let mut others = Vec::new();
     for (word, rating) in words {
         if !(-MAX_RATING..=MAX_RATING).contains(rating) {
@@ -63,7 +67,7 @@ pub(super) fn add(lexicon: &mut Lexicon, words: &[(String, f64)]) -> Result<()> 
             return Err(Error::invalid_argument(
                 format!("word {word:?}"),
                 format!("it is read as {} words", ids.len()),
-                "give at most four; an emoji without a rating of your own has the words of its name",
+                "give at most four; an emoji without a rating of your own is read as its name",
             ));
         }
         if ids.contains(&Lexicon::UNKNOWN) {
@@ -161,7 +165,7 @@ mod tests {
         assert_eq!(word("so 😂").emoji, None);
         let name = |analyzer: &Analyzer| analyzer.explain("😂").words.len();
         assert_eq!((name(analyzer()), name(&Analyzer::new())), (1, 5));
-        // Its name is still read elsewhere, and that of other emoji too.
+        // The words of its name keep their ratings, and other emoji are still read by their names.
         assert_eq!(rated("joy")[0].0, "joy");
         assert_eq!(analyzer().score("😭"), Analyzer::new().score("😭"));
     }
@@ -303,7 +307,7 @@ mod tests {
         let error = Analyzer::with_words(words(MAX_WORDS + 1)).unwrap_err();
         assert!(error.to_string().contains("50001 words"), "{error}");
         let analyzer = Analyzer::with_words(words(MAX_WORDS)).unwrap();
-        // A cost that is quadratic would take hours.
+        // With quadratic cost, this would take hours.
         for piece in ["a ", "a a a0 ", "🚀", "🚀🔥💎", "ж ", "暴", "a\u{300}"] {
             let text = piece.repeat((1 << 20) / piece.len());
             let score = analyzer.score(&text);

@@ -1,5 +1,5 @@
-//! What the lexicon finds besides words in ASCII: words in other scripts, signs and phrases. Only words of
-//! one's own are such patterns, so the maps are empty for VADER's lexicon and cost no time.
+//! The patterns that the lexicon finds besides words in ASCII: words in other scripts, signs and phrases.
+//! Only the caller's words can be such patterns. In VADER's lexicon, the maps are empty and cost no time.
 
 use super::WordId;
 use rustc_hash::FxHashMap;
@@ -7,22 +7,23 @@ use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The maximum length of a word in another script, in bytes. It is larger than that of a word in the lexicon,
-/// because a decomposed letter has more bytes.
+/// The maximum length of a word in another script, in bytes. It is larger than the limit for a word of the
+/// lexicon, because a decomposed letter has more bytes.
 const MAX_BYTES: usize = 256;
 
 /// The maximum number of words of a phrase.
 pub(super) const MAX_PHRASE: usize = 4;
 
+/// The patterns, with their ids in the lexicon.
 #[derive(Clone, Default)]
 pub(super) struct Patterns {
-    /// The words with other characters than ASCII, in normal form.
+    /// The words with characters outside ASCII, in normal form.
     words: FxHashMap<Box<str>, WordId>,
     signs: FxHashMap<Box<str>, WordId>,
-    /// The length in bytes of the longest sign that starts with a character.
+    /// For each first character, the length of the longest sign in bytes.
     longest_signs: FxHashMap<char, usize>,
     phrases: FxHashMap<Box<[WordId]>, WordId>,
-    /// The number of words of the longest phrase that starts with a word.
+    /// For each first word, the number of words of the longest phrase.
     longest_phrases: FxHashMap<WordId, usize>,
 }
 
@@ -74,21 +75,21 @@ impl Patterns {
     }
 }
 
-/// Returns whether a word that starts with the character is a sign, which is found anywhere in a text: an
-/// emoji or another symbol, or a word of a script that puts no spaces between words.
+/// Returns whether a word that starts with the character is a sign. A sign is an emoji or another symbol,
+/// or a word of a script without spaces between words. It is found anywhere in a text.
 pub(super) fn starts_sign(c: char) -> bool {
     let letter = c.is_ascii() || c.is_alphanumeric() || is_combining_mark(c);
     !letter || is_written_without_spaces(c)
 }
 
-/// Returns whether the character is of Thai, Lao, Myanmar, Khmer, Japanese or Chinese.
+/// Returns whether the character belongs to the script of Thai, Lao, Burmese, Khmer, Japanese or Chinese.
 fn is_written_without_spaces(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
         | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}'
         | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Returns a form that is the same for composed and decomposed letters and for both cases.
+/// Returns a form that is the same for composed and decomposed letters, and for upper and lower case.
 fn normal_form(word: &str) -> String {
     let composed: String = word.nfc().collect();
     UniCase::unicode(composed).to_folded_case()

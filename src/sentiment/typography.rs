@@ -1,9 +1,9 @@
-//! The characters of today's texts that VADER does not know.
+//! Replaces the characters of today's texts that VADER does not know.
 //!
-//! The texts that VADER was made with were typed in ASCII. Phones and editors of today write "don’t" with a
-//! typographic apostrophe, and put invisible characters after an emoji. VADER then misses the negation
-//! and the word. This module replaces such characters by ASCII before the rules see the text. The
-//! documentation of [`sentiment`](super) lists the replacements.
+//! VADER was developed with texts in ASCII. Today, phones and editors write "don’t" with a typographic
+//! apostrophe, and put invisible characters after an emoji. VADER then misses the negation and the word.
+//! This module replaces such characters with ASCII before the rules see the text. The documentation of
+//! [`sentiment`](super) lists the replacements.
 
 use std::borrow::Cow;
 use unicode_normalization::char::decompose_compatible;
@@ -13,18 +13,19 @@ use unicode_normalization::char::decompose_compatible;
 pub(super) enum Reading {
     /// Typographic characters are read as ASCII.
     Plain,
-    /// Each character is read as it is, like in the reference implementation.
+    /// Each character is read as it is, as in the reference implementation.
     Verbatim,
 }
 
 /// A text as the rules read it.
 pub(super) struct ReadText<'t> {
     pub(super) text: Cow<'t, str>,
-    /// The ends of the replaced characters: in this text, and in the original. Both increase.
+    /// The ends of the replaced characters in this text and in the original, in bytes. Both increase.
     ends: Vec<(usize, usize)>,
 }
 
 impl Reading {
+    /// Returns the text as the rules read it.
     pub(super) fn read(self, text: &str) -> ReadText<'_> {
         let (mut plain, mut ends) = (String::new(), Vec::new());
         let mut copied = 0;
@@ -50,8 +51,8 @@ impl Reading {
 }
 
 impl ReadText<'_> {
-    /// Returns the position in the original text of a position in this text. The invisible characters
-    /// after a word belong to it.
+    /// Converts a position in this text to the position in the original text, in bytes. The invisible
+    /// characters after a word belong to the word.
     pub(super) fn original(&self, at: usize) -> usize {
         let before = self.ends.partition_point(|(end, _)| *end <= at);
         match before.checked_sub(1).map(|last| self.ends[last]) {
@@ -61,9 +62,9 @@ impl ReadText<'_> {
     }
 }
 
-/// Returns whether the text may have a replaced character. It compares single bytes of the
-/// UTF-8 characters, so it may be wrong about a text that has none. The loop has no branches and is several times
-/// as fast as decoding: it must cost little for the texts that do not change.
+/// Returns whether the text may contain a character to replace. The function compares single bytes, so it
+/// may return true for a text without such a character. Most texts do not change, so the check must be
+/// fast: without branches, the loop is several times as fast as decoding.
 fn may_change(text: &str) -> bool {
     let lead = |byte| matches!(byte, 0xc2 | 0xca | 0xe2 | 0xef | 0x9d);
     text.bytes().fold(false, |any, byte| any | lead(byte))
@@ -74,11 +75,11 @@ fn replacement(c: char) -> Option<char> {
     match c {
         '‘' | '’' | '‛' | 'ʼ' | '´' | '′' => Some('\''),
         '“' | '”' | '„' | '‟' | '«' | '»' | '″' => Some('"'),
-        // The two hyphens, of which the second does not break, and the minus sign.
+        // The hyphen, the non-breaking hyphen, and the minus sign.
         '\u{2010}' | '\u{2011}' | '−' => Some('-'),
-        // The dashes, and the space without a width.
+        // The dashes, the ellipsis, and the zero-width space.
         '–' | '—' | '―' | '…' | '\u{200b}' => Some(' '),
-        // Full-width characters, and mathematical letters such as 𝗯𝗼𝗹𝗱 ones.
+        // Full-width characters, and mathematical letters such as 𝗯𝗼𝗹𝗱 letters.
         '\u{ff01}'..='\u{ff5e}' | '\u{1d400}'..='\u{1d7ff}' => {
             let mut ascii = None;
             decompose_compatible(c, |part| ascii = Some(part));

@@ -13,6 +13,9 @@ const MAX_BODY: usize = 1024 * 1024;
 
 /// Creates a client for the server at `base`. The client follows no redirects, because a redirect could
 /// send credentials to another server.
+///
+/// # Errors
+/// [`ErrorKind::Source`] if the client cannot be created, for example without the system's certificates.
 pub(super) fn client(base: &Url) -> Result<Client> {
     // An error means that a provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -38,8 +41,11 @@ pub(super) fn from_env(variable: &str) -> Option<String> {
     address.filter(|address| !address.trim().is_empty())
 }
 
-/// Parses the address of a server. It must use encryption unless it is on this machine. `setting` is
-/// the name of the setting that holds the address.
+/// Parses the address of a server. `setting` is the name of the setting that holds the address.
+///
+/// # Errors
+/// [`ErrorKind::InvalidArgument`] if it is not the address of a web server or contains credentials, or if
+/// the server is on another machine and the address is not encrypted.
 pub(super) fn base(address: &str, setting: &str) -> Result<Url> {
     let invalid = |reason: &'static str| {
         Error::invalid_argument(
@@ -88,14 +94,14 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the number of seconds in a header of a response.
+/// Returns the number of seconds in a header of a response; `None` if the header has no such number.
 pub(super) fn seconds(response: &Response, header: &str) -> Option<u64> {
     let value = response.headers().get(header)?;
     value.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns the time until the time in a header, which is in seconds since 1970. It is at least a second;
-/// `None` if the time in the header is past.
+/// Returns how long to wait until the time in a header, which is in seconds since 1970. The wait is at
+/// least a second. Returns `None` if that time is past or missing.
 pub(super) fn wait_until(response: &Response, header: &str) -> Option<Duration> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let wait = seconds(response, header)?.checked_sub(now.as_secs())?;

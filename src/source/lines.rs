@@ -24,12 +24,12 @@ impl LineBuffer {
         &mut self.bytes
     }
 
-    /// Returns the next complete line without its line end, or why it is skipped.
+    /// Returns the next line without its line end, or why it is skipped; `None` if no line is complete.
     pub(super) fn next(&mut self) -> Option<Result<String, Skip>> {
         match self.codec.decode(&mut self.bytes) {
             Ok(line) => line.map(Ok),
             Err(LinesCodecError::MaxLineLengthExceeded) => Some(Err(Skip::TooLarge)),
-            // Decoding from memory has only this error: bytes that are not UTF-8.
+            // The bytes are in memory, so the only possible error is that they are not UTF-8.
             Err(LinesCodecError::Io(_)) => Some(Err(Skip::NotUtf8)),
         }
     }

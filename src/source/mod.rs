@@ -71,9 +71,9 @@ pub trait Source: Send + 'static {
         Ok(())
     }
 
-    /// Returns whether the source matches the tracks and sets the topics. If it does, the streamer
-    /// passes each tweet that has a topic, unless the filter drops it as a retweet. If it does not, or if there is no track, the streamer applies
-    /// the filter.
+    /// Returns whether the source matches the tracks and sets the topics. If it does, and the filter has
+    /// a track, the streamer passes each tweet that has a topic, unless the filter drops it as a
+    /// retweet. Otherwise, the streamer applies the filter.
     fn sets_topics(&self) -> bool {
         false
     }
@@ -91,9 +91,9 @@ pub trait Source: Send + 'static {
     /// Waits for the next tweet. Returns `None` when the source has ended.
     ///
     /// # Errors
-    /// An error stands for one message that is not a tweet. The streamer counts it and calls `next`
-    /// again. After [`ErrorKind::Source`](crate::ErrorKind::Source) and
-    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked), the stream ends.
+    /// Most errors stand for one message that is not a tweet: the streamer counts the error and calls
+    /// `next` again. [`ErrorKind::Source`](crate::ErrorKind::Source) and
+    /// [`ErrorKind::Panicked`](crate::ErrorKind::Panicked) end the stream.
     ///
     /// # Cancel safety
     /// The streamer may drop the future before it is done, for example when it is stopped. An

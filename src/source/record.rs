@@ -2,10 +2,11 @@
 
 use crate::tweet::{Skip, Tweet};
 
+/// A decoded JSON value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record {
-    /// The tweets, in their order: one, or those of a page, which may have none. An item that is not a tweet
-    /// is the reason why.
+    /// The tweets, in their order: one tweet, or those of a page, which may be empty. For an item that is
+    /// not a tweet, the list has the reason.
     Tweets(Vec<Result<Tweet, Skip>>),
     /// A message that is not meant to be a tweet, such as a deletion or the end of a stream.
     Event,

@@ -1,8 +1,8 @@
 //! Replaces HTML's character references in a text with their characters.
 //!
 //! X escapes `&`, `<` and `>` in the texts that its API returns ("Counting characters", docs.x.com).
-//! Tables of tweets that other programs have written also contain escaped quotes. The texts of Bluesky and of
-//! this project's files are not escaped, so nothing may unescape them.
+//! Tables that other programs have written contain escaped quotes too. The texts of Bluesky and of this
+//! project's files are not escaped, so this function must not be applied to them.
 
 /// The references and their characters.
 const REFERENCES: [(&str, char); 6] = [

@@ -5,7 +5,7 @@
 //! /subscribe`, is described in the README of github.com/bluesky-social/jetstream-legacy. The post in
 //! both is the lexicon `app.bsky.feed.post`.
 //!
-//! Tens of posts arrive per second, thousands while a backlog is read, and the filter drops most of
+//! Tens of posts arrive per second, and thousands while a backlog is read. The filter drops most of
 //! them. So a frame is decoded in one pass, and unused fields are not copied.
 
 use crate::filter::Filter;
@@ -24,8 +24,8 @@ pub(super) enum Version {
     V2,
 }
 
-/// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number, it means nearly
-/// the same on every server.
+/// A position in a Jetstream, in microseconds since 1970. Unlike a sequence number, it stands for nearly
+/// the same position on every server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct JetstreamCursor(pub(super) u64);
 
@@ -104,8 +104,8 @@ impl Post<'_> {
         }
     }
 
-    /// Returns when the post was written, by the author's clock. If that is later than the time at
-    /// which the server received the post, returns the latter.
+    /// Returns when the post was written, by the author's clock. If that time is unknown, or later than
+    /// the time at which the server received the post, returns the time of the server.
     fn created_at(&self) -> Timestamp {
         let micros = i64::try_from(self.cursor.0).unwrap_or(i64::MAX);
         let received = Timestamp::from_microsecond(micros).unwrap_or_else(|_| Timestamp::now());
@@ -168,6 +168,10 @@ struct Payload<'a> {
     message: Option<String>,
 }
 
+/// Decodes a frame.
+///
+/// # Errors
+/// A [`Skip`], which says why the frame is invalid.
 pub(super) fn decode(version: Version, frame: &[u8]) -> Result<Frame<'_>, Skip> {
     if frame.len() > MAX_MESSAGE_BYTES {
         return Err(Skip::TooLarge);

@@ -41,6 +41,7 @@ const HOSTS: &[&str] = &[
     "https://jetstream1.us-west.bsky.network",
     "https://jetstream2.us-west.bsky.network",
 ];
+/// The public server for profiles.
 const APPVIEW: &str = "https://public.api.bsky.app";
 /// The maximum number of posts that wait for the stage [`profiles`].
 const QUEUE: usize = 16;
@@ -62,7 +63,7 @@ const QUEUE: usize = 16;
 #[derive(Default)]
 #[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Bluesky {
-    /// `None` means the address in the environment, or the public ones.
+    /// The address of the Jetstream; `None` for the one in the environment, or the public ones.
     jetstream: Option<String>,
     appview: Option<String>,
     feed: Option<Feed>,
@@ -94,7 +95,7 @@ impl Bluesky {
         }
     }
 
-    /// Sets the server for profiles.
+    /// Sets the server for profiles. An invalid address is an error when the stream starts.
     pub fn profiles_at(mut self, appview: &str) -> Bluesky {
         self.appview = Some(appview.into());
         self

@@ -51,8 +51,8 @@ pub(super) struct Profiles {
     client: Client,
     url: Url,
     watch: ConnectionWatch,
-    /// The cached profiles by author, and until when each is valid. An author without a profile has an
-    /// empty one here.
+    /// The cached profiles by author, and until when each is valid. For an author without a profile, the
+    /// cache has an empty one.
     cache: LruCache<String, (Profile, Instant)>,
     /// The posts that wait, and until when each waits, in the order in which they are passed on.
     waiting: VecDeque<(Tweet, Instant)>,
@@ -61,7 +61,7 @@ pub(super) struct Profiles {
     paused_until: Instant,
 }
 
-/// The authors of a call, and their profiles, or how long to pause.
+/// The authors of a call, and either their profiles or how long to pause.
 type Response = (Vec<String>, Result<Vec<Profile>, Duration>);
 
 /// The fields of `app.bsky.actor.defs#profileViewDetailed` that the source uses.

@@ -1,5 +1,5 @@
-//! Decodes the events of a recording of a Jetstream, in both versions of the protocol: a file that another
-//! program has written.
+//! Decodes the events of a recorded Jetstream, in both versions of the protocol. A recording is a file
+//! that another program has written.
 
 use super::event::{self, Frame, Version};
 use crate::source::record::Record;
@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 /// Decodes one event. The follower count of an author is unknown.
 ///
 /// # Errors
-/// A [`Skip`], which says why the value is not an event.
+/// A [`Skip`], which says why the value is not a valid event.
 pub(in crate::source) fn decode(json: &str) -> Result<Record, Skip> {
     match event::decode(version(json), json.as_bytes())? {
         Frame::Post(post) => Ok(Record::Tweets(vec![Ok(post.plain_tweet())])),

@@ -3,10 +3,10 @@
 //! The tweets make the figure and the filter worth watching:
 //!
 //! - Each topic has a mood that changes like a slow wave, which gives the figure a shape.
-//! - Follower counts have a long tail, as in reality: half of the authors have less than a hundred
+//! - Follower counts have a long tail, as in reality: half of the authors have about a hundred or fewer
 //!   followers, and one author in a thousand has more than a million.
 //! - A dozen authors write one tweet in five, so the same author appears again.
-//! - Some texts have words and tones that VADER gets wrong: trading slang and sarcasm.
+//! - Some texts contain trading slang and sarcasm, which VADER scores wrongly.
 //! - Arrivals are a Poisson process.
 //! - About one tweet in eight is off-topic or in another language.
 
@@ -88,7 +88,8 @@ impl Demo {
     }
 
     /// Sets the seed. The same seed generates the same tweets at every rate, apart from their times
-    /// and their ids, which are different in each stream.
+    /// and their ids, which are different in each stream. With a [`story`](Demo::story), the rate changes
+    /// the texts too.
     pub fn seed(mut self, seed: u64) -> Self {
         self.tweets = SmallRng::seed_from_u64(seed);
         self.arrivals = arrivals(seed);
@@ -101,17 +102,17 @@ impl Demo {
         self
     }
 
-    /// Sets the mood of topics over time, for a planned lecture. Each topic has a list of times, in seconds
-    /// since the start of the stream, with its mood at each time, from -1 (angry) to 1 (happy). Between two
-    /// times, the mood changes evenly. A topic without a list keeps its waves.
+    /// Sets the mood of topics over time, for a planned lecture. Each topic has a list of times and moods.
+    /// A time is in seconds since the start of the stream, and a mood is from -1 (angry) to 1 (happy).
+    /// Between two times, the mood changes evenly. A topic without a list keeps its waves.
     ///
     /// The time of a tweet is its number divided by the rate, so the story does not depend on the
     /// machine. Without waits between tweets, the story has 20 tweets per second.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) for a topic other than bitcoin,
-    /// ethereum and dogecoin, for an empty list, for times that are negative or do not increase, and for a
-    /// mood outside \[-1, 1\].
+    /// ethereum and dogecoin, and for an invalid list. A list is invalid if it is empty, if its times are
+    /// negative or do not increase, or if a mood is outside \[-1, 1\].
     ///
     /// # Examples
     /// ```

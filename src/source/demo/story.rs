@@ -1,4 +1,4 @@
-//! A story: the mood of the topics over time, which a teacher plans.
+//! A story: the planned mood of the topics over time, for example for a lecture.
 
 use super::TOPICS;
 use crate::error::{Error, Result};
@@ -9,6 +9,10 @@ pub(super) struct Story([Vec<(f64, f64)>; TOPICS.len()]);
 
 impl Story {
     /// Sets the moods of the topic at `index`. `topic` is its name, for error messages.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if `index` is `None`, or if the
+    /// times or moods are invalid.
     pub(super) fn set(
         &mut self,
         index: Option<usize>,

@@ -1,9 +1,10 @@
-//! Finds the columns of a table that have the fields of a tweet, by their names or by the caller's choice.
+//! Finds the columns of a table that contain the fields of a tweet, by common names or as the caller names
+//! them.
 
 use crate::error::{Error, Result};
 
 /// The fields of a tweet, and the common names of their columns. Case, spaces and punctuation make no
-/// difference. If a table has several of the names, the first one of the list counts.
+/// difference. If several columns match, the first name in this list wins.
 const NAMES: [(Field, &[&str]); 6] = [
     (
         Field::Text,
@@ -104,7 +105,7 @@ enum Field {
     Lang,
 }
 
-/// The columns that the caller has named.
+/// The columns that the caller has named, each as a name or as a number from 1 on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names(Vec<(Field, String)>);
 
@@ -121,7 +122,7 @@ pub(super) struct Columns {
     pub(super) count: usize,
     /// Whether the texts are escaped as in HTML.
     pub(super) is_escaped: bool,
-    /// Whether the first row has the names.
+    /// Whether the first row contains the names of the columns.
     pub(super) has_header: bool,
 }
 
@@ -129,8 +130,8 @@ impl Names {
     /// Reads a list such as `text=Tweet,user=Author`.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if an entry is not a field, an equals
-    /// sign and a name, or if there is no entry.
+    /// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the list is empty, or if an
+    /// entry is not a field, an equals sign and a name.
     pub(super) fn parse(list: &str) -> Result<Names> {
         let entries = list.split(',').map(|entry| {
             let (field, column) = entry.split_once('=')?;
@@ -242,7 +243,7 @@ mod tests {
         );
         assert_eq!(found, (1, Some(2), Some(3), Some(4), Some(5)));
         assert!(columns.has_header && columns.is_escaped && columns.count == 6);
-        // The better name counts, and a name is a whole one.
+        // The first name in the list wins, and only a whole name matches.
         assert_eq!(find("", "tweet,text").unwrap().text, 1);
         assert_eq!(find("", "text,user_created").unwrap().time, None);
         assert_eq!(find("", "date,close,volume"), None);

@@ -1,4 +1,4 @@
-//! Reads several files, one after the other, in the order of their names.
+//! Reads several files, one after the other, in the order of their paths.
 
 use super::columns::Names;
 use super::format::Item;
@@ -19,13 +19,14 @@ pub(super) struct Files {
     names: Names,
     /// Ends the reads of named pipes.
     stop: CancellationToken,
-    /// The position of the current file.
+    /// The index of the current file in `paths`.
     index: usize,
-    /// The bytes of all files before each file, and at the end those of all files. A named pipe counts 0.
+    /// The number of bytes in the files before each file, and at the end the number in all files. A named
+    /// pipe counts as 0 bytes.
     starts: Vec<u64>,
-    /// How many bytes of the current file were read.
+    /// The number of bytes that were read from the current file.
     read: Arc<AtomicU64>,
-    /// The bytes of all files before the next item.
+    /// The number of bytes before the next item, counted over all files.
     position: u64,
     /// The current file, if it is open.
     current: Option<Current>,
@@ -41,19 +42,21 @@ enum Current {
 #[derive(Default)]
 pub(super) struct Items {
     pub(super) items: vec::IntoIter<Item>,
-    /// The position of the file.
+    /// The index of the file.
     pub(super) file: usize,
-    /// What a record of the file is called, such as `line`.
+    /// The name of a record of the file, such as `line`.
     pub(super) unit: &'static str,
     /// Whether the tweets may have times.
     pub(super) has_times: bool,
-    /// The bytes of all files before the first item, and after the last one.
+    /// The positions of the first item and of the end of the last item, in bytes over all files.
     bytes: Range<u64>,
+    /// The number of items at first.
     count: usize,
 }
 
 impl Items {
-    /// Returns the bytes of all files before the next item. Within a batch, each item counts the same.
+    /// Returns the number of bytes before the next item, counted over all files. The items of a batch have
+    /// equal shares of its bytes.
     pub(super) fn bytes_read(&self) -> u64 {
         let taken = (self.count - self.items.len()) as f64;
         let length = (self.bytes.end - self.bytes.start) as f64;
@@ -104,12 +107,12 @@ impl Files {
         })
     }
 
-    /// Opens the first file that has tweets, and returns why the files before it have none. If no file has
-    /// tweets, it returns the reasons of all files, and no file is open.
+    /// Opens the first file that has tweets, and returns why each file before it was skipped. If no file
+    /// has tweets, this call returns the reason for each file, and no file is open.
     pub(super) fn open(&mut self, names: Names) -> Vec<Failure> {
         self.names = names;
         if self.index == 0 && matches!(self.current, Some(Current::Pipe(_))) {
-            // If the pipe was closed and opened again, its writer could end in between.
+            // Keep the pipe open. Otherwise its writer could end before the pipe is opened again.
             return Vec::new();
         }
         self.rewind();
@@ -159,7 +162,7 @@ impl Files {
         let items = reader.decode();
         let before = self.starts[self.index];
         let read = self.read.load(Ordering::Relaxed) as f64;
-        // The share may become smaller, because a decoder may keep text of its own.
+        // The estimate may decrease, because a decompressor buffers data. The position must not.
         let end = self
             .position
             .max(before + (read * reader.taken_share()) as u64);
@@ -178,9 +181,9 @@ impl Files {
     /// file. It blocks.
     ///
     /// # Errors
-    /// The rest of the current file is skipped. [`ErrorKind::File`] if it cannot be read, and
-    /// [`ErrorKind::NotATweet`] if it has no tweets. [`ErrorKind::Source`] for a named pipe without tweets: the
-    /// stream has not begun.
+    /// After an error, the rest of the current file is skipped. The error is [`ErrorKind::NotATweet`] if
+    /// the file has no tweets, and otherwise [`ErrorKind::File`]. If the only file is a named pipe without
+    /// tweets, the error is [`ErrorKind::Source`], which ends the stream.
     pub(super) fn fill(&mut self) -> Result<bool> {
         let Some(path) = self.paths.get(self.index) else {
             return Ok(false);
@@ -189,7 +192,7 @@ impl Files {
             None => (self.open_current(), ErrorKind::NotATweet),
             Some(Current::Pipe(pipe)) => {
                 let opened = Reader::open(pipe, &self.names, &self.read);
-                // The stream ends with this error, so it must be the only file.
+                // `Source` ends the stream, so other files could not be read after it.
                 let kind = match self.paths.len() {
                     1 => ErrorKind::Source,
                     _ => ErrorKind::NotATweet,

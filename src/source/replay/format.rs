@@ -5,20 +5,21 @@ use crate::tweet::{Skip, Tweet};
 
 /// A format, with its state within a file.
 pub(super) trait Format: Send {
-    /// Returns what a record is called, such as `line`.
+    /// Returns the name of a record, such as `line`.
     fn unit(&self) -> &'static str;
 
-    /// Returns whether the tweets may have times. Without times, they have no pace of their own.
+    /// Returns whether the tweets may have times. Without times, they come at a fixed pace.
     fn has_times(&self) -> bool {
         true
     }
 
     /// Takes a record from the start of the text, appends its items, and returns how many bytes it took. A
-    /// return value of 0 means that the text has no complete record. Nothing follows the text if `is_end`.
+    /// return value of 0 means that the text has no complete record. `is_end` says that this text is the
+    /// rest of the file.
     fn take(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize;
 }
 
-/// A part of a record that is a tweet, or is not.
+/// One item of a record: a tweet, a skipped tweet, or another event.
 #[derive(Debug, PartialEq)]
 pub(super) struct Item {
     /// The number of the record in the file, from 1 on.
@@ -32,7 +33,7 @@ pub(super) struct Item {
 pub(super) enum Content {
     Tweet(Tweet),
     Skipped(Skip),
-    /// Not a tweet, and not meant to be one.
+    /// An event that is not meant to be a tweet, such as a deletion.
     Event,
 }
 

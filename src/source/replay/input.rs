@@ -1,9 +1,9 @@
-//! Reads a file or a named pipe as text: decompresses it, and removes its byte order mark.
+//! Reads a file or a named pipe as text: decompresses it, decodes UTF-16, and removes a byte order mark.
 //!
-//! The content decides, not the name. The first bytes say whether the data is compressed: gzip (RFC 1952),
-//! Zstandard (RFC 8878), or bzip2. The first bytes of the decompressed data say whether it is UTF-16, which
-//! becomes UTF-8. Any other text is passed on as it is. Its records are checked one by one ([`text`]), because
-//! the first part of a long file in Latin-1 is often ASCII.
+//! The content decides, not the name. The first bytes show whether the data is compressed: gzip (RFC
+//! 1952), Zstandard (RFC 8878), or bzip2. The first bytes of the decompressed data show whether it is
+//! UTF-16, which becomes UTF-8. Any other text is passed on as it is. Each of its records is decoded
+//! separately ([`text`]), because the first part of a long file in Latin-1 is often ASCII.
 
 use crate::task::runtime;
 use bzip2::bufread::MultiBzDecoder;
@@ -64,13 +64,16 @@ impl Source {
 /// A named pipe. Its data comes from its first writer to its last.
 pub(super) struct Pipe {
     receiver: pipe::Receiver,
-    /// Whether nothing was written to the pipe yet.
+    /// Whether nothing has been read from the pipe yet.
     awaits_writer: bool,
     stop: CancellationToken,
 }
 
 impl Read for Pipe {
-    /// Blocks until data comes. It must not be called from async code. After a stop, the pipe is at its end.
+    /// Reads data, and blocks until data comes. After a stop, the pipe is at its end.
+    ///
+    /// # Panics
+    /// If it is called from async code.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use tokio::io::AsyncReadExt;
 
@@ -93,8 +96,8 @@ impl Read for Pipe {
     }
 }
 
-/// Counts the bytes that are taken from a reader. Of a buffered reader, it does not count those that wait in the
-/// buffer: a buffer may hold a whole compressed file.
+/// Counts the bytes that are taken from a reader. The bytes that wait in the buffer of a buffered reader
+/// do not count yet, because the buffer may hold a whole compressed file.
 struct Counted<R> {
     inner: R,
     taken: Arc<AtomicU64>,
@@ -128,7 +131,7 @@ pub(super) fn decode(bytes: Bytes, taken: &Arc<AtomicU64>) -> io::Result<Bytes> 
     let (start, bytes) = peek::<4>(bytes)?;
     let bytes: Bytes = match start.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(counted(bytes))),
-        // The second pattern is a skippable frame, with which some programs begin.
+        // The second pattern is a skippable frame. Some programs begin a file with one.
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
             Box::new(zstd::Decoder::with_buffer(counted(bytes))?)
         }
@@ -161,7 +164,7 @@ pub(super) fn decode(bytes: Bytes, taken: &Arc<AtomicU64>) -> io::Result<Bytes> 
     }))
 }
 
-/// Returns the first `N` bytes, or all if there are fewer, and the bytes from the start on.
+/// Returns the first `N` bytes, or all if there are fewer, and a reader of all bytes from the start.
 fn peek<const N: usize>(mut bytes: Bytes) -> io::Result<(Vec<u8>, Bytes)> {
     let mut start = Vec::with_capacity(N);
     bytes.by_ref().take(N as u64).read_to_end(&mut start)?;
@@ -169,7 +172,7 @@ fn peek<const N: usize>(mut bytes: Bytes) -> io::Result<(Vec<u8>, Bytes)> {
     Ok((start, Box::new(all)))
 }
 
-/// Text in UTF-16, which is read as UTF-8. A code unit without its pair becomes U+FFFD.
+/// Text in UTF-16, which is read as UTF-8. An unpaired surrogate becomes U+FFFD.
 struct Utf16 {
     bytes: Bytes,
     decoder: Decoder,
@@ -190,7 +193,7 @@ impl Read for Utf16 {
             self.is_end = count == 0;
             let raw = &self.raw[..count];
             let text = self.text.get_mut();
-            // The length is too large for a `usize` only if `count` nearly is.
+            // `None` is impossible here: the length fits into a `usize`, because `count` is small.
             text.resize(self.decoder.max_utf8_buffer_length(count).unwrap_or(0), 0);
             let (_, _, written, _) = self.decoder.decode_to_utf8(raw, text, self.is_end);
             text.truncate(written);
@@ -199,7 +202,7 @@ impl Read for Utf16 {
     }
 }
 
-/// Returns a record as text. A record that is not UTF-8 is in Windows-1252, which contains Latin-1.
+/// Returns a record as text. A record that is not UTF-8 is read as Windows-1252, which contains Latin-1.
 pub(super) fn text(record: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(record) {
         Ok(text) => text.into(),

@@ -8,7 +8,7 @@ use crate::source::{bluesky, x};
 use crate::tweet::{MAX_MESSAGE_BYTES, Skip, Tweet};
 use std::borrow::Cow;
 
-/// The maximum length of a page of a search, which may contain 500 tweets.
+/// The maximum length of a page of a search, in bytes. A page may contain 500 tweets.
 pub(super) const MAX_PAGE_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 
 /// A shape of JSON values.
@@ -24,11 +24,11 @@ pub(super) struct Shape {
 enum Decode {
     /// Each value is a tweet.
     Tweet(fn(&str) -> Result<Tweet, Skip>),
-    /// A value may be several tweets, or another event.
+    /// A value may contain several tweets, or be another event.
     Record(fn(&str) -> Result<Record, Skip>),
 }
 
-/// The shapes. The first one that a value has is its shape.
+/// The shapes. A value may match several of them, and the first match counts.
 pub(super) static SHAPES: [Shape; 4] = [
     Shape {
         limit: MAX_MESSAGE_BYTES,

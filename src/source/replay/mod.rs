@@ -1,13 +1,13 @@
 //! Replays tweets from files in common formats.
 //!
-//! The content of a file decides how it is read, not its name. A file may be compressed, and its text may be
-//! UTF-8, UTF-16 or Latin-1 (`input.rs`). It contains JSON values (`values.rs`) of one of several shapes
-//! (`json.rs`), or it is a table (`table.rs`). The first part of the file shows which (`sample.rs`).
-//! `docs/sources.md` lists the shapes.
+//! The content of a file decides how it is read, not its name. A file may be compressed, and its text may
+//! be UTF-8, UTF-16 or Windows-1252, which contains Latin-1 (`input.rs`). It contains JSON values
+//! (`values.rs`) of one of several shapes (`json.rs`), or it is a table (`table.rs`). The first part of
+//! the file shows its format (`sample.rs`). `docs/sources.md` lists the formats.
 //!
-//! A record that is not a tweet is skipped and reported with its number. No file is read into memory whole,
-//! and a record that is too long is not kept in memory, so any file and any named pipe can be read. Reading
-//! and decompressing block, so they run on tokio's threads for blocking calls (`files.rs`).
+//! A record that is not a tweet is skipped and reported with its number. Files are read part by part, and
+//! a record that is too long is dropped. So a file or a named pipe of any length needs a bounded amount of
+//! memory. Reading and decompressing block, so they run on tokio's threads for blocking calls.
 
 mod columns;
 mod files;
@@ -38,19 +38,19 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The longest wait for a tweet at the tweets' own pace.
+/// The longest wait for a tweet at the original pace, or a multiple of it.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// A wait that is longer than this is logged.
 const LONG_WAIT: Duration = Duration::from_secs(60);
 /// The time between two tweets of a table without times, at a speed of 1.
 const DEFAULT_GAP: Duration = Duration::from_millis(50);
 
-/// The replay source. It keeps the tweets' own pace unless another pace is set. A table without times has no
-/// pace of its own: its tweets come at a rate of 20 per second.
+/// The replay source. It keeps the original pace, which is the differences between the times of the
+/// tweets, unless another pace is set. The original pace of a table without times is 20 tweets per second.
 ///
-/// At the tweets' own pace, or a multiple of it, no wait is longer than a day. A tweet whose time is
-/// further away, in either direction, is sent at once, and the tweets after it keep their distance from
-/// it. A single wrong date therefore delays nothing, and a file may contain several recordings.
+/// At the original pace, or a multiple of it, no wait is longer than a day. A tweet whose time is further
+/// away, in either direction, is sent at once, and the tweets after it keep their distance from it. A
+/// single wrong date therefore delays nothing, and a file may contain several recordings.
 #[must_use = "a source does nothing until a streamer starts with it"]
 pub struct Replay {
     name: String,
@@ -63,7 +63,8 @@ pub struct Replay {
     items: Items,
     /// Errors that were not returned yet.
     errors: VecDeque<Error>,
-    /// Why no file has tweets, unless the caller names the columns.
+    /// The error that no file has tweets. It is returned when the stream starts, unless the caller names
+    /// the columns before.
     no_tweets: Option<Error>,
     progress: FileProgress,
     watch: FileWatch,
@@ -71,17 +72,17 @@ pub struct Replay {
     /// The prefix of the ids of this stream, for tweets without an id.
     prefix: String,
     /// The time of a reference tweet, and when it was replayed. The reference is the first tweet, or the
-    /// last one that was more than [`MAX_WAIT`] away.
+    /// last tweet whose time was more than [`MAX_WAIT`] away.
     start: Option<(Timestamp, Instant)>,
     /// When the last tweet was due.
     last: Option<Instant>,
-    /// The time when the tweet that was read last is due (`None` means at once), and the tweet.
+    /// The tweet that was read last, and when it is due (`None` means at once).
     waiting: Option<(Option<Instant>, Tweet)>,
     /// Whether this pass over the files has had a tweet.
     has_tweets: bool,
     /// The number of finished passes over the files; `None` if there is only one pass.
     repeats: Option<u64>,
-    /// Whether a file could not be read in this pass. Another pass would fail again, without end.
+    /// Whether a file could not be read in this pass. Every further pass would fail again.
     is_last_pass: bool,
     /// Ends a read from a named pipe when the source is dropped.
     _stop: DropGuard,
@@ -104,22 +105,22 @@ enum Pace {
 }
 
 impl Replay {
-    /// Opens a file of tweets, a named pipe, or a folder of files, and finds out what it contains. Nothing is
-    /// read from a named pipe before the stream starts.
+    /// Opens a file of tweets, a named pipe, or a folder of files, and finds its format. Nothing is read
+    /// from a named pipe before the stream starts.
     ///
     /// # Errors
-    /// [`ErrorKind::File`] if the file does not exist or cannot be read, or if no tweet is in its first part.
-    /// If the file is a table, the second error comes when the stream starts, because
+    /// [`ErrorKind::File`] if the file does not exist, cannot be read, or has no tweet in its first part.
+    /// A table without a tweet is an error only when the stream starts, because
     /// [`columns`](Replay::columns) may still name the column of the texts.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Replay::open_all([path])
     }
 
-    /// Opens several files, named pipes and folders. They are read one after the other, in the order of their
-    /// names. A file without tweets is skipped and reported, unless no file has tweets.
+    /// Opens several files, named pipes and folders. They are read one after the other, in the order of
+    /// their paths. A file without tweets is skipped and reported, unless no file has tweets.
     ///
     /// # Errors
-    /// The same as for [`open`](Replay::open).
+    /// The errors of [`open`](Replay::open), and [`ErrorKind::File`] if there is no file.
     pub fn open_all<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         let paths = paths.into_iter().map(|path| path.as_ref().to_path_buf());
         let paths: Vec<PathBuf> = paths.collect();
@@ -152,20 +153,21 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Names the columns of tables: a list of fields, each with the name of its column, such as
-    /// `text=Tweet,user=Author`. The fields are `text`, `id`, `created_at`, `user`, `followers` and `lang`. A
-    /// field that is not in the list is found by the common names of its column. For a table without a header,
-    /// give the number of each column, from 1 on: `text=6,user=5`. Case makes no difference.
+    /// Names the columns of tables. The list has fields, each with the name of its column, such as
+    /// `text=Tweet,user=Author`. The fields are `text`, `id`, `created_at`, `user`, `followers` and
+    /// `lang`. A field that is not in the list is found by the common names of its column. For a table
+    /// without a header, give the number of each column, from 1 on: `text=6,user=5`. Case makes no
+    /// difference.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if the list is malformed. The errors of [`open`](Replay::open), also if no
-    /// table has the columns: then the error comes when the stream starts.
+    /// [`ErrorKind::InvalidArgument`] if the list is malformed, and the errors of [`open`](Replay::open).
+    /// If no table has the columns, the error comes when the stream starts.
     pub fn columns(mut self, list: &str) -> Result<Self> {
         self.examine(Names::parse(list)?)?;
         Ok(self)
     }
 
-    /// Finds the first file that has tweets.
+    /// Opens the first file that has tweets.
     fn examine(&mut self, names: Names) -> Result<()> {
         let Some(files) = &mut self.files else {
             return Ok(());
@@ -195,7 +197,7 @@ impl Replay {
         }
     }
 
-    /// Sets the number of tweets per second, 0.1 or more. It replaces the tweets' own pace.
+    /// Sets the number of tweets per second, 0.1 or more. It replaces the original pace.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for less than 0.1, infinity and NaN.
@@ -206,7 +208,8 @@ impl Replay {
     }
 
     /// Replays the files again and again. In each pass, every tweet gets the current time and a new id, so
-    /// it counts again. Files without tweets, and files with a named pipe among them, are replayed only once.
+    /// it counts again. If a named pipe is among the files, there is only one pass. The stream also ends
+    /// after a pass in which a file could not be read, or in which no file had a tweet.
     pub fn repeat(mut self) -> Self {
         self.repeats = Some(0);
         // A stream that repeats has no end.
@@ -215,7 +218,7 @@ impl Replay {
         self
     }
 
-    /// Sets the speed: 1 is the tweets' own pace, 10 is ten times as fast. For a table without times, 1 is 20
+    /// Sets the speed: 1 is the original pace, 10 is ten times as fast. For a table without times, 1 is 20
     /// tweets per second.
     ///
     /// # Errors
@@ -238,7 +241,7 @@ impl Replay {
         self
     }
 
-    /// Waits until the next tweet is due; `None` at the end of the files.
+    /// Waits until the next tweet is due, and returns it; `None` at the end of the files.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
@@ -272,7 +275,7 @@ impl Replay {
                 if self.more().await? {
                     continue;
                 }
-                // The end of a file may have no record.
+                // The last file may end with bytes that belong to no record.
                 if let Some(bytes) = self.progress.bytes {
                     self.progress.bytes_read = bytes;
                     self.watch.set(self.progress);
@@ -307,7 +310,7 @@ impl Replay {
         }
     }
 
-    /// Returns an id for a tweet, which no other tweet has.
+    /// Returns a unique id for a tweet.
     fn id(&self, number: u64, part: usize) -> String {
         let (prefix, unit) = (&self.prefix, self.items.unit);
         let pass = self.repeats.map(|pass| format!("-{pass}"));
@@ -321,7 +324,7 @@ impl Replay {
     /// Decodes the next items, or reads the next part of the files. Returns false at the end of the files.
     ///
     /// # Cancel safety
-    /// Nothing is lost if the future is dropped: the job goes on.
+    /// Nothing is lost if the future is dropped: the job continues.
     async fn more(&mut self) -> Result<bool> {
         if let Some(items) = self.files.as_mut().and_then(Files::decode) {
             self.items = items;
@@ -342,7 +345,7 @@ impl Replay {
             Ok(read) => read,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
+                // The runtime is shutting down.
                 Err(_) => return Ok(false),
             },
         };
@@ -355,7 +358,7 @@ impl Replay {
         if filled? {
             return Ok(true);
         }
-        // Files without tweets would be read again and again without a pause.
+        // Do not repeat files without tweets: they would be read again and again without a pause.
         let is_repeated = self.has_tweets && !self.is_last_pass && files.rewind();
         self.repeats = self
             .repeats

@@ -1,4 +1,4 @@
-//! Reads the items of a file: finds the format, and then decodes one part of the text after the other.
+//! Reads the items of a file: finds the format, and then decodes the text part by part.
 
 use super::columns::Names;
 use super::format::{Format, Item};
@@ -10,22 +10,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// How much of a file is examined, in bytes of its text. If it has no complete record, more is examined.
+/// The minimum size of the part that is examined, in bytes of text. Without a complete record in it, a
+/// larger part is examined.
 const SAMPLE: usize = 64 * 1024;
-/// The number of items decoded at once. With a small batch, the allocator reuses the memory of the last strings.
+/// The number of items after which decoding pauses. With a small batch, the allocator reuses the memory of
+/// the last strings.
 const BATCH: usize = 4;
 
 /// The text of a file, and its format.
 pub(super) struct Reader {
     input: Box<dyn Read + Send>,
     format: Box<dyn Format>,
-    /// What was read and is not decoded yet begins at `taken`.
+    /// The text that was read. The part that is not decoded yet begins at `taken`.
     text: Vec<u8>,
     taken: usize,
-    /// The size of the whole text that was read, in bytes.
+    /// The size of all text that was read so far, in bytes.
     read: u64,
     is_end: bool,
-    /// Why the first part is all that can be read.
+    /// The error that came after the first part. The part before it is still decoded.
     failure: Option<io::Error>,
 }
 
@@ -43,12 +45,12 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    /// Returns whether the names of its columns may help.
+    /// Returns whether it may help to name the columns.
     pub(super) fn is_table(&self) -> bool {
         matches!(self, Failure::NoTweets(file) if file.is_table())
     }
 
-    /// Returns the error for a file. `kind` is for a file without tweets.
+    /// Returns the error for a file. `kind` is the kind of the error if the file has no tweets.
     pub(super) fn error(&self, kind: ErrorKind, path: &Path) -> Error {
         match self {
             Failure::Io(error) => Error::file("read the replay file", path, error),
@@ -58,8 +60,8 @@ impl Failure {
 }
 
 impl Reader {
-    /// Reads the first part of a file, and finds the format. It blocks. As soon as the first part of a named
-    /// pipe has a tweet, it reads no more.
+    /// Reads the first part of a file, and finds its format. This call blocks. It reads from a named pipe
+    /// only until it has found a tweet.
     pub(super) fn open(
         source: Source,
         names: &Names,
@@ -69,7 +71,8 @@ impl Reader {
         Reader::new(source.text(taken)?, is_pipe, names)
     }
 
-    /// Reads the first part of a decoded text, and finds its format.
+    /// Reads the first part of a decoded text, and finds its format. `is_live` says that the text comes
+    /// from a named pipe.
     pub(super) fn new(
         mut input: Box<dyn Read + Send>,
         is_live: bool,
@@ -87,7 +90,7 @@ impl Reader {
                     break;
                 }
             }
-            // A long record of a named pipe comes in hundreds of parts.
+            // A long record of a named pipe comes in hundreds of parts. Do not examine it after each part.
             let is_complete = is_end || failure.is_some() || text[examined..].contains(&b'\n');
             if is_live && !is_complete && text.len() < 2 * examined {
                 continue;
@@ -115,7 +118,7 @@ impl Reader {
                 return Err(Failure::NoTweets(text_so_far.no_tweets()));
             }
             if text.len() >= size {
-                size *= 4;
+                size *= 2;
             }
         }
     }
@@ -130,7 +133,8 @@ impl Reader {
         1.0 - left / self.read.max(1) as f64
     }
 
-    /// Decodes the next items. It returns none if more of the file must be read, and at the end of the file.
+    /// Decodes the next items. The list is empty if more of the file must be read, and at the end of the
+    /// file.
     pub(super) fn decode(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
         while items.len() < BATCH {
@@ -143,7 +147,8 @@ impl Reader {
         items
     }
 
-    /// Reads the next part of the file. Returns false at its end. After an error, call it no more. It blocks.
+    /// Reads the next part of the file. Returns false at its end. This call blocks. Do not call it again
+    /// after an error.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         if let Some(error) = self.failure.take() {
             return Err(error);

@@ -1,6 +1,7 @@
 //! Finds out what a file contains, from its first part.
 //!
-//! JSON is tried before tables. A file has a format if at least one of its first records is a tweet.
+//! JSON is tried before tables. A file has a format if one of its first records is a tweet or another
+//! event, or if it has no records: an empty file, or a table that has only a header.
 
 use super::columns::{Columns, Names};
 use super::format::{Content, Format};
@@ -18,10 +19,11 @@ use std::path::Path;
 
 /// The delimiters of tables, and their names.
 const DELIMITERS: [(u8, &str); 3] = [(b',', "commas"), (b';', "semicolons"), (b'\t', "tabs")];
-/// How many names an error lists, and how long each may be, in characters.
+/// How many names an error lists.
 const LISTED_NAMES: usize = 12;
+/// The maximum length of a name in an error, in characters.
 const NAME_LENGTH: usize = 40;
-/// How much of the file is searched for a NUL, which only binary data has.
+/// How many bytes of the file are searched for a NUL, which only binary data has.
 const BINARY_SEARCH: usize = 1024;
 
 /// The first part of a file.
@@ -32,11 +34,11 @@ pub(super) struct Sample<'a> {
     pub(super) is_end: bool,
 }
 
-/// Why a file has no format: what it looks like.
+/// A file without a format, and what it looks like.
 #[derive(Debug)]
 pub(super) struct NoTweets {
     looks: String,
-    /// A column of the table; `None` if it is not a table.
+    /// The name of the first column; `None` if the file is not a table.
     column: Option<String>,
 }
 
@@ -52,7 +54,7 @@ impl Sample<'_> {
         json.or_else(|| self.table(names).map(|table| Box::new(table) as _))
     }
 
-    /// Returns whether a longer sample may have a format that this one does not have.
+    /// Returns whether the sample has no complete record, so that a longer sample may have a format.
     pub(super) fn has_no_record(self) -> bool {
         let limit = match self.cuts() {
             [Cuts::Lines] => MAX_MESSAGE_BYTES,
@@ -63,8 +65,8 @@ impl Sample<'_> {
             && cuts.all(|cuts| first_values(*cuts, limit, self.text, false).is_empty())
     }
 
-    /// Returns the ways to cut the text into JSON values, in the order in which they are tried. The lines of
-    /// an array may be values too, but not all of them.
+    /// Returns the ways to cut the text into JSON values, in the order in which they are tried. Some lines
+    /// of an array may be values too, so an array is not tried as lines first.
     fn cuts(self) -> &'static [Cuts] {
         match self.text.trim_ascii_start().first() {
             Some(b'[') => &[Cuts::Objects, Cuts::Lines],
@@ -184,7 +186,7 @@ impl Sample<'_> {
 }
 
 impl NoTweets {
-    /// Returns whether the file is a table, so that the names of its columns can help.
+    /// Returns whether the file is a table. Then it may help to name the columns.
     pub(super) fn is_table(&self) -> bool {
         self.column.is_some()
     }

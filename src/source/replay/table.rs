@@ -1,10 +1,12 @@
 //! Reads a table: rows of columns with commas, semicolons or tabs between them, as RFC 4180 describes and
 //! spreadsheets write them.
 //!
-//! If a row is broken, for example because a quote is missing, only its first line is skipped, and the next
-//! line begins a new row. Otherwise a single quote could swallow the rest of the file. If the quote has no end
-//! within the limit of a row, the lines up to there are read without quotes. Otherwise each of them could be the
-//! start of another search for an end, as in a file whose outer quotes are stripped.
+//! If a row is broken, for example because a quote is missing, only its first line is skipped. The next
+//! line begins a new row. Otherwise the rest of the file could be lost after a single quote.
+//!
+//! If the closing quote is not found within the maximum length of a row, the lines that were searched are
+//! read without quotes. Otherwise each of these lines could start another search of the same length. This
+//! happens in a file whose outer quotes were removed, and the time would be quadratic.
 
 use super::columns::Columns;
 use super::format::{Format, Item};
@@ -21,9 +23,9 @@ const ROW_BUFFER: usize = 8 * 1024;
 /// Cuts a text into rows. It remembers how far it has read, so a row that comes in many parts is read once.
 pub(super) struct Rows {
     csv: Reader,
-    /// Reads a line as it is: a quote is a character like any other.
+    /// Reads a row without quotes: a quote is a character like any other.
     unquoted: Reader,
-    /// How many of the next bytes are read without quotes.
+    /// The number of bytes, from the next byte on, that are read without quotes.
     plain: usize,
     delimiter: u8,
     /// How many bytes of the text were read.
@@ -31,7 +33,7 @@ pub(super) struct Rows {
     /// The columns of the row, one after the other, and the end of each.
     content: Vec<u8>,
     ends: Vec<usize>,
-    /// How many bytes and how many columns of the row were read.
+    /// How many bytes of `content` and how many elements of `ends` belong to the row.
     filled: (usize, usize),
     /// Whether the start of a line was dropped, because it is too long.
     is_dropping: bool,
@@ -78,7 +80,7 @@ impl Rows {
             self.filled = (0, 0);
         }
         loop {
-            // For the reader, an empty text is the end.
+            // The CSV reader takes an empty text as the end of the file.
             if self.read == text.len() && !is_end {
                 return None;
             }
@@ -128,7 +130,7 @@ impl Rows {
         }
     }
 
-    /// Forgets the row that was read in part.
+    /// Discards the row that was read in part.
     fn reset(&mut self) {
         self.csv.reset();
         self.unquoted.reset();
@@ -157,7 +159,7 @@ pub(super) struct Table {
     rows: Rows,
     columns: Columns,
     order: DateOrder,
-    /// The number of the last row. A spreadsheet has the same numbers.
+    /// The number of the last row. The header is row 1, as in a spreadsheet. Empty lines do not count.
     number: u64,
 }
 
@@ -172,6 +174,9 @@ impl Table {
     }
 
     /// Returns the row that was taken last as a tweet.
+    ///
+    /// # Errors
+    /// [`Skip::NoText`] if the column of the text is empty.
     fn tweet(&self) -> Result<Tweet, Skip> {
         let columns = &self.columns;
         let text = |column: Option<usize>| {
@@ -238,8 +243,8 @@ fn first_line(row: &[u8]) -> Option<usize> {
     Some(start + memchr(b'\n', &row[start..])? + 1)
 }
 
-/// Returns whether each quote that begins a column ends it too. In a row of several lines, a quote without its
-/// pair has joined the lines.
+/// Returns whether each quoted column ends right after its closing quote. If not, an unpaired quote has
+/// joined the lines of the row.
 fn is_quoted_well(row: &[u8], delimiter: u8) -> bool {
     let start = row.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
     let mut rest = &row[start.unwrap_or(row.len())..];
@@ -263,8 +268,8 @@ fn is_quoted_well(row: &[u8], delimiter: u8) -> bool {
     }
 }
 
-/// Returns the id of a tweet. A number with a decimal point or an exponent is no id: a spreadsheet has removed
-/// its last digits, so several tweets may have it.
+/// Returns the id of a tweet. A number with a decimal point or an exponent is not an id: a spreadsheet has
+/// rounded it, so several tweets may have the same number.
 fn id(text: &str) -> &str {
     let is_rounded = text.contains(['.', 'e', 'E']) && text.parse::<f64>().is_ok();
     if is_rounded { "" } else { text }

@@ -1,11 +1,11 @@
-//! Reads times in the forms in which programs and people write them into tables.
+//! Reads times in the forms that are common in tables.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::rfc2822;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp, Unit};
 
-/// Abbreviations of time zones, and their hours from UTC: those of RFC 2822, and those of central Europe.
+/// Abbreviations of time zones (RFC 2822, western and central Europe), and their hours from UTC.
 const ZONES: [(&str, i8); 15] = [
     ("UTC", 0),
     ("GMT", 0),
@@ -23,7 +23,7 @@ const ZONES: [(&str, i8); 15] = [
     ("CEST", 2),
     ("Z", 0),
 ];
-/// The time of X's API v1.1.
+/// The format of a time in X's API v1.1.
 const TWITTER: &str = "%a %b %d %H:%M:%S %z %Y";
 /// A number of this size or more counts milliseconds since 1970, and a smaller one counts seconds. In
 /// milliseconds, it is a day in 1973. In seconds, it is a day in the year 5138.
@@ -33,15 +33,15 @@ const NOON: i8 = 12;
 /// The order of day and month in a date with slashes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DateOrder {
-    /// Only a date whose day is greater than 12 has a time.
+    /// Only a clear date can be read: its day is greater than 12, or equal to its month.
     #[default]
     Unknown,
     DayFirst,
     MonthFirst,
 }
 
-/// Returns the order of day and month in the dates of a column. One date whose day is greater than 12 decides.
-/// If the dates contradict each other, the order is unknown.
+/// Returns the order of day and month in the dates of a column. One date whose day is greater than 12
+/// decides. If the dates contradict each other, the order is unknown.
 pub(super) fn date_order<'a>(times: impl Iterator<Item = &'a str>) -> DateOrder {
     let mut order = DateOrder::Unknown;
     for (first, second, _) in times.filter_map(|time| slashes(split(time.trim()).0)) {
@@ -58,13 +58,14 @@ pub(super) fn date_order<'a>(times: impl Iterator<Item = &'a str>) -> DateOrder 
     order
 }
 
-/// Reads a time. A time without an offset is in UTC. Returns `None` if the text is not a time, or is
-/// ambiguous:
+/// Reads a time. A time without an offset is in UTC. Returns `None` if the text is ambiguous, or is not in
+/// one of these forms:
 ///
-/// - RFC 3339, with a space or a `T`, and with or without a time of day and an offset: `2021-02-10 23:59:04`
-/// - X's API v1.1: `Tue Jan 05 09:30:10 +0000 2021`, also with an abbreviation such as `PDT` as the offset
+/// - RFC 3339, with a space or a `T`, and with or without a time of day and an offset, which may be an
+///   abbreviation such as `UTC`: `2021-02-10 23:59:04`
+/// - X's API v1.1: `Tue Jan 05 09:30:10 +0000 2021`, or with an abbreviation such as `PDT` as the offset
 /// - RFC 2822: `Tue, 05 Jan 2021 09:30:10 +0000`
-/// - `31/12/2021 23:59`, where the order of day and month is known or clear; `31.12.2021`; `2021/12/31`
+/// - `31/12/2021 23:59`, if the order of day and month is known or clear; `31.12.2021`; `2021/12/31`
 /// - the number of seconds or milliseconds since 1970
 pub(super) fn parse(text: &str, order: DateOrder) -> Option<Timestamp> {
     let text = text.trim();

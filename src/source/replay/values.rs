@@ -1,7 +1,7 @@
-//! Cuts a text into JSON values: one value a line, or the values of an array or of a sequence, each over any
-//! number of lines.
+//! Cuts a text into JSON values: one value per line, or the values of an array or of a sequence, each of
+//! any number of lines.
 //!
-//! A value that is too long is skipped, and only its first part is kept in memory.
+//! A value that is too long is skipped, and needs only a bounded amount of memory.
 
 use super::format::{Format, Item};
 use super::json::Shape;
@@ -13,12 +13,13 @@ use memchr::{memchr, memchr2};
 pub(super) enum Cuts {
     /// At the end of each line.
     Lines,
-    /// At the end of each outermost object. What is between two objects is ignored if it consists of spaces,
-    /// commas and brackets. So the values of an array, and of several arrays, are found.
+    /// At the end of each outermost object. Spaces, commas and brackets between two objects are ignored,
+    /// so the objects of one array or of several arrays are found.
     Objects,
 }
 
-/// Cuts a text. It remembers how far it has searched, so a value that comes in many parts is searched once.
+/// Cuts a text. The cutter remembers how far it has searched, so it searches each byte only once, even if
+/// a value comes in many parts.
 #[derive(Debug)]
 struct Cutter {
     cuts: Cuts,
@@ -39,7 +40,7 @@ enum Cut<'a> {
     Value(&'a [u8]),
     /// The start of a value that is too long.
     TooLarge,
-    /// The rest of such a value, or what separates two values.
+    /// The rest of a value that is too long, or the characters between two values.
     Nothing,
 }
 
@@ -64,7 +65,7 @@ impl Cutter {
         };
         let is_complete = end.is_some() || is_end;
         let end = end.unwrap_or(if is_end { text.len() } else { self.searched });
-        // A line that is not too long may have two more bytes, its line end.
+        // The line end, of up to two bytes, does not count towards the limit.
         if end == 0 || !is_complete && !self.is_dropping && text.len() <= self.limit + 2 {
             return None;
         }
@@ -72,15 +73,18 @@ impl Cutter {
             Cuts::Lines => text[..end].trim_ascii(),
             Cuts::Objects => trim_separators(&text[..end]),
         };
+        let is_between = self.cuts == Cuts::Objects && self.depth == 0;
         let cut = match value {
             _ if self.is_dropping => Cut::Nothing,
+            [] if is_between => Cut::Nothing,
             _ if value.len() > self.limit || !is_complete => Cut::TooLarge,
             [] => Cut::Nothing,
             value => Cut::Value(value),
         };
         self.searched = 0;
-        // The characters between two objects end at the next object, however many they are.
-        self.is_dropping = !is_complete && (self.cuts == Cuts::Lines || self.depth > 0);
+        // Any number of characters may separate two objects. Such a text needs no dropping, because it
+        // ends where the next object starts.
+        self.is_dropping = !is_complete && !is_between;
         Some((cut, end))
     }
 
@@ -112,7 +116,7 @@ impl Cutter {
                 } else if at + 1 < rest.len() {
                     self.searched += at + 2;
                 } else {
-                    // The character after the backslash is not there yet.
+                    // The character after the backslash has not been read yet.
                     self.searched += at;
                     return None;
                 }
@@ -137,7 +141,7 @@ impl Cutter {
     }
 }
 
-/// Removes what separates two objects of arrays from the start and the end of a text.
+/// Removes spaces, commas and square brackets from the start and the end of a text.
 fn trim_separators(mut text: &[u8]) -> &[u8] {
     let is_separator = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b'[' | b']');
     while let [first, rest @ ..] = text
@@ -184,7 +188,7 @@ impl Format for Values {
         let Some((cut, end)) = self.cutter.take(text, is_end) else {
             return 0;
         };
-        // Empty lines count as lines, but what separates two objects is no value.
+        // Empty lines count as lines, but the characters between two objects do not count as a value.
         let is_new = cut != Cut::Nothing || self.cutter.cuts == Cuts::Lines && !was_dropping;
         self.number += u64::from(is_new);
         match cut {
@@ -196,7 +200,7 @@ impl Format for Values {
     }
 }
 
-/// Returns the complete values at the start of a file.
+/// Returns the complete values in the first part of a file.
 pub(super) fn first_values(cuts: Cuts, limit: usize, mut text: &[u8], is_end: bool) -> Vec<&[u8]> {
     let (mut cutter, mut values) = (Cutter::new(cuts, limit), Vec::new());
     while let Some((cut, end)) = cutter.take(text, is_end) {
@@ -276,6 +280,13 @@ mod tests {
         let expected = [Some("{}".into()), None, None, Some("{\"b\":1}".into())];
         let parts: Vec<&[u8]> = text.as_bytes().chunks(7).collect();
         assert_eq!(cut(Cuts::Objects, 20, &parts), expected);
+    }
+
+    #[test]
+    fn the_space_between_two_objects_may_be_long() {
+        let text = format!("{{}}{}{{}}", " ,\n".repeat(50));
+        let parts: Vec<&[u8]> = text.as_bytes().chunks(7).collect();
+        assert_eq!(cut(Cuts::Objects, 20, &parts), some(&["{}", "{}"]));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The name of the file with the credentials for X, in the working directory or a folder above it.
 const CREDENTIALS_FILE: &str = "credentials.toml";
-/// The minimum length of a string that is redacted, in bytes. Shorter strings are not real secrets, and they
-/// occur in many words.
+/// The minimum length of a string that is redacted, in bytes. A shorter string is not a real secret, and
+/// it could be part of ordinary words.
 const MIN_REDACTED: usize = 6;
 /// How many folders are searched: the working directory and those above it.
 const FOLDERS: usize = 4;
@@ -68,7 +68,7 @@ impl Secret {
         &self.0
     }
 
-    /// Returns the text with the secret redacted, because a server may repeat the secret.
+    /// Returns the text with the secret redacted. A server may repeat the secret in its messages.
     pub(super) fn redact(&self, text: &str) -> String {
         if self.0.len() < MIN_REDACTED {
             return text.to_owned();

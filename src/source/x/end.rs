@@ -29,7 +29,7 @@ pub(super) enum Cause {
     Server,
     /// A rate limit is reached, for as long as the server says.
     RateLimit(Option<Duration>),
-    /// Another connection holds the account's only stream.
+    /// Another connection holds the app's only stream.
     TooManyConnections(Option<Duration>),
 }
 
@@ -52,11 +52,11 @@ impl End {
     fn too_many(reason: &str, wait: Option<Duration>) -> End {
         End::retry(
             Cause::TooManyConnections(wait),
-            format!("{reason}. Another program streams with the same account: stop that one"),
+            format!("{reason}. Another program streams with the same app: stop that one"),
         )
     }
 
-    /// Returns the end that an unsuccessful response causes.
+    /// Returns how a connection ends after an unsuccessful response. `action` is the failed action.
     pub(super) async fn rejection(action: &str, response: Response) -> End {
         let status = response.status();
         let wait = http::wait_until(&response, "x-rate-limit-reset");
@@ -93,7 +93,7 @@ impl From<reqwest::Error> for End {
     }
 }
 
-/// The waits of docs.x.com, "Handling disconnections".
+/// The waits that X prescribes (docs.x.com, "Handling disconnections").
 pub(super) struct Waits {
     network: Backoff,
     server: Backoff,

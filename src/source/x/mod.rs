@@ -34,7 +34,7 @@ const API: &str = "https://api.x.com";
 const CONSOLE: &str = "https://console.x.com";
 const NAME: &str = "X";
 
-/// The X source. The tracks of the stream (see [`Filter`]) become rules of the account. X decides which
+/// The X source. The tracks of the stream (see [`Filter`]) become rules of the app. X decides which
 /// tweets match the rules.
 ///
 /// # Examples

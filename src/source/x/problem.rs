@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// A problem, or a list of problems. The server has written each text.
+/// A problem, or a list of problems. Each text comes from the server.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub(super) struct Problem {
@@ -23,8 +23,8 @@ impl Problem {
         (problem != Problem::default()).then_some(problem)
     }
 
-    /// Returns the problem in a line of the stream. An object with neither a title nor a list is another
-    /// message.
+    /// Returns the problem in a line of the stream. An object without a title and without a list of
+    /// problems is a different message.
     pub(super) fn in_line(json: &[u8]) -> Option<Problem> {
         let problem: Problem = serde_json::from_slice(json).ok()?;
         let is_problem = problem.title.is_some() || !problem.errors.is_empty();
@@ -55,7 +55,7 @@ impl Problem {
         parts.join(": ")
     }
 
-    /// Returns whether the account has another connection to the stream.
+    /// Returns whether the app has another connection to the stream.
     pub(super) fn is_too_many_connections(&self) -> bool {
         self.connection_issue.as_deref() == Some("TooManyConnections")
     }

@@ -21,7 +21,7 @@ pub(super) struct StreamRule {
     tag: String,
 }
 
-/// A rule of the account.
+/// A rule that the app has.
 #[derive(Debug, Deserialize)]
 pub(super) struct Active {
     id: String,
@@ -37,7 +37,7 @@ pub(super) struct Listed {
     pub(super) data: Vec<Active>,
 }
 
-/// The changes after which the account has the wanted rules, and no other rules of this crate.
+/// The changes after which the app has the wanted rules, and no other rules of this crate.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Changes {
     pub(super) delete: Vec<String>,
@@ -52,8 +52,8 @@ pub(super) fn track(tag: &str) -> Option<&str> {
 /// Returns the rule for each track of the filter.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the filter has no track, or a track
-/// whose rule is too long.
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument) if the filter has no track, or if the
+/// rule of a track is too long.
 pub(super) fn wanted(filter: &Filter) -> Result<Vec<StreamRule>> {
     let languages = filter.languages().iter();
     let languages: Vec<String> = languages.map(|tag| format!("lang:{tag}")).collect();
@@ -105,7 +105,7 @@ fn word(word: &str) -> String {
     }
 }
 
-/// Compares the rules of the account with the wanted ones.
+/// Compares the rules of the app with the wanted ones.
 pub(super) fn compare(active: &[Active], wanted: &[StreamRule]) -> Changes {
     let is_same = |active: &Active, rule: &StreamRule| {
         active.value == rule.value && active.tag.as_deref() == Some(&rule.tag)

@@ -28,8 +28,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// The wait before the first retry if another connection holds the stream. That connection may belong to
 /// the previous stream of this notebook, which stops as soon as the new stream starts.
 const HANDOVER_WAIT: Duration = Duration::from_secs(2);
-/// The requested fields. The full text of a retweet is that of the tweet it refers to. X then also returns the
-/// tweets to which replies and quotes refer.
+/// The requested fields. They include the original of a retweet, because only the original has the full
+/// text. X then returns the tweets to which replies and quotes refer, too.
 const FIELDS: &str = "tweet.fields=created_at,lang,note_tweet,referenced_tweets\
                       &expansions=author_id,referenced_tweets.id\
                       &user.fields=username,public_metrics";
@@ -53,8 +53,10 @@ pub(super) struct XTask {
 }
 
 impl XTask {
+    /// Creates the task of a stream with this filter.
+    ///
     /// # Errors
-    /// Those of [`rules::wanted`], and a client that cannot be created.
+    /// The errors of [`rules::wanted`] and of [`http::client`].
     pub(super) fn new(x: &X, filter: &Filter) -> Result<XTask> {
         Ok(XTask {
             client: http::client(&x.base)?,
@@ -205,8 +207,8 @@ impl XTask {
             })
     }
 
-    /// Changes the account's rules of this crate to the wanted ones. New rules are added before old ones
-    /// are deleted. So if X rejects a rule, an earlier stream continues with its rules.
+    /// Replaces the rules of this crate with the wanted ones. New rules are added before old ones are
+    /// deleted. So if X rejects a rule, an earlier stream continues with its rules.
     async fn set_rules(&self, token: &Secret) -> Result<(), End> {
         let url = self.url("/2/tweets/search/stream/rules");
         let request = self.client.get(&url).bearer_auth(token.reveal());
@@ -225,7 +227,7 @@ impl XTask {
             if let Some(problem) = Problem::in_response(&body) {
                 return Err(End::Rejected {
                     reason: format!("X rejected a rule: {}", problem.description()),
-                    hint: "change the track, or delete rules of the account that are no longer needed",
+                    hint: "change the track, or delete rules of the app that are no longer needed",
                 });
             }
         }
@@ -251,7 +253,7 @@ impl XTask {
 /// Returns the tweets of a line of the stream. A tweet without a time gets the current time.
 ///
 /// # Errors
-/// The line is a problem, with which the server ends or rejects the stream.
+/// Returns the end of the stream if the line is a problem that X reports.
 fn tweets(line: Result<String, Skip>) -> Result<Vec<Result<Tweet, Skip>>, End> {
     let line = match line {
         Ok(line) => line,

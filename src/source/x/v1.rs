@@ -1,6 +1,6 @@
 //! Decodes the tweets and notices of X's API v1.1 (developer.x.com, "Tweet object" and "Streaming message
-//! types"). This API is no longer offered, but there are many files of its objects: Tweepy writes one as
-//! `status._json`.
+//! types"). X no longer offers this API, but there are many files of its objects. In Tweepy, such an
+//! object is `status._json`.
 //!
 //! [`decode`] takes one JSON value. [`is_shape`] says whether a value has this format.
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// The format of a time, such as `Tue Jan 05 09:30:10 +0000 2021`.
 const TIME: &str = "%a %b %d %H:%M:%S %z %Y";
-/// The names of the notices. A notice is an object with one of these fields.
+/// The fields that identify notices. A notice is an object with one of them.
 const NOTICES: [&str; 7] = [
     "delete",
     "disconnect",
@@ -105,7 +105,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Erro
 
 /// Decodes one tweet or notice.
 ///
-/// If the author has no name, the tweet's user is the author's number. A missing time stays unknown.
+/// If the author has no name, the tweet's user is the author's id. A missing time stays unknown.
 ///
 /// # Errors
 /// A [`Skip`], which says why the value is neither a tweet nor a notice.

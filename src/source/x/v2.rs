@@ -3,9 +3,10 @@
 //! - a line of the filtered stream, where `data` is one tweet (docs.x.com, "Stream filtered Posts" and
 //!   "Consuming streaming data");
 //! - a page of a search, where `data` is an array of tweets (docs.x.com, "Search recent Posts");
-//! - one tweet without `data`, into which `twarc2 flatten` has put its author and the tweets that it refers to.
+//! - one tweet without `data`, into which `twarc2 flatten` has put its author and the tweets to which it
+//!   refers.
 //!
-//! In the first two forms, `includes` has the authors and the tweets that are referred to.
+//! In the first two forms, `includes` contains the authors and the tweets to which others refer.
 //!
 //! [`decode`] takes one JSON value. [`is_shape`] says whether a value has one of these forms.
 
@@ -24,8 +25,8 @@ use std::collections::{BTreeSet, HashMap};
 /// The maximum size of the texts and authors of a page, in bytes. Without it, thousands of retweets of one
 /// long text would need gigabytes.
 const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
-/// The maximum number of tweets of a page. X returns at most 500, and the rest of a longer page is one skipped
-/// tweet. Without the limit, a page of numbers would need gigabytes.
+/// The maximum number of tweets of a page. X returns at most 500. The rest of a longer page counts as one
+/// skipped tweet. Without the limit, a page of short invalid items would need gigabytes.
 const MAX_PAGE_TWEETS: usize = 10_000;
 
 /// A line of the stream, or a page.
@@ -39,7 +40,7 @@ struct Response<'a> {
     includes: Includes<'a>,
     #[serde(default, deserialize_with = "or_empty")]
     matching_rules: Vec<MatchingRule>,
-    /// What a page says about itself. A page without tweets has no `data`.
+    /// The metadata of a page. A page without tweets has `meta`, but no `data`.
     meta: Option<IgnoredAny>,
 }
 
@@ -58,7 +59,7 @@ struct Post<'a> {
     created_at: Timestamp,
     #[serde(default, deserialize_with = "or_empty")]
     lang: String,
-    /// The tweets that this one refers to. Only in the flattened form, they have a text.
+    /// The tweets to which this one refers. They have a text only in the flattened form.
     #[serde(borrow, default, deserialize_with = "or_empty")]
     referenced_tweets: Vec<Post<'a>>,
     /// The kind of a reference, such as `retweeted`.
@@ -161,7 +162,7 @@ impl Post<'_> {
 
 /// Decodes a line of the stream, a page or a flattened tweet.
 ///
-/// If the value does not include the author of a tweet, the tweet's user is the author's number, and its
+/// If the value does not include the author of a tweet, the tweet's user is the author's id, and its
 /// follower count is unknown. A missing time stays unknown. The topics are the tracks of this crate's rules
 /// in `matching_rules`.
 ///
@@ -213,8 +214,8 @@ fn topics(rules: &[MatchingRule]) -> Vec<String> {
         .collect()
 }
 
-/// Returns whether the value is an object of this API: a response with `data`, `meta` or `errors`, or a tweet.
-/// A tweet has an id, a text, and a field that no other format has.
+/// Returns whether the value is an object of this API: a response with `data`, `meta` or `errors`, or a
+/// tweet. A tweet has an id, a text, and a field that no other format has.
 pub(in crate::source) fn is_shape(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Shape<'a> {
