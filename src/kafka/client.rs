@@ -107,6 +107,12 @@ impl Client {
         })
     }
 
+    /// Creates a client whose broker does not exist.
+    #[cfg(test)]
+    pub(crate) fn without_broker() -> Client {
+        Client::new("127.0.0.1:1".into(), Settings::default(), None).unwrap()
+    }
+
     /// Returns the address of the broker, as `host:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address

@@ -352,14 +352,25 @@ impl Consumer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use rdkafka::ClientConfig;
     use rdkafka::client::ClientContext as _;
     use rdkafka::statistics::{Partition as PartitionStatistics, Statistics, Topic};
 
-    /// A consumer that has never connected.
-    fn consumer(is_only_broker: bool, is_embedded: bool) -> Consumer {
+    pub(in crate::listener) fn config() -> Config {
+        Config {
+            client: Arc::new(Client::without_broker()),
+            topic: "tweets".into(),
+            from: StartFrom::Latest,
+            deadline: None,
+            count: u64::MAX,
+            embedded_fetch_wait_ms: EMBEDDED_FETCH_WAIT_MS,
+        }
+    }
+
+    /// A consumer of two partitions that has never connected.
+    pub(in crate::listener) fn consumer(is_only_broker: bool, is_embedded: bool) -> Consumer {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", "127.0.0.1:1")
@@ -379,7 +390,7 @@ mod tests {
     }
 
     /// Reports the first offset, the stable end and the end of each partition, as librdkafka does.
-    fn report(consumer: &Consumer, bounds: &[(i64, i64, i64)]) {
+    pub(in crate::listener) fn report(consumer: &Consumer, bounds: &[(i64, i64, i64)]) {
         let partitions = (0..).zip(bounds).map(|(partition, &(first, stable, end))| {
             let statistics = PartitionStatistics {
                 partition,
@@ -527,5 +538,16 @@ mod tests {
         assert!(!consumer.has_new_partitions());
         report(&consumer, &[(0, 0, 0); 3]);
         assert!(consumer.has_new_partitions());
+    }
+
+    #[test]
+    fn the_time_for_an_answer_grows_to_its_maximum() {
+        let mut config = config();
+        for expected in [80, 640, 5_120] {
+            assert!(config.lengthen_fetch_wait());
+            assert_eq!(config.embedded_fetch_wait_ms, expected);
+        }
+        assert!(!config.lengthen_fetch_wait());
+        assert_eq!(config.embedded_fetch_wait_ms, 5_120);
     }
 }

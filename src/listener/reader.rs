@@ -425,3 +425,256 @@ impl TopicReader {
 fn index(partition: i32) -> usize {
     usize::try_from(partition).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::consumer::tests::{config, consumer, report};
+    use super::super::tweets::Output;
+    use super::*;
+    use crate::sentiment::Analyzer;
+    use crate::trajectory::scored;
+    use rdkafka::error::RDKafkaErrorCode as Code;
+
+    /// Returns a reader with the given partitions, which starts with `count` counted tweets.
+    fn reader(resumes: &[Resume], count: u64) -> TopicReader {
+        let metric = Arc::new(|_: &_, _: &_| 1.0);
+        let scoring = BatchScorer::new(Content::Tweets, Analyzer::new(), metric);
+        let shared = Arc::new(ListenerState::default());
+        let counter = Counter::new(None, Output::default());
+        let shutdown = CancellationToken::new();
+        let mut reader = TopicReader::new(config(), scoring, shared, counter, shutdown);
+        let partition = |resume: &Resume| Partition::new(*resume, false);
+        reader.prepare(resumes.iter().map(partition).collect(), 0, false);
+        for id in 0..count {
+            add(&mut reader, 0, id);
+        }
+        reader.count(Partitions::oldest);
+        reader
+    }
+
+    /// Adds a record with the id and the offset `number` to a partition.
+    fn add(reader: &mut TopicReader, partition: usize, number: u64) {
+        let mut tweet = Arc::unwrap_or_clone(scored(number, 1.0, &[]));
+        tweet.tweet.id = number.to_string();
+        let record = PendingRecord {
+            position: at(number as i64),
+            run: None,
+            outcome: Ok(Arc::new(tweet)),
+            size: 10,
+        };
+        reader
+            .partitions
+            .get(partition)
+            .unwrap()
+            .push(record)
+            .unwrap();
+    }
+
+    fn at(offset: i64) -> Position {
+        let written = Some(1_000 + offset);
+        Position { offset, written }
+    }
+
+    fn counted(reader: &TopicReader) -> u64 {
+        locked(&reader.shared.progress).trajectory.total().counted
+    }
+
+    fn state(reader: &TopicReader) -> State {
+        locked(&reader.shared.progress).state.clone()
+    }
+
+    #[test]
+    fn a_listener_ends_with_its_count_its_deadline_or_a_stop() {
+        let mut reader = reader(&[Resume::Start], 2);
+        assert!(!reader.is_over());
+        reader.config.count = 3;
+        assert!(!reader.is_over());
+        reader.config.count = 2;
+        assert!(reader.is_over());
+        reader.config.count = u64::MAX;
+        reader.config.deadline = Some(Instant::now() + Duration::from_secs(3_600));
+        assert!(!reader.is_over());
+        reader.config.deadline = Some(Instant::now());
+        assert!(reader.is_over());
+        reader.config.deadline = None;
+        reader.shutdown.cancel();
+        assert!(reader.is_over());
+        assert!(reader.connect().is_none());
+    }
+
+    #[test]
+    fn no_more_tweets_are_counted_than_wanted() {
+        let mut reader = reader(&[Resume::Start], 0);
+        assert!(!reader.count(Partitions::oldest));
+        reader.config.count = 2;
+        for id in 0..3 {
+            add(&mut reader, 0, id);
+        }
+        reader.add_quiet(POLL);
+        assert!(reader.count(Partitions::oldest));
+        assert_eq!(counted(&reader), 2);
+        assert_eq!(locked(&reader.shared.watched).quiet, Duration::ZERO);
+        assert!(!reader.count(Partitions::oldest));
+        assert_eq!(counted(&reader), 2);
+    }
+
+    #[test]
+    fn removed_messages_add_up_and_compaction_is_reported_while_it_lasts() {
+        let reader = reader(&[Resume::Start], 0);
+        for (missed, is_compacted) in [(3, true), (0, true), (4, false)] {
+            reader.note_removed(missed, is_compacted);
+            assert_eq!(locked(&reader.shared.progress).is_compacted, is_compacted);
+        }
+        assert_eq!(locked(&reader.shared.progress).uncounted.missed, 7);
+    }
+
+    #[test]
+    fn each_partition_has_a_lag_as_soon_as_its_position_is_known() {
+        let mut reader = reader(&[Resume::After(at(4)), Resume::Start], 0);
+        let consumer = consumer(true, true);
+        let lags = |reader: &mut TopicReader| -> Vec<_> {
+            reader.measure_lag(&consumer);
+            let lags = locked(&reader.shared.progress).lag.read();
+            lags.iter()
+                .map(|lag| (lag.partition, lag.position, lag.end))
+                .collect()
+        };
+        report(&consumer, &[(0, 9, 9), (0, 3, 3)]);
+        assert_eq!(lags(&mut reader), [(0, 5, 9)]);
+        assert!(locked(&reader.shared.progress).lag.read()[0].age.is_some());
+        // Of an empty partition, only the end is known.
+        reader.partitions.get(1).unwrap().at_end = true;
+        assert_eq!(lags(&mut reader), [(0, 5, 9), (1, 3, 3)]);
+        // The embedded broker may report an end that is one too large.
+        reader.partitions.get(0).unwrap().at_end = true;
+        report(&consumer, &[(0, 6, 6), (0, 3, 3)]);
+        assert_eq!(lags(&mut reader), [(0, 5, 5), (1, 3, 3)]);
+    }
+
+    #[test]
+    fn an_open_transaction_is_watched_at_the_end_of_what_can_be_read() {
+        let mut reader = reader(&[Resume::After(at(2))], 0);
+        let consumer = consumer(true, false);
+        report(&consumer, &[(0, 3, 9)]);
+        reader.measure_lag(&consumer);
+        assert!(reader.obstacles.is_clear());
+        reader.partitions.get(0).unwrap().at_end = true;
+        reader.measure_lag(&consumer);
+        assert!(!reader.obstacles.is_clear());
+        assert_eq!(locked(&reader.shared.progress).lag.read()[0].lag, 6);
+    }
+
+    #[test]
+    fn an_error_of_a_partition_names_the_offset() {
+        let mut reader = reader(&[Resume::At(7)], 0);
+        let consumer = consumer(false, false);
+        let error = || KafkaError::MessageConsumption(Code::BadCompression);
+        let down = KafkaError::MessageConsumption(Code::AllBrokersDown);
+        assert!(reader.note_error(&consumer, None, down).is_ok());
+        assert_eq!(reader.obstacles.state(), None);
+        assert!(reader.note_error(&consumer, Some(0), error()).is_ok());
+        let blocked = State::Blocked("partition 0: at offset 7: ".into());
+        assert_eq!(reader.obstacles.state(), Some(blocked));
+        let unknown = KafkaError::MessageConsumption(Code::UnknownTopic);
+        let closed = reader.note_error(&consumer, None, unknown);
+        assert!(matches!(closed, Err(ConsumerError::BrokerLost(_))));
+    }
+
+    #[test]
+    fn the_embedded_broker_gets_more_time_if_it_delivers_nothing_for_a_second() {
+        let mut reader = reader(&[Resume::At(0)], 0);
+        let consumer = consumer(true, true);
+        report(&consumer, &[(0, 9, 9)]);
+        assert!(reader.wait(&consumer).is_ok());
+        assert_eq!(locked(&reader.shared.watched).quiet, POLL);
+        assert!(reader.starved > Duration::ZERO && reader.starved < SLOW_LIMIT);
+        reader.starved = SLOW_LIMIT;
+        assert!(matches!(reader.wait(&consumer), Err(ConsumerError::Slow)));
+        assert_eq!(reader.config.embedded_fetch_wait_ms, 80);
+        while reader.config.lengthen_fetch_wait() {}
+        assert!(reader.wait(&consumer).is_ok());
+        assert!(reader.starved > SLOW_LIMIT);
+        // More time does not help if a batch cannot be read, or if there is none.
+        reader.obstacles.add(Some(0), "unreadable".into());
+        assert!(reader.wait(&consumer).is_ok());
+        assert_eq!(reader.starved, Duration::ZERO);
+        reader.obstacles.remove(0);
+        reader.starved = SLOW_LIMIT;
+        report(&consumer, &[(0, 0, 0)]);
+        assert!(reader.wait(&consumer).is_ok());
+        assert_eq!(reader.starved, Duration::ZERO);
+        assert_eq!(locked(&reader.shared.watched).quiet, 5 * POLL);
+    }
+
+    #[test]
+    fn a_listener_whose_iterator_is_not_read_is_not_quiet() {
+        let mut reader = reader(&[Resume::At(0)], 0);
+        let (output, _queue) = Output::queue();
+        reader.counter = Counter::new(None, output);
+        while reader.counter.has_room() {
+            let number = reader
+                .partitions
+                .iter()
+                .next()
+                .unwrap()
+                .next_offset()
+                .unwrap();
+            add(&mut reader, 0, number as u64);
+            reader.count(Partitions::oldest);
+        }
+        let consumer = consumer(true, false);
+        assert!(reader.wait(&consumer).is_ok());
+        assert_eq!(locked(&reader.shared.watched).quiet, Duration::ZERO);
+        // Nothing is taken from the merge until there is room again.
+        add(&mut reader, 0, 1_000_000);
+        assert!(!reader.count(Partitions::oldest));
+    }
+
+    #[test]
+    fn a_consumer_is_closed_after_its_records_have_been_counted() {
+        let lost = || KafkaError::MessageConsumption(Code::AllBrokersDown);
+        for (error, expected) in [
+            (
+                ConsumerError::BrokerLost(lost()),
+                State::Reconnecting(lost().to_string()),
+            ),
+            (ConsumerError::Removed, State::Connected),
+            (ConsumerError::NewPartitions, State::Connected),
+            (ConsumerError::Slow, State::Connected),
+        ] {
+            let mut reader = reader(&[Resume::Start, Resume::Start], 0);
+            // The empty partition delays the merge.
+            add(&mut reader, 1, 5);
+            reader.close(error);
+            assert_eq!((counted(&reader), state(&reader)), (1, expected));
+            assert_eq!(
+                reader.partitions.get(1).unwrap().resume,
+                Resume::After(at(5))
+            );
+        }
+    }
+
+    #[test]
+    fn another_log_is_counted_from_zero_and_from_its_start() {
+        let mut reader = reader(&[Resume::Start], 3);
+        add(&mut reader, 0, 9);
+        reader.close(ConsumerError::OtherLog);
+        assert_eq!(counted(&reader), 0);
+        assert_eq!(reader.config.from, StartFrom::Earliest);
+        assert_eq!(reader.partitions.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_poll_finds_new_partitions() {
+        let mut reader = reader(&[Resume::Start; 2], 0);
+        let consumer = consumer(false, false);
+        assert!(reader.poll(&consumer).is_ok());
+        report(&consumer, &[(0, 0, 0); 3]);
+        assert!(matches!(
+            reader.poll(&consumer),
+            Err(ConsumerError::NewPartitions)
+        ));
+        reader.read(&consumer);
+        assert_eq!(state(&reader), State::Connected);
+    }
+}

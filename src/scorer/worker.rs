@@ -282,3 +282,59 @@ impl Worker {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::Client;
+    use crate::tweet::Skip;
+    use rdkafka::TopicPartitionList;
+
+    fn worker() -> Worker {
+        let scorer = Scorer {
+            client: Arc::new(Client::without_broker()),
+            from: "tweets".into(),
+            to: "scores".into(),
+            group: "scorers".into(),
+        };
+        let shared = Arc::new(ScorerState::default());
+        Worker::new(scorer, Analyzer::new(), shared, CancellationToken::new())
+    }
+
+    #[test]
+    fn commits_add_up_by_the_reasons_of_skipped_messages() {
+        let worker = worker();
+        worker.record_commit(10, [(Skip::NoText, 2), (Skip::TooLarge, 1)].into());
+        worker.record_commit(5, [(Skip::NoText, 3)].into());
+        worker.record_commit(4, SkipCounts::new());
+        let status = locked(&worker.shared.status).clone();
+        assert_eq!((status.scored, status.transactions), (13, 3));
+        let skipped = [(Skip::NoText, 5), (Skip::TooLarge, 1)];
+        assert_eq!(status.skipped, skipped.into());
+    }
+
+    #[test]
+    fn a_member_with_a_partition_that_was_added_since_it_joined_is_outgrown() {
+        let worker = worker();
+        let member = Member {
+            consumer: worker.consumer().unwrap(),
+            producer: worker.producer().unwrap(),
+            from: "tweets".into(),
+            to: "scores".into(),
+            from_partitions: 2,
+            to_partitions: 2,
+        };
+        for (assigned, expected) in [
+            (&[][..], false),
+            (&[0, 1], false),
+            (&[1, 2], true),
+            (&[5, 0], true),
+        ] {
+            let mut assignment = TopicPartitionList::new();
+            for number in assigned {
+                assignment.add_partition("tweets", *number);
+            }
+            assert_eq!(member.is_outgrown(&assignment), expected, "{assigned:?}");
+        }
+    }
+}

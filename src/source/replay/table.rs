@@ -23,8 +23,9 @@ const ROW_BUFFER: usize = 8 * 1024;
 /// Cuts a text into rows. It remembers how far it has read, so a row that comes in many parts is read once.
 pub(super) struct Rows {
     csv: Reader,
-    /// Reads a row without quotes: a quote is a character like any other.
-    unquoted: Reader,
+    /// Reads a row without quotes: a quote is a character like any other. Creating a reader takes as long as
+    /// decoding a small file, so this one is created when it is needed.
+    unquoted: Option<Reader>,
     /// The number of bytes, from the next byte on, that are read without quotes.
     plain: usize,
     delimiter: u8,
@@ -53,10 +54,7 @@ impl Rows {
     pub(super) fn new(delimiter: u8) -> Rows {
         Rows {
             csv: ReaderBuilder::new().delimiter(delimiter).build(),
-            unquoted: ReaderBuilder::new()
-                .delimiter(delimiter)
-                .quoting(false)
-                .build(),
+            unquoted: None,
             plain: 0,
             delimiter,
             read: 0,
@@ -85,9 +83,13 @@ impl Rows {
                 return None;
             }
             let (bytes, columns) = self.filled;
+            let delimiter = self.delimiter;
             let csv = match self.plain {
                 0 => &mut self.csv,
-                _ => &mut self.unquoted,
+                _ => self.unquoted.get_or_insert_with(|| {
+                    let mut builder = ReaderBuilder::new();
+                    builder.delimiter(delimiter).quoting(false).build()
+                }),
             };
             let (result, read, written, ended) = csv.read_record(
                 &text[self.read..],
@@ -133,7 +135,7 @@ impl Rows {
     /// Discards the row that was read in part.
     fn reset(&mut self) {
         self.csv.reset();
-        self.unquoted.reset();
+        self.unquoted = None;
     }
 
     /// Returns the number of columns of the row.
