@@ -34,6 +34,7 @@ on_both_brokers! {
     times_that_cannot_be_true_are_corrected_and_counted,
     a_tweet_of_the_future_is_not_the_newest_one,
     a_time_span_ends_a_stream_without_loss,
+    silence_is_not_the_end_while_the_streamer_runs,
     invalid_arguments_are_rejected,
 }
 
@@ -470,6 +471,21 @@ fn a_time_span_ends_a_stream_without_loss(kafka: &Kafka, topic: &str) {
     assert!(status.counts.sent > 0);
     until_counted(&listening, status.counts.sent);
     assert!(summary.total.counted > 0);
+    assert!(!summary.is_compacted);
+}
+
+fn silence_is_not_the_end_while_the_streamer_runs(kafka: &Kafka, topic: &str) {
+    let target = kafka.create_topic(topic, TopicConfig::default()).unwrap();
+    let lines = ["2021-01-05T09:30:00Z", "2021-01-05T09:30:05Z"]
+        .map(|time| format!("{{\"text\":\"hi\",\"created_at\":\"{time}\"}}\n"))
+        .concat();
+    let lines = file(&lines);
+    let listening = Listener::new(kafka, topic).start().unwrap();
+    let replay = Replay::open(lines.path()).unwrap();
+    let streaming = Streamer::new(&target).start(replay).unwrap();
+    let summary = listening.wait_until_quiet(Duration::from_secs(2));
+    assert_eq!(summary.total.counted, 2);
+    assert_eq!(streaming.wait().counts.sent, 2);
 }
 
 fn invalid_arguments_are_rejected(kafka: &Kafka, topic: &str) {

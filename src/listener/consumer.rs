@@ -251,19 +251,23 @@ fn assign(
 ) -> KafkaResult<()> {
     let mut assignment = TopicPartitionList::new();
     for (number, start) in (0..).zip(starts) {
-        let offset = match start.resume {
-            Resume::Start => Offset::Beginning,
-            Resume::At(next) => Offset::Offset(next),
-            Resume::After(last) if start.is_verifiable => Offset::Offset(last.offset),
-            Resume::After(last) => Offset::Offset(last.offset + 1),
-        };
-        assignment.add_partition_offset(topic, number, offset)?;
+        assignment.add_partition_offset(topic, number, first_offset(start))?;
     }
     let status = status_topic(topic);
     if cluster.has(&status) {
         assignment.add_partition_offset(&status, 0, Offset::OffsetTail(1))?;
     }
     consumer.assign(&assignment)
+}
+
+/// Returns the offset of the first message that the consumer reads in a partition.
+fn first_offset(start: &Partition) -> Offset {
+    match start.resume {
+        Resume::Start => Offset::Beginning,
+        Resume::At(next) => Offset::Offset(next),
+        Resume::After(last) if start.is_verifiable => Offset::Offset(last.offset),
+        Resume::After(last) => Offset::Offset(last.offset + 1),
+    }
 }
 
 /// Gives each partition its own queue. Returns `None` if a partition does not exist.
@@ -451,6 +455,19 @@ pub(super) mod tests {
         ] {
             let found = start(resume, from, first, end);
             assert_eq!(found, expected, "{resume:?} from {first} to {end}");
+        }
+    }
+
+    #[test]
+    fn the_last_counted_message_is_read_again_if_the_broker_has_it() {
+        for (resume, is_verifiable, expected) in [
+            (Resume::Start, false, Offset::Beginning),
+            (Resume::At(5), false, Offset::Offset(5)),
+            (after(5), true, Offset::Offset(5)),
+            (after(5), false, Offset::Offset(6)),
+        ] {
+            let start = Partition::new(resume, is_verifiable);
+            assert_eq!(first_offset(&start), expected, "{resume:?}");
         }
     }
 

@@ -342,6 +342,7 @@ pub(super) fn producer(client: &Client, deliveries: Arc<Deliveries>) -> Result<T
 mod tests {
     use super::*;
     use RDKafkaErrorCode as Code;
+    use rdkafka::producer::BaseRecord;
     use rdkafka::statistics::{Broker, Window};
     use std::collections::HashMap;
     use tempfile::TempDir;
@@ -437,6 +438,7 @@ mod tests {
     fn the_source_waits_until_a_held_tweet_has_an_outcome() {
         let folder = TempDir::new().unwrap();
         let deliveries = deliveries(&folder);
+        refuse(&deliveries, Code::MessageTimedOut);
         assert!(deliveries.take_held().is_empty());
         assert!(!deliveries.is_held_back());
         refuse(&deliveries, Code::UnknownTopic);
@@ -461,7 +463,7 @@ mod tests {
         let reports = DeliveryReports(Arc::new(deliveries(&folder)));
         let deliveries = &reports.0;
         report(&reports, &[0, 0]);
-        assert!(!deliveries.is_held_back());
+        assert!(locked(&deliveries.state).throttled.is_none());
         report(&reports, &[0, 60_000, 30_000]);
         assert!(deliveries.is_held_back());
         let error = status(deliveries).last_error.unwrap();
@@ -507,5 +509,28 @@ mod tests {
         assert_eq!((failed.counts.sent, deliveries.sent()), (1, 1));
         let error = status(deliveries).last_error.unwrap();
         assert!(error.starts_with("Kafka did not accept a tweet"), "{error}");
+    }
+
+    #[test]
+    fn tweets_that_no_broker_confirms_are_dead_letters_after_a_wait() {
+        let folder = TempDir::new().unwrap();
+        let deliveries = Arc::new(deliveries(&folder));
+        let producer = producer(&Client::without_broker(), deliveries.clone()).unwrap();
+        assert_eq!(deliveries.finish(&producer), None);
+        let record = || BaseRecord::with_opaque_to("tweets", 1).key("ann");
+        for message in ["1", "2", "3"] {
+            assert!(producer.send(record().payload(message)).is_ok());
+        }
+        let start = Instant::now();
+        let error = deliveries.finish(&producer).unwrap();
+        assert!(start.elapsed() >= FLUSH_LIMIT);
+        assert!(
+            error.starts_with("the broker confirmed no tweet for 10 s"),
+            "{error}"
+        );
+        let status = status(&deliveries);
+        assert_eq!((status.counts.sent, status.counts.failed), (0, 3));
+        let letters = std::fs::read(status.dead_letter_file.unwrap()).unwrap();
+        assert_eq!(letters, b"1\n2\n3\n");
     }
 }
