@@ -48,25 +48,30 @@ fn a_scorer_counts_invalid_messages_and_continues_where_another_ended() {
     );
     until("the first", || first.status().scored == 1);
     until("the invalid ones", || first.status().skipped.len() == 2);
-    // The positions of both partitions together: the three messages.
-    until("the lag of its partitions", || {
+    // The positions of both partitions together are the number of messages.
+    let is_at = |messages| {
         let lag = first.status().lag;
         let positions: i64 = lag.iter().map(|one| one.position).sum();
-        lag.len() == 2 && positions == 3 && lag.iter().all(|one| one.lag == 0)
-    });
+        lag.len() == 2 && positions == messages && lag.iter().all(|one| one.lag == 0)
+    };
+    until("the lag of its partitions", || is_at(3));
+    for more in 1..=3 {
+        write(&kafka, "tweets", &[b"{\"text\":\"good\"}"]);
+        until("the lag after one more", || is_at(3 + more));
+    }
     assert_eq!(first.status().to_json()["lag"][1]["partition"], 1);
     let status = first.stop();
     let skipped = BTreeMap::from([(Skip::NotJson, 1), (Skip::NoText, 1)]);
-    assert_eq!((status.scored, status.skipped), (1, skipped));
+    assert_eq!((status.scored, status.skipped), (4, skipped));
     write(&kafka, "tweets", &[b"{\"text\":\"bad\"}"]);
     let second = Scorer::new(&kafka, "tweets", "scores").start().unwrap();
     until("the next", || second.status().scored == 1);
     let listening = Listener::scored(&kafka, "scores").start().unwrap();
-    until_counted(&listening, 2);
+    until_counted(&listening, 5);
     // Tweets without a score are skipped.
     let wrong = Listener::scored(&kafka, "tweets").start().unwrap();
     until("the reasons", || {
-        wrong.status().uncounted.skipped.get(&Skip::NoScore) == Some(&2)
+        wrong.status().uncounted.skipped.get(&Skip::NoScore) == Some(&5)
     });
 }
 
@@ -98,6 +103,7 @@ fn a_scorer_survives_a_broker_restart() {
         story.until_counted(&listening);
     });
     assert_eq!(listening.status().uncounted.duplicate, 0);
+    until("no error", || scoring.status().last_error.is_none());
     assert_eq!(scoring.stop().scored, story.count);
 }
 
