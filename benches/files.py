@@ -20,6 +20,11 @@ TABLE, LINES = FOLDER / "bitcoin.csv", FOLDER / "v1.jsonl"
 COLUMNS = "user_name,user_location,user_description,user_created,user_followers,user_friends,user_favourites,user_verified,date,text,hashtags,source,is_retweet".split(",")
 
 
+def moment(number):
+    """Returns the day of the month and the time of day of a tweet."""
+    return f"{1 + number * 28 // ROWS:02d}", f"{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
+
+
 def status(number, tweet):
     """Returns a tweet with a photo, a link and a mention, with the fields that X's API v1.1 gave it."""
     tweet_id, image = 10**18 + number, f"https://pbs.twimg.com/media/E{number:014d}.jpg"
@@ -37,7 +42,7 @@ def status(number, tweet):
         "default_profile": True, "default_profile_image": False, "following": None, "follow_request_sent": None, "notifications": None,
     } | colors | images  # fmt: skip
     return {
-        "created_at": f"Mon Feb {1 + number * 28 // ROWS:02d} {number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d} +0000 2021",
+        "created_at": "Mon Feb {} {} +0000 2021".format(*moment(number)),
         "id": tweet_id, "id_str": str(tweet_id), "text": tweet["text"], "source": "<a href=\"https://mobile.twitter.com\">Twitter Web App</a>",
         "truncated": False, "in_reply_to_status_id": None, "in_reply_to_status_id_str": None, "in_reply_to_user_id": None,
         "in_reply_to_user_id_str": None, "in_reply_to_screen_name": None, "user": user, "geo": None, "coordinates": None, "place": None,
@@ -63,7 +68,7 @@ def write_files():
         for number in range(ROWS):
             tweet = tweets[number % len(tweets)]
             about = f"I write about coins,\nand about \"{choose.choice(['art', 'sport', 'food'])}\""
-            date = f"2021-02-{1 + number * 28 // ROWS:02d} {number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
+            date = "2021-02-{} {}".format(*moment(number))
             rows.writerow([tweet["user"], "somewhere", about, "2018-01-01 00:00:00", float(tweet["followers"]), 10.0, 20.0, False, date, tweet["text"], "['bitcoin']", "Twitter Web App", False])
     with open(LINES, "w") as file:
         for number in range(ROWS):

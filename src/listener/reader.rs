@@ -611,22 +611,17 @@ mod tests {
         let mut reader = reader(&[Resume::At(0)], 0);
         let (output, _queue) = Output::queue();
         reader.counter = Counter::new(None, output);
+        let mut number = 0;
         while reader.counter.has_room() {
-            let number = reader
-                .partitions
-                .iter()
-                .next()
-                .unwrap()
-                .next_offset()
-                .unwrap();
-            add(&mut reader, 0, number as u64);
+            add(&mut reader, 0, number);
             reader.count(Partitions::oldest);
+            number += 1;
         }
         let consumer = consumer(true, false);
         assert!(reader.wait(&consumer).is_ok());
         assert_eq!(locked(&reader.shared.watched).quiet, Duration::ZERO);
         // Nothing is taken from the merge until there is room again.
-        add(&mut reader, 0, 1_000_000);
+        add(&mut reader, 0, number);
         assert!(!reader.count(Partitions::oldest));
     }
 
