@@ -154,7 +154,37 @@ impl Files {
         Reader::open(source, &self.names, &self.read).map(Current::File)
     }
 
-    /// Decodes the next items of what was read. Returns `None` if [`fill`](Files::fill) must read more.
+    /// Reads the next part of the files, and decodes it if its format is decoded ahead. Otherwise the items are
+    /// empty, and [`decode`](Files::decode) returns those of this part. Returns `None` at the end of the last
+    /// file. This call blocks.
+    ///
+    /// # Errors
+    /// After an error, the rest of the current file is skipped. The error is [`ErrorKind::NotATweet`] if
+    /// the file has no tweets, and otherwise [`ErrorKind::File`]. If the only file is a named pipe without
+    /// tweets, the error is [`ErrorKind::Source`], which ends the stream.
+    pub(super) fn read(&mut self) -> Result<Option<Items>> {
+        loop {
+            if let Some(items) = self.decode() {
+                return Ok(Some(items));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+            if !self.is_decoded_ahead() {
+                return Ok(Some(Items::default()));
+            }
+        }
+    }
+
+    /// Returns whether [`read`](Files::read) decodes the current file.
+    pub(super) fn is_decoded_ahead(&self) -> bool {
+        match &self.current {
+            Some(Current::File(reader)) => reader.format().is_decoded_ahead(),
+            _ => false,
+        }
+    }
+
+    /// Decodes the next items of what was read. Returns `None` if more must be read.
     pub(super) fn decode(&mut self) -> Option<Items> {
         let Some(Current::File(reader)) = &mut self.current else {
             return None;
@@ -178,13 +208,8 @@ impl Files {
     }
 
     /// Reads the next part of the current file, or opens the next file. Returns false at the end of the last
-    /// file. It blocks.
-    ///
-    /// # Errors
-    /// After an error, the rest of the current file is skipped. The error is [`ErrorKind::NotATweet`] if
-    /// the file has no tweets, and otherwise [`ErrorKind::File`]. If the only file is a named pipe without
-    /// tweets, the error is [`ErrorKind::Source`], which ends the stream.
-    pub(super) fn fill(&mut self) -> Result<bool> {
+    /// file.
+    fn fill(&mut self) -> Result<bool> {
         let Some(path) = self.paths.get(self.index) else {
             return Ok(false);
         };

@@ -13,10 +13,15 @@ pub(super) trait Format: Send {
         true
     }
 
-    /// Takes a record from the start of the text, appends its items, and returns how many bytes it took. A
-    /// return value of 0 means that the text has no complete record. `is_end` says that this text is the
-    /// rest of the file.
-    fn take(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize;
+    /// Returns whether records are decoded while the stream uses the records before them.
+    fn is_decoded_ahead(&self) -> bool {
+        true
+    }
+
+    /// Takes up to `limit` records from the start of the text, appends their items, and returns how many bytes
+    /// it took. A return value of 0 means that the text has no complete record. `is_end` says that this text is
+    /// the rest of the file.
+    fn take(&mut self, text: &[u8], is_end: bool, limit: usize, items: &mut Vec<Item>) -> usize;
 }
 
 /// One item of a record: a tweet, a skipped tweet, or another event.

@@ -16,14 +16,11 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 
 /// How much of a file is read at once, in bytes.
-pub(super) const READ_BUFFER: usize = 256 * 1024;
-/// How often a named pipe is checked for its first writer.
-const WRITER_POLL: Duration = Duration::from_millis(50);
+pub(super) const READ_BUFFER: usize = 1024 * 1024;
 
 type Bytes = Box<dyn Read + Send>;
 
@@ -43,7 +40,6 @@ impl Source {
         let _context = runtime().enter();
         Ok(Source::Pipe(Pipe {
             receiver: pipe::OpenOptions::new().open_receiver(path)?,
-            awaits_writer: true,
             stop: stop.clone(),
         }))
     }
@@ -64,8 +60,6 @@ impl Source {
 /// A named pipe. Its data comes from its first writer to its last.
 pub(super) struct Pipe {
     receiver: pipe::Receiver,
-    /// Whether nothing has been read from the pipe yet.
-    awaits_writer: bool,
     stop: CancellationToken,
 }
 
@@ -78,14 +72,10 @@ impl Read for Pipe {
         use tokio::io::AsyncReadExt;
 
         let received = async {
-            loop {
-                let count = self.receiver.read(buffer).await?;
-                if count > 0 || !self.awaits_writer {
-                    self.awaits_writer = false;
-                    return Ok(count);
-                }
-                tokio::time::sleep(WRITER_POLL).await;
-            }
+            // A pipe is readable when its first writer has written or has closed it. Before that, a read
+            // would return the end of the file.
+            self.receiver.readable().await?;
+            self.receiver.read(buffer).await
         };
         runtime().block_on(async {
             tokio::select! {

@@ -58,7 +58,7 @@ pub struct Replay {
     /// The files; `None` while a job reads from them.
     files: Option<Files>,
     /// Reads the next part of the files.
-    job: Option<JoinHandle<(Files, Result<bool>)>>,
+    job: Option<JoinHandle<(Files, Result<Option<Items>>)>>,
     /// The items that were decoded and not returned yet.
     items: Items,
     /// Errors that were not returned yet.
@@ -321,27 +321,28 @@ impl Replay {
         format!("{prefix}{pass}{file}-{unit}-{number}{part}")
     }
 
-    /// Decodes the next items, or reads the next part of the files. Returns false at the end of the files.
+    /// Decodes the next items, or reads the next part of the files. If the format is decoded ahead, the part
+    /// after it is read while the stream uses this one. Returns false at the end of the files.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped: the job continues.
     async fn more(&mut self) -> Result<bool> {
-        if let Some(items) = self.files.as_mut().and_then(Files::decode) {
+        if let Some(files) = &mut self.files
+            && !files.is_decoded_ahead()
+            && let Some(items) = files.decode()
+        {
             self.items = items;
             return Ok(true);
         }
-        if let Some(mut files) = self.files.take() {
-            self.job = Some(spawn_blocking(move || {
-                let filled = files.fill();
-                (files, filled)
-            }));
+        if let Some(files) = self.files.take() {
+            self.start_job(files);
         }
         let Some(job) = &mut self.job else {
             return Ok(false);
         };
         let ended = job.await;
         self.job = None;
-        let (files, filled) = match ended {
+        let (mut files, read) = match ended {
             Ok(read) => read,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
@@ -349,23 +350,40 @@ impl Replay {
                 Err(_) => return Ok(false),
             },
         };
-        let files = self.files.insert(files);
-        if let Err(error) = &filled
-            && error.kind() == ErrorKind::File
-        {
-            self.is_last_pass = true;
+        match read {
+            Ok(Some(items)) => {
+                self.items = items;
+                match files.is_decoded_ahead() {
+                    true => self.start_job(files),
+                    false => self.files = Some(files),
+                }
+                Ok(true)
+            }
+            Ok(None) => {
+                // Do not repeat files without tweets: they would be read again and again without a pause.
+                let is_repeated = self.has_tweets && !self.is_last_pass && files.rewind();
+                self.repeats = self
+                    .repeats
+                    .filter(|_| is_repeated)
+                    .map(|passes| passes + 1);
+                (self.start, self.has_tweets) = (None, false);
+                self.files = Some(files);
+                Ok(self.repeats.is_some())
+            }
+            Err(error) => {
+                self.is_last_pass |= error.kind() == ErrorKind::File;
+                self.files = Some(files);
+                Err(error)
+            }
         }
-        if filled? {
-            return Ok(true);
-        }
-        // Do not repeat files without tweets: they would be read again and again without a pause.
-        let is_repeated = self.has_tweets && !self.is_last_pass && files.rewind();
-        self.repeats = self
-            .repeats
-            .filter(|_| is_repeated)
-            .map(|passes| passes + 1);
-        (self.start, self.has_tweets) = (None, false);
-        Ok(self.repeats.is_some())
+    }
+
+    /// Starts a job that reads the next part.
+    fn start_job(&mut self, mut files: Files) {
+        self.job = Some(spawn_blocking(move || {
+            let read = files.read();
+            (files, read)
+        }));
     }
 
     /// Returns when a tweet that was just read is due; `None` means at once.
@@ -619,6 +637,28 @@ mod tests {
     }
 
     #[test]
+    fn long_values_are_read_in_their_order() {
+        let line = |number: usize| match number {
+            700 => "no JSON\n".to_owned(),
+            number => format!("{{\"text\":\"{number} {}\"}}\n", "x".repeat(2_000)),
+        };
+        let lines: String = (1..=1_500).map(line).collect();
+        let file = file(lines.as_bytes());
+        let read = all(Replay::open(file.path()).unwrap().as_fast_as_possible());
+        let start = |item: &Result<Tweet>| match item {
+            Ok(tweet) => {
+                let number = tweet.text.split(' ').next().unwrap();
+                assert!(tweet.id.ends_with(&format!("-line-{number}")));
+                number.to_owned()
+            }
+            Err(error) => error.to_string().split(" of ").next().unwrap().into(),
+        };
+        let mut expected: Vec<String> = (1..=1_500).map(|number| number.to_string()).collect();
+        expected[699] = "line 700".into();
+        assert_eq!(read.iter().map(start).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn several_files_are_repeated_with_new_ids() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -738,13 +778,16 @@ mod tests {
 
     #[test]
     fn a_pipe_without_tweets_ends_the_stream_with_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = named_pipe(folder.path().join("pipe"));
-        let replay = Replay::open(&path).unwrap();
-        let writer = std::thread::spawn(move || std::fs::write(path, "a,b\n1,2\n"));
-        let read = all(replay);
-        writer.join().unwrap().unwrap();
-        assert_eq!(read.len(), 1);
-        assert_eq!(read[0].as_ref().unwrap_err().kind(), ErrorKind::Source);
+        // A pipe without data is read as an empty file.
+        for (content, errors) in [("a,b\n1,2\n", vec![ErrorKind::Source]), ("", vec![])] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = named_pipe(folder.path().join("pipe"));
+            let replay = Replay::open(&path).unwrap();
+            let writer = std::thread::spawn(move || std::fs::write(path, content));
+            let read = all(replay);
+            writer.join().unwrap().unwrap();
+            let kinds = read.iter().map(|item| item.as_ref().unwrap_err().kind());
+            assert_eq!(kinds.collect::<Vec<_>>(), errors);
+        }
     }
 }

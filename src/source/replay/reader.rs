@@ -13,9 +13,11 @@ use std::sync::atomic::AtomicU64;
 /// The minimum size of the part that is examined, in bytes of text. Without a complete record in it, a
 /// larger part is examined.
 const SAMPLE: usize = 64 * 1024;
-/// The number of items after which decoding pauses. With a small batch, the allocator reuses the memory of
-/// the last strings.
-const BATCH: usize = 4;
+/// The number of records that the stream decodes at once. With a small batch, the allocator reuses the memory
+/// of the last strings.
+const SMALL_BATCH: usize = 4;
+/// The number of records that are decoded ahead at once. It bounds the memory for the items of short records.
+const LARGE_BATCH: usize = 4_096;
 
 /// The text of a file, and its format.
 pub(super) struct Reader {
@@ -133,18 +135,23 @@ impl Reader {
         1.0 - left / self.read.max(1) as f64
     }
 
-    /// Decodes the next items. The list is empty if more of the file must be read, and at the end of the
-    /// file.
+    /// Decodes the next records of what was read. The list is empty if more of the file must be read, and at
+    /// the end of the file.
     pub(super) fn decode(&mut self) -> Vec<Item> {
         let mut items = Vec::new();
-        while items.len() < BATCH {
+        let limit = match self.format.is_decoded_ahead() {
+            true => LARGE_BATCH,
+            false => SMALL_BATCH,
+        };
+        loop {
             let text = &self.text[self.taken..];
-            match self.format.take(text, self.is_end, &mut items) {
-                0 => break,
-                taken => self.taken += taken,
+            let taken = self.format.take(text, self.is_end, limit, &mut items);
+            self.taken += taken;
+            // Not every record has an item: a line may be empty.
+            if taken == 0 || !items.is_empty() {
+                return items;
             }
         }
-        items
     }
 
     /// Reads the next part of the file. Returns false at its end. This call blocks. Do not call it again
@@ -196,7 +203,7 @@ mod tests {
             if items.is_empty() && !reader.fill().unwrap() {
                 return all;
             }
-            assert!(reader.text.capacity() <= 16 * SAMPLE, "bounded memory");
+            assert!(reader.text.capacity() <= 4 * READ_BUFFER, "bounded memory");
             all.extend(items.into_iter().map(|item| item.content));
         }
     }

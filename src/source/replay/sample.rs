@@ -48,7 +48,7 @@ impl Sample<'_> {
         if self.is_end && self.text.is_empty() {
             return SHAPES
                 .last()
-                .map(|shape| Box::new(Values::new(Cuts::Lines, shape)) as _);
+                .map(|shape| Box::new(Values::new(Cuts::Lines, shape, 0)) as _);
         }
         let json = self.cuts().iter().find_map(|cuts| self.values(*cuts));
         json.or_else(|| self.table(names).map(|table| Box::new(table) as _))
@@ -77,6 +77,8 @@ impl Sample<'_> {
 
     fn values(self, cuts: Cuts) -> Option<Box<dyn Format>> {
         let values = first_values(cuts, MAX_PAGE_BYTES, self.text, self.is_end);
+        let length: usize = values.iter().map(|value| value.len()).sum();
+        let average = length / values.len().max(1);
         let shape = values.into_iter().find_map(|value| {
             let json = input::text(value);
             SHAPES.iter().find(|shape| {
@@ -89,7 +91,7 @@ impl Sample<'_> {
                     .any(|item| !matches!(item.content, Content::Skipped(_)))
             })
         })?;
-        Some(Box::new(Values::new(cuts, shape)))
+        Some(Box::new(Values::new(cuts, shape, average)))
     }
 
     fn table(self, names: &Names) -> Option<Table> {
@@ -108,11 +110,18 @@ impl Sample<'_> {
         let order = times::date_order(times());
         let has_times = rows.is_empty() || times().any(|time| times::parse(time, order).is_some());
         columns.time = column.filter(|_| has_times);
+        if column.is_some() && !has_times {
+            tracing::warn!(
+                first = times().next(),
+                "cannot read the times of the table, or its dates do not show whether the day or the month comes \
+                 first; the table is replayed like one without times; hint: write dates such as 2021-02-01"
+            );
+        }
 
         let mut items = Vec::new();
         let (mut table, mut text) = (Table::new(delimiter, columns, order), self.text);
         loop {
-            let end = table.take(text, self.is_end, &mut items);
+            let end = table.take_row(text, self.is_end, &mut items);
             text = &text[end..];
             let is_tweet = items
                 .iter()
@@ -257,7 +266,7 @@ mod tests {
             return sample.no_tweets().looks;
         };
         let (mut items, mut rest) = (Vec::new(), text);
-        while let end @ 1.. = format.take(rest, true, &mut items) {
+        while let end @ 1.. = format.take(rest, true, usize::MAX, &mut items) {
             rest = &rest[end..];
         }
         let is_tweet = |item: &&Item| matches!(item.content, Content::Tweet(_));

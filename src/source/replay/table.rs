@@ -161,8 +161,10 @@ pub(super) struct Table {
     rows: Rows,
     columns: Columns,
     order: DateOrder,
-    /// The number of the last row. The header is row 1, as in a spreadsheet. Empty lines do not count.
+    /// The number of the last row, as in a spreadsheet: the header is row 1, and empty lines are rows too.
     number: u64,
+    /// Whether the last row has ended with a carriage return, so a line feed after it is no empty line.
+    ends_with_return: bool,
 }
 
 impl Table {
@@ -172,7 +174,17 @@ impl Table {
             columns,
             order,
             number: 0,
+            ends_with_return: false,
         }
+    }
+
+    /// Counts the empty lines before a row, and notes how the row ends.
+    fn count_empty_lines(&mut self, row: &[u8]) {
+        let line_ends = row.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let lines = line_ends.filter(|byte| **byte == b'\n').count() as u64;
+        let is_rest = self.ends_with_return && row.starts_with(b"\n");
+        self.number += lines - u64::from(is_rest);
+        self.ends_with_return = row.ends_with(b"\r");
     }
 
     /// Returns the row that was taken last as a tweet.
@@ -205,6 +217,34 @@ impl Table {
         }
         Ok(tweet)
     }
+
+    /// Takes a row from the start of the text, and appends its item. Returns how many bytes it took.
+    pub(super) fn take_row(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize {
+        let Some((taken, end)) = self.rows.take(text, is_end) else {
+            return 0;
+        };
+        let is_header = self.number == 0 && self.columns.has_header;
+        if taken != Taken::Nothing {
+            self.count_empty_lines(&text[..end]);
+            self.number += 1;
+        }
+        let (tweet, end) = match taken {
+            Taken::Nothing => return end,
+            Taken::Row if is_header => return end,
+            Taken::Row if self.rows.len() == self.columns.count => (self.tweet(), end),
+            Taken::Row => {
+                let line = first_line(&text[..end]).unwrap_or(end);
+                if line < end {
+                    self.rows.reset();
+                    self.ends_with_return = false;
+                }
+                (Err(Skip::WrongColumns), line)
+            }
+            Taken::Broken(reason) => (Err(reason), end),
+        };
+        items.push(Item::only(self.number, tweet));
+        end
+    }
 }
 
 impl Format for Table {
@@ -216,26 +256,15 @@ impl Format for Table {
         self.columns.time.is_some()
     }
 
-    fn take(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize {
-        let Some((taken, end)) = self.rows.take(text, is_end) else {
-            return 0;
-        };
-        self.number += u64::from(taken != Taken::Nothing);
-        let (tweet, end) = match taken {
-            Taken::Nothing => return end,
-            Taken::Row if self.number == 1 && self.columns.has_header => return end,
-            Taken::Row if self.rows.len() == self.columns.count => (self.tweet(), end),
-            Taken::Row => {
-                let line = first_line(&text[..end]).unwrap_or(end);
-                if line < end {
-                    self.rows.reset();
-                }
-                (Err(Skip::WrongColumns), line)
+    fn take(&mut self, text: &[u8], is_end: bool, limit: usize, items: &mut Vec<Item>) -> usize {
+        let mut taken = 0;
+        for _ in 0..limit {
+            match self.take_row(&text[taken..], is_end, items) {
+                0 => break,
+                end => taken += end,
             }
-            Taken::Broken(reason) => (Err(reason), end),
-        };
-        items.push(Item::only(self.number, tweet));
-        end
+        }
+        taken
     }
 }
 
@@ -309,7 +338,7 @@ mod tests {
         for (index, part) in parts.iter().enumerate() {
             text.extend_from_slice(part);
             loop {
-                let end = table.take(&text, index + 1 == parts.len(), &mut items);
+                let end = table.take_row(&text, index + 1 == parts.len(), &mut items);
                 if end == 0 {
                     break;
                 }
@@ -338,9 +367,9 @@ mod tests {
         let table = b"text,user\r\n\"a \"\"b\"\",\r\nc &amp; &lt;3\", ada \r\n\r\n5\" screen,bob\r\n,eve\r\nlast,\"x\"";
         let expected = rows(&[
             (2, "ada: a \"b\",\r\nc & <3"),
-            (3, "bob: 5\" screen"),
-            (4, "no text"),
-            (5, "x: last"),
+            (4, "bob: 5\" screen"),
+            (5, "no text"),
+            (6, "x: last"),
         ]);
         assert_eq!(read(&[table]), expected);
     }

@@ -4,6 +4,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::rfc2822;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp, Unit};
+use std::collections::BTreeSet;
 
 /// Abbreviations of time zones (RFC 2822, western and central Europe), and their hours from UTC.
 const ZONES: [(&str, i8); 15] = [
@@ -41,10 +42,15 @@ pub(super) enum DateOrder {
 }
 
 /// Returns the order of day and month in the dates of a column. One date whose day is greater than 12
-/// decides. If the dates contradict each other, the order is unknown.
+/// decides. Without such a date, the number that differs between the dates is the day, if the other number is
+/// the same in all of them: a part of a table covers days rather than months. If the dates contradict each
+/// other, the order is unknown.
 pub(super) fn date_order<'a>(times: impl Iterator<Item = &'a str>) -> DateOrder {
     let mut order = DateOrder::Unknown;
+    let (mut firsts, mut seconds) = (BTreeSet::new(), BTreeSet::new());
     for (first, second, _) in times.filter_map(|time| slashes(split(time.trim()).0)) {
+        firsts.insert(first);
+        seconds.insert(second);
         let found = match (first > NOON, second > NOON) {
             (true, false) => DateOrder::DayFirst,
             (false, true) => DateOrder::MonthFirst,
@@ -55,7 +61,11 @@ pub(super) fn date_order<'a>(times: impl Iterator<Item = &'a str>) -> DateOrder 
         }
         order = found;
     }
-    order
+    match (order, firsts.len() > 1, seconds.len() > 1) {
+        (DateOrder::Unknown, true, false) => DateOrder::DayFirst,
+        (DateOrder::Unknown, false, true) => DateOrder::MonthFirst,
+        _ => order,
+    }
 }
 
 /// Reads a time. A time without an offset is in UTC. Returns `None` if the text is ambiguous, or is not in
@@ -249,6 +259,10 @@ mod tests {
         assert_eq!(order(&["01/02/2021", "02/13/2021"]), DateOrder::MonthFirst);
         assert_eq!(order(&[" 13/02/2021, 09:30"]), DateOrder::DayFirst);
         assert_eq!(order(&["13/02/2021", "02/13/2021"]), DateOrder::Unknown);
+        assert_eq!(order(&["05/01/2021", "06/01/2021"]), DateOrder::DayFirst);
+        assert_eq!(order(&["01/05/2021", "01/06/2021"]), DateOrder::MonthFirst);
+        assert_eq!(order(&["01/02/2021", "01/02/2021"]), DateOrder::Unknown);
+        assert_eq!(order(&["01/02/2021", "02/03/2021"]), DateOrder::Unknown);
         assert_eq!(order(&["2021-01-05", "01/02/2021"]), DateOrder::Unknown);
         let time = parse("01/02/2021", DateOrder::DayFirst).unwrap();
         assert_eq!(time.to_string(), "2021-02-01T00:00:00Z");

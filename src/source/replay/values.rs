@@ -7,6 +7,15 @@ use super::format::{Format, Item};
 use super::json::Shape;
 use crate::tweet::Skip;
 use memchr::{memchr, memchr2};
+use std::panic::resume_unwind;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+/// The average length from which values are decoded ahead, in bytes. Shorter values take 15 % more processor
+/// time then, because one thread allocates the strings of a tweet and another one frees them.
+const LONG_VALUE: usize = 1_024;
+/// The size from which two threads decode a text, in bytes.
+const LONG_TEXT: usize = 64 * 1024;
 
 /// Where a text is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,22 +166,87 @@ fn trim_separators(mut text: &[u8]) -> &[u8] {
     text
 }
 
+/// A value with its number, and `None` in place of a value that is too long.
+type Numbered<'t> = (u64, Option<&'t [u8]>);
+
 /// A text of JSON values of one shape.
 pub(super) struct Values {
     cutter: Cutter,
     shape: &'static Shape,
+    /// The average length of the first values, in bytes.
+    average: usize,
     /// The number of the last value.
     number: u64,
 }
 
 impl Values {
-    pub(super) fn new(cuts: Cuts, shape: &'static Shape) -> Values {
+    pub(super) fn new(cuts: Cuts, shape: &'static Shape, average: usize) -> Values {
         Values {
             cutter: Cutter::new(cuts, shape.limit),
             shape,
+            average,
             number: 0,
         }
     }
+
+    /// Cuts up to `limit` values from the start of the text, and returns how many bytes they took.
+    fn cut<'t>(
+        &mut self,
+        text: &'t [u8],
+        is_end: bool,
+        limit: usize,
+    ) -> (Vec<Numbered<'t>>, usize) {
+        let (mut values, mut taken) = (Vec::new(), 0);
+        for _ in 0..limit {
+            let was_dropping = self.cutter.is_dropping;
+            let Some((cut, end)) = self.cutter.take(&text[taken..], is_end) else {
+                break;
+            };
+            taken += end;
+            // Empty lines count as lines, but the characters between two objects do not count as a value.
+            let is_new = cut != Cut::Nothing || self.cutter.cuts == Cuts::Lines && !was_dropping;
+            self.number += u64::from(is_new);
+            match cut {
+                Cut::Value(value) => values.push((self.number, Some(value))),
+                Cut::TooLarge => values.push((self.number, None)),
+                Cut::Nothing => {}
+            }
+        }
+        (values, taken)
+    }
+}
+
+/// Decodes values, and appends their items.
+fn decode<'t>(shape: &Shape, values: impl Iterator<Item = Numbered<'t>>, items: &mut Vec<Item>) {
+    for (number, value) in values {
+        match value {
+            Some(value) => shape.decode(value, number, items),
+            None => items.push(Item::only(number, Err(Skip::TooLarge))),
+        }
+    }
+}
+
+/// Decodes values in another thread. They are copied, because a thread of tokio cannot borrow them. A new
+/// thread could, but Linux often starts it on the same core: in half of the runs, nothing was gained.
+fn decode_elsewhere(
+    runtime: &Handle,
+    shape: &'static Shape,
+    values: &[Numbered],
+) -> JoinHandle<Vec<Item>> {
+    let mut text = Vec::new();
+    let copy = |&(number, value): &Numbered| {
+        let start = text.len();
+        text.extend_from_slice(value.unwrap_or_default());
+        (number, value.map(|_| start..text.len()))
+    };
+    let copies: Vec<_> = values.iter().map(copy).collect();
+    runtime.spawn_blocking(move || {
+        let mut items = Vec::with_capacity(copies.len());
+        let values = copies.into_iter();
+        let values = values.map(|(number, at)| (number, at.map(|at| &text[at])));
+        decode(shape, values, &mut items);
+        items
+    })
 }
 
 impl Format for Values {
@@ -183,20 +257,32 @@ impl Format for Values {
         }
     }
 
-    fn take(&mut self, text: &[u8], is_end: bool, items: &mut Vec<Item>) -> usize {
-        let was_dropping = self.cutter.is_dropping;
-        let Some((cut, end)) = self.cutter.take(text, is_end) else {
-            return 0;
-        };
-        // Empty lines count as lines, but the characters between two objects do not count as a value.
-        let is_new = cut != Cut::Nothing || self.cutter.cuts == Cuts::Lines && !was_dropping;
-        self.number += u64::from(is_new);
-        match cut {
-            Cut::Value(value) => self.shape.decode(value, self.number, items),
-            Cut::TooLarge => items.push(Item::only(self.number, Err(Skip::TooLarge))),
-            Cut::Nothing => {}
+    fn is_decoded_ahead(&self) -> bool {
+        self.average >= LONG_VALUE
+    }
+
+    /// Decodes the second half of a text with long values in another thread. Decoding takes most of the time
+    /// of reading a file: with one thread, tweets of X's API v1.1 were read 3.3 times as fast as with Python's
+    /// json, and with two, 5.8 times.
+    fn take(&mut self, text: &[u8], is_end: bool, limit: usize, items: &mut Vec<Item>) -> usize {
+        let shape = self.shape;
+        let (values, taken) = self.cut(text, is_end, limit);
+        let (first, second) = values.split_at(values.len() / 2);
+        let is_long = self.is_decoded_ahead() && taken >= LONG_TEXT;
+        let runtime = Handle::try_current().ok().filter(|_| is_long);
+        let other = runtime.map(|runtime| (decode_elsewhere(&runtime, shape, second), runtime));
+        decode(shape, first.iter().copied(), items);
+        let decoded = other.map(|(other, runtime)| {
+            // If all threads of tokio are busy, `other` may not have started. They could wait for each other.
+            other.abort();
+            runtime.block_on(other)
+        });
+        match decoded {
+            Some(Ok(decoded)) => items.extend(decoded),
+            Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+            _ => decode(shape, second.iter().copied(), items),
         }
-        end
+        taken
     }
 }
 
