@@ -36,7 +36,11 @@ def replay(start, broker, tmp_path, tweets):
         for number, (seconds, topic, user, followers, text) in enumerate(tweets)
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--source", "replay", "--file", file, "--rate", 0, "--json")
+    return replay_file(start, broker, file)
+
+
+def replay_file(start, broker, file, *more):
+    streamer = start(EXAMPLES / "streamer", "--bootstrap", broker, "--source", "replay", "--file", file, "--rate", 0, "--json", *more)
     output, errors = streamer.communicate(timeout=120)
     assert streamer.returncode == 0, errors
     return json.loads(output)["sent"]
@@ -281,6 +285,9 @@ def test_downloads_and_the_link_have_what_is_in_view(page, start, broker, tmp_pa
     assert [row["time"] for row in total] == [f"2026-01-01T12:00:0{second}.000Z" for second in range(5)]
     assert abs(float(total[-1]["sum"]) - number(shown(page, "sum"))) < 0.01
     assert {row["line"] for row in rows} == {"all topics", "'=1+1"}, "a spreadsheet must not take a topic for a formula"
+    saved = tmp_path / "tweets.csv"
+    saved.write_bytes(download("#tweets"))
+    assert replay_file(start, broker, saved, "--topic", "again") == 5
     page.locator("#mood-view").click()
     page.locator("#link").click()
     until("the message", lambda: shown(page, "message") == "link copied")

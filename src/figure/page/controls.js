@@ -1,7 +1,7 @@
 // The buttons of the page with their keys, and the legend.
 
 import { allSeries } from "./chart.js";
-import { saveNumbers, savePicture } from "./download.js";
+import { saveNumbers, savePicture, saveTweets } from "./download.js";
 import { byId, element, setText, showEach } from "./format.js";
 import { ZOOM, togglePause, unselect, zoom, zoomTo } from "./gestures.js";
 import { listeners } from "./model.js";
@@ -39,6 +39,7 @@ const actions = {
   png: () => picture("png"),
   svg: () => picture("svg"),
   csv: saveNumbers,
+  tweets: saveTweets,
   link: copyLink,
   "full-screen": toggleFullScreen,
   "panel-zoom": () => view.selection && zoomTo(view.selection),

@@ -1,8 +1,8 @@
-// Downloads: the chart as a picture, the lines as numbers.
+// Downloads: the chart as a picture, the lines as numbers, and the latest tweets.
 
 import { picture } from "./chart.js";
 import { element } from "./format.js";
-import { listeners } from "./model.js";
+import { chosen, listeners } from "./model.js";
 
 const SIZE = { width: 1400, height: 700 };
 
@@ -28,8 +28,21 @@ export function saveNumbers() {
       x.forEach((at, index) => rows.push(`${cell(listener.name)},${cell(name)},${new Date(at).toISOString()},${y[index]}`));
     }
   }
+  saveTable("live-sentiment.csv", rows);
+}
+
+// Saves the tweets of the table with the columns of examples/export. A replay reads this file.
+export function saveTweets() {
+  const rows = ["time,author,followers,compound,metric,text"];
+  for (const { at, user, followers, compound, metric, text } of chosen()?.rows ?? []) {
+    rows.push([new Date(at).toISOString(), cell(user), followers ?? "", compound, metric, cell(text)].join(","));
+  }
+  saveTable("live-sentiment-tweets.csv", rows);
+}
+
+function saveTable(name, rows) {
   const url = URL.createObjectURL(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }));
-  save("live-sentiment.csv", url);
+  save(name, url);
   // After this time, the browser has read the file.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -1,7 +1,12 @@
 // The state of each listener. An update contains only the changes.
 
+import { view } from "./view.js";
+
 // The listeners in the order of the server. Times are in milliseconds since 1970.
 export const listeners = [];
+
+// Returns the listener whose numbers and tweets are shown.
+export const chosen = () => listeners.find(({ name }) => name === view.listener) ?? listeners[0];
 
 const fresh = (update) => ({ generation: update.generation, lines: [], moods: { at: [], counted: [], compounds: [] }, rows: [] });
 

@@ -10,22 +10,19 @@ import { invalidate, startChart } from "./chart.js";
 import { showControls, showLegend, showListeners, startControls } from "./controls.js";
 import { byId } from "./format.js";
 import { startGestures } from "./gestures.js";
-import { listeners, merge } from "./model.js";
+import { chosen, listeners, merge } from "./model.js";
 import { showNumbers, showSkipped, showState } from "./numbers.js";
 import { showSelection } from "./panel.js";
 import { countUpdate, sampleLag, showLag, showPipeline } from "./pipeline.js";
 import { follow } from "./notebook.js";
 import { showRows } from "./tweets.js";
-import { onChange, readFragment, view } from "./view.js";
+import { onChange, readFragment } from "./view.js";
 
 // The table changes at most a few times per second, so a reader can follow it.
 const TABLE_MS = 400;
 const SECOND_MS = 1000;
 
 let connected = false;
-
-// The listener whose numbers are shown.
-const chosen = () => listeners.find(({ name }) => name === view.listener) ?? listeners[0];
 
 function receive(update) {
   countUpdate();
