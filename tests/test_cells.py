@@ -66,6 +66,33 @@ def test_evcxr_writes_what_the_store_relies_on(kernel):
     assert status == "error" and "mismatched types" in output, changed(4)
 
 
+def test_ordinary_mistakes_are_explained_without_cargo(kernel):
+    """A plain typo once made evcxr call `cargo check`, which compiled 170 crates, and the store was off after it."""
+    cells = [
+        ("let s = String::from(\"a\"); let t = s; fn g() { let q = 1; }", "ok", ""),
+        ("let s2 = &s;", "error", "cannot find value `s` in this scope: an earlier cell has moved it"),
+        ("let n = \"x\".parse::<i32>()?;", "ok", "invalid digit"),
+        ("n + 1", "error", "the cell that defines it has failed or was interrupted"),
+        ("let c = |x: i32| x + 1;", "error", "`c` is a closure"),
+        ("let w = Vec::new();", "error", "type annotations needed"),
+    ]
+    for cell, expected, text in cells:
+        status, output = kernel.run(cell)
+        assert (status, text in output) == (expected, True), output
+        assert "unused" not in output, "a warning is not an error: " + output
+    assert kernel.run('println!("x")') == ("ok", "x\n"), "the value () is not displayed"
+    assert not list(kernel.directory.glob("target/debug/**/*.rmeta")) and not list(kernel.directory.glob("target/release/deps/libctx-*"))
+    assert not (kernel.directory / "store-disabled").exists()
+
+
+def test_cells_stay_fast_with_another_crate(kernel):
+    assert kernel.run(':dep itoa = "1"')[0] == "ok"
+    cell = f"let a = {uuid.uuid4().int % 1000};"
+    assert is_compiled(kernel, cell, "")
+    assert list((kernel.directory / "calls").iterdir()), "the call of rustc is recorded"
+    assert kernel.run("let b = aa;")[0] == "error" and kernel.run("a + 1")[0] == "ok"
+
+
 def test_the_committed_cells_are_not_compiled(start_kernel, broker):
     for name, last in (("Lesson", "show_log()"), ("Streamer", ".start(source)"), ("Listener", 'figure.show("audience"')):
         kernel = start_kernel(KAFKA_BOOTSTRAP_SERVERS=broker)

@@ -11,6 +11,7 @@
 //! with functions for a hundred numbers ([`aliases`]). The canonical text contains only the hundred that the
 //! number belongs to.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// The start and the end of the lines that evcxr writes. Only whole lines of exactly this form are moved. A
@@ -93,6 +94,16 @@ fn number(line: &str) -> Option<usize> {
     line.strip_prefix(FUNCTION)?.strip_suffix('(')?.parse().ok()
 }
 
+/// Returns the names of the variables that a cell puts into the store of variables.
+pub(crate) fn kept_variables(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines().filter(|line| group(line) == Some(2));
+    let names = lines.filter_map(|line| {
+        let (_, rest) = line.rsplit_once("stringify!(")?;
+        Some(rest.split_once(')')?.0)
+    });
+    names.collect()
+}
+
 /// Returns the code of functions that call the cell under the other numbers of its hundred.
 pub(crate) fn aliases(text: &str) -> String {
     let Some(own) = text.lines().find_map(number) else {
@@ -126,6 +137,11 @@ evcxr_variable_store.put_variable::<i32>(stringify!(b), b);
 evcxr_variable_store.put_variable::<i32>(stringify!(a), a);
 }
 ";
+    #[test]
+    fn the_variables_that_a_cell_keeps_are_found() {
+        assert_eq!(kept_variables(ONE), BTreeSet::from(["a", "b"]));
+    }
+
     const OTHER: &str = "\
 pub extern \"C\" fn run_user_code_42(
 {let mut vars_ok = true;

@@ -2,6 +2,7 @@
 
 use crate::compiled::{self, Compiled};
 use crate::kernel::{Kernel, State};
+use crate::messages::{Variables, errors};
 use crate::program::{exit_code, failed};
 use crate::rustc::{self, Call};
 use crate::{canonical, inputs, stub};
@@ -9,24 +10,24 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{Result, Write};
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, Output, Stdio};
 
 /// The exit code of cargo after a compilation error.
 const FAILED: u8 = 101;
+/// A line of the function with which evcxr displays the value of a cell's last expression.
+const DISPLAY: &str = "} if let Err(error) = try_send_text(text)\n";
+/// The same line. It does not display `()`, which is the value of a `println!` without a semicolon.
+const DISPLAY_UNLESS_EMPTY: &str = "} if text != \"()\" && let Err(error) = try_send_text(text)\n";
 
 pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
-    let source = fs::read_to_string(kernel.directory.join("src/lib.rs")).unwrap_or_default();
-    let State::Prepared(state) = kernel.state() else {
-        kernel.disable_store();
-        let mut cargo = kernel.cargo(arguments);
-        // This keeps the identity of the types that cells define, see rustc.rs.
-        let status = rustc::record(kernel, &mut cargo).and_then(|_| cargo.status());
-        return status.map_or_else(|error| failed(&error), exit_code);
-    };
-    let mut key = kernel.key("cell", &state, arguments);
+    let source = kernel.source();
+    let state = kernel.state();
+    let mut key = kernel.key("cell", state.hash(), arguments);
     key.add(&canonical::text(&source));
     let key = key.finish();
-    if kernel.reads_store()
+    let is_stored = matches!(state, State::Prepared(_));
+    if is_stored
+        && kernel.reads_store()
         && let Some(stored) = kernel.store.get(&key)
         && let Ok(compiled) = Compiled::restore(kernel, &stored, &source)
     {
@@ -35,7 +36,7 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
 
     match compile(kernel, arguments, &state, source) {
         Ok(Outcome::Cell(compiled)) => {
-            if !inputs::has_other_inputs(kernel, &compiled) {
+            if is_stored && !inputs::has_other_inputs(kernel, &compiled) {
                 compiled.store(kernel, &key);
             }
             match kernel.is_setup {
@@ -49,6 +50,29 @@ pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     }
 }
 
+/// Checks a cell, and prints its errors. evcxr calls `cargo check` if it cannot infer the type of a variable.
+/// The real one would compile all dependencies once more, which takes half a minute.
+pub(crate) fn check(kernel: &Kernel, arguments: &[String]) -> ExitCode {
+    let build = |argument: &String| match argument.as_str() {
+        "check" => "build".to_owned(),
+        _ => argument.clone(),
+    };
+    let arguments: Vec<String> = arguments.iter().map(build).collect();
+    let (state, source) = (kernel.state(), kernel.source());
+    let checked = known_call(kernel, &arguments, &state).and_then(|call| {
+        let output = call.check().run(kernel).ok()?;
+        Some(Compiled::new(kernel, &source, diagnostics(&output)))
+    });
+    match checked {
+        Some(checked) => print(kernel, &checked),
+        None => match compile_with_cargo(kernel, &arguments, source, &state) {
+            Ok(Outcome::Cell(compiled)) => print(kernel, &compiled),
+            Ok(Outcome::Failure(code)) => code,
+            Err(error) => failed(&error),
+        },
+    }
+}
+
 /// The outcome of a call of cargo.
 enum Outcome {
     /// A shared object, or errors in the cell.
@@ -57,17 +81,28 @@ enum Outcome {
     Failure(ExitCode),
 }
 
-fn compile(kernel: &Kernel, arguments: &[String], state: &str, source: String) -> Result<Outcome> {
-    let text = source.clone() + &canonical::aliases(&source);
+fn compile(
+    kernel: &Kernel,
+    arguments: &[String],
+    state: &State,
+    source: String,
+) -> Result<Outcome> {
+    let text = source.replace(DISPLAY, DISPLAY_UNLESS_EMPTY) + &canonical::aliases(&source);
     fs::write(kernel.directory.join("src/lib.rs"), text)?;
-    let call = kernel.key("call", state, arguments).finish();
     if kernel.reads_store()
-        && let Some(stored) = kernel.store.get(&call)
-        && let Some(compiled) = compile_with_rustc(kernel, &stored, &source)
+        && let Some(call) = known_call(kernel, arguments, state)
+        && let Some(compiled) = compile_with_rustc(kernel, &call, &source)
     {
         return Ok(Outcome::Cell(compiled));
     }
-    compile_with_cargo(kernel, arguments, source, &call)
+    compile_with_cargo(kernel, arguments, source, state)
+}
+
+/// Returns the recorded call of rustc for the crates of this state.
+fn known_call(kernel: &Kernel, arguments: &[String], state: &State) -> Option<Call> {
+    let key = kernel.key("call", state.hash(), arguments).finish();
+    let call = kernel.calls(state)?.get(&key)?;
+    serde_json::from_str(&kernel.localize(&String::from_utf8_lossy(&call))).ok()
 }
 
 /// Compiles the cell with the real cargo.
@@ -75,21 +110,19 @@ fn compile_with_cargo(
     kernel: &Kernel,
     arguments: &[String],
     source: String,
-    call: &str,
+    state: &State,
 ) -> Result<Outcome> {
     let mut cargo = kernel.cargo(arguments);
     let record = rustc::record(kernel, &mut cargo)?;
     let built = cargo.stderr(Stdio::inherit()).output()?;
-    if let Ok(record) = fs::read_to_string(record) {
+    if let Ok(record) = fs::read_to_string(record)
+        && let Some(calls) = kernel.calls(state)
+    {
+        let call = kernel.key("call", state.hash(), arguments).finish();
         let record = kernel.to_portable(&record);
-        kernel.store.put(call, record.as_bytes());
+        calls.put(&call, record.as_bytes());
     }
-    let mut compiled = Compiled {
-        source,
-        messages: Vec::new(),
-        shared_object: None,
-        lock: kernel.lock(),
-    };
+    let mut compiled = Compiled::new(kernel, &source, Vec::new());
     for line in String::from_utf8_lossy(&built.stdout).lines() {
         let Ok(mut line) = serde_json::from_str::<Value>(line) else {
             continue;
@@ -120,20 +153,9 @@ fn compile_with_cargo(
 
 /// Compiles the cell with the recorded call of rustc. Returns `None` if that fails for a reason other than
 /// an error in the cell.
-fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Compiled> {
-    let call: Call = serde_json::from_str(&kernel.localize(&String::from_utf8_lossy(call))).ok()?;
+fn compile_with_rustc(kernel: &Kernel, call: &Call, source: &str) -> Option<Compiled> {
     let output = call.run(kernel).ok()?;
-    let messages: Vec<Value> = String::from_utf8_lossy(&output.stderr)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["$message_type"] == "diagnostic")
-        .collect();
-    let mut compiled = Compiled {
-        source: source.to_owned(),
-        messages,
-        shared_object: None,
-        lock: kernel.lock(),
-    };
+    let mut compiled = Compiled::new(kernel, source, diagnostics(&output));
     if output.status.success() {
         // Copy the file to the place where cargo puts it. evcxr moves that copy, and the compiler's own file
         // stays.
@@ -147,10 +169,21 @@ fn compile_with_rustc(kernel: &Kernel, call: &[u8], source: &str) -> Option<Comp
     Some(compiled)
 }
 
+/// Returns the messages of the compiler in the output of rustc.
+fn diagnostics(output: &Output) -> Vec<Value> {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines = errors
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let is_diagnostic = |message: &Value| message["$message_type"] == "diagnostic";
+    lines.filter(is_diagnostic).collect()
+}
+
 /// Prints the part of cargo's output that evcxr reads.
 fn print(kernel: &Kernel, compiled: &Compiled) -> ExitCode {
     let mut output = String::new();
-    for message in &compiled.messages {
+    let mut variables = Variables::read(kernel);
+    for message in errors(&compiled.messages, &variables) {
         let line = json!({"reason": "compiler-message", "target": {"name": rustc::CELL}, "message": message});
         output += &format!("{line}\n");
     }
@@ -159,6 +192,7 @@ fn print(kernel: &Kernel, compiled: &Compiled) -> ExitCode {
         let line = json!({"reason": "compiler-artifact", "target": {"name": rustc::CELL}, "filenames": files});
         output += &format!("{line}\n");
     }
+    variables.note(compiled);
     // evcxr may have ended.
     let _ = std::io::stdout().write_all(output.as_bytes());
     match compiled.shared_object {

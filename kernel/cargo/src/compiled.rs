@@ -22,6 +22,16 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
+    /// Creates the result of a compilation without a shared object.
+    pub(crate) fn new(kernel: &Kernel, source: &str, messages: Vec<Value>) -> Compiled {
+        Compiled {
+            source: source.to_owned(),
+            messages,
+            shared_object: None,
+            lock: kernel.lock(),
+        }
+    }
+
     /// Returns whether the compiler found an error in the cell.
     pub(crate) fn has_error(&self) -> bool {
         self.messages

@@ -47,13 +47,24 @@ struct Prepared {
     states: Vec<String>,
 }
 
-/// Whether the store may be used.
+/// A hash of everything that a result depends on, except the call.
 pub(crate) enum State {
-    /// `make setup` has compiled the crates in this state. The hash is of everything that a result depends
-    /// on, except the call.
+    /// `make setup` has compiled the crates in this state.
     Prepared(String),
-    /// The store may not be used.
-    Other,
+    /// The crates were compiled for this kernel, for example because a cell has added one with `:dep`. Results
+    /// are not stored.
+    Own(String),
+    /// The inputs cannot be read. Cargo does everything.
+    Unknown,
+}
+
+impl State {
+    pub(crate) fn hash(&self) -> &str {
+        match self {
+            State::Prepared(hash) | State::Own(hash) => hash,
+            State::Unknown => "",
+        }
+    }
 }
 
 impl Kernel {
@@ -123,10 +134,10 @@ impl Kernel {
         // name of the directory.
         let name = self.directory.to_string_lossy();
         if self.directory.join(STORE_DISABLED).exists() || name.contains(['"', '\\']) {
-            return State::Other;
+            return State::Unknown;
         }
         let (Ok(library), Ok(rustc)) = (self.library(), identity(&self.rustc)) else {
-            return State::Other;
+            return State::Unknown;
         };
         let mut key = Key::new("state");
         key.add(&library)
@@ -137,6 +148,14 @@ impl Kernel {
         let manifest = fs::read_to_string(manifest).unwrap_or_default();
         let mut lines: Vec<&str> = manifest.lines().collect();
         lines.sort_unstable();
+        // The sources of a crate in another folder may change at any time.
+        let is_local = |line: &&str| line.contains('{') && line.contains("path");
+        if lines
+            .iter()
+            .any(|line| is_local(line) && !line.starts_with("live_sentiment"))
+        {
+            return State::Unknown;
+        }
         key.add(&lines.join("\n"));
         let settings = [
             self.directory.join("Cargo.lock"),
@@ -166,19 +185,32 @@ impl Kernel {
                 prepared.states.push(state.clone());
                 let json = serde_json::to_vec(&prepared).unwrap_or_default();
                 if fs::write(&file, json).is_err() {
-                    return State::Other;
+                    return State::Unknown;
                 }
             }
             return State::Prepared(state);
         }
         match prepared {
             Some(prepared) if prepared.states.contains(&state) => State::Prepared(state),
-            _ => State::Other,
+            _ => State::Own(state),
         }
     }
 
-    /// Disables the store for this kernel. From now on, its directory contains crates that `make setup` has
-    /// not compiled.
+    /// Returns the recorded calls of rustc. Those for the kernel's own crates are in its directory.
+    pub(crate) fn calls(&self, state: &State) -> Option<Store> {
+        match state {
+            State::Prepared(_) => Some(self.store.clone()),
+            State::Own(_) => Some(Store::new(self.directory.join("calls"))),
+            State::Unknown => None,
+        }
+    }
+
+    /// Returns the text of the cell.
+    pub(crate) fn source(&self) -> String {
+        fs::read_to_string(self.directory.join("src/lib.rs")).unwrap_or_default()
+    }
+
+    /// Disables the store for this kernel, because the crates in its directory may change.
     pub(crate) fn disable_store(&self) {
         if !self.is_setup {
             // If this fails, the state of the next call differs, and the store is not used either.

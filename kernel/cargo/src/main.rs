@@ -6,6 +6,7 @@
 //! - [`cell`] compiles a cell or takes it from the store. [`answer`] does the same for calls of cargo
 //!   that compile nothing. [`rustup`] answers calls of rustup.
 //! - [`stub`]: cells that must not run. [`inputs`]: cells that must not be stored.
+//! - [`messages`]: what a notebook shows of the compiler's messages.
 //! - [`rustc`]: the call of the compiler. [`compiled`] and [`canonical`]: the result and the text of a
 //!   cell. [`metadata`]: the crates that rust-analyzer reads.
 //! - [`kernel`]: the directory and the settings of the kernel. [`store`], [`program`].
@@ -16,6 +17,7 @@ mod cell;
 mod compiled;
 mod inputs;
 mod kernel;
+mod messages;
 mod metadata;
 mod program;
 mod rustc;
@@ -45,8 +47,9 @@ fn main() -> ExitCode {
     kernel.use_release_profile();
     match arguments.first().map(String::as_str) {
         Some("build") => cell::build(&kernel, &arguments),
+        Some("check") => cell::check(&kernel, &arguments),
         // These change files, and `make setup` calls none of them.
-        Some("check" | "clean" | "add" | "update" | "fetch") | None => {
+        Some("clean" | "add" | "update" | "fetch") | None => {
             kernel.disable_store();
             run(&mut kernel.cargo(&arguments))
         }

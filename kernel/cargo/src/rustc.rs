@@ -101,6 +101,16 @@ impl Call {
             .output()
     }
 
+    /// Returns the call that only checks the code, as `cargo check` does.
+    pub(crate) fn check(mut self) -> Call {
+        for argument in &mut self.arguments {
+            if argument.starts_with("--emit=") {
+                *argument = "--emit=metadata".into();
+            }
+        }
+        self
+    }
+
     /// Returns the path of the shared object that the call creates.
     pub(crate) fn shared_object(&self) -> Option<PathBuf> {
         let at = self
