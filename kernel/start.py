@@ -1,4 +1,5 @@
-"""Starts the Rust kernel of one notebook, in its own working directory.
+"""Starts the Rust kernel of one notebook, in its own working directory. This process then speaks Jupyter's
+protocol for it, see front.py.
 
 evcxr compiles each cell in a working directory. Two kernels must not share a directory. In an empty
 directory, evcxr would first compile every dependency, which takes minutes. So `make setup` prepares one
@@ -14,10 +15,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +37,7 @@ CHANGING = ("ctx", "libctx", "live_sentiment", "liblive_sentiment")
 
 def cargo_home():
     """Returns the user's CARGO_HOME, and our CARGO_HOME, which links to the user's files and contains our `cargo`."""
-    real = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    real = Path(os.environ.get("LIVE_SENTIMENT_CARGO_HOME") or os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
     ours = HOME / "cargo-home"
     (ours / "bin").mkdir(parents=True, exist_ok=True)
     for entry in real.iterdir():
@@ -47,6 +49,9 @@ def cargo_home():
 
 def toolchain():
     """Returns the real cargo and rustc. rustup's proxies would look them up at each call."""
+    known = os.environ.get("LIVE_SENTIMENT_CARGO"), os.environ.get("LIVE_SENTIMENT_RUSTC")
+    if all(path and Path(path).exists() for path in known):
+        return known
     try:
         cargo = subprocess.check_output(["rustup", "which", "cargo"], text=True).strip()
         rustc = str(Path(cargo).with_name("rustc"))
@@ -55,6 +60,14 @@ def toolchain():
     except (OSError, subprocess.CalledProcessError):
         pass
     return shutil.which("cargo"), shutil.which("rustc")
+
+
+def tools():
+    """Returns where cargo and rustc are. The kernelspec has these variables, because a server, such as
+    JupyterHub, may start kernels without the user's variables and home folder."""
+    cargo, rustc = toolchain()
+    home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    return {"LIVE_SENTIMENT_CARGO": cargo, "LIVE_SENTIMENT_RUSTC": rustc, "LIVE_SENTIMENT_CARGO_HOME": str(home)}
 
 
 def link(path, target):
@@ -141,11 +154,11 @@ def remove_leftovers():
             shutil.rmtree(left, ignore_errors=True)
 
 
-def start(connection_file):
+def start_evcxr(own, connection):
+    """Starts evcxr in a new directory. Returns its process, and the connection to it."""
     if not PROGRAM.exists() or not WARM.exists():
-        sys.exit("The Rust kernel is not set up.\nhint: run `make setup` in the repository")
+        raise OSError("it is not set up; hint: run `make setup` in the repository")
     remove_leftovers()
-    own = HOME / f"kernel-{os.getpid()}"
     # Start the keeper before the copy, because this process may be killed while it copies.
     subprocess.Popen(
         [sys.executable, __file__, "--keep", str(own), str(os.getpid()), os.environ.get("JPY_PARENT_PID", "")],
@@ -155,11 +168,44 @@ def start(connection_file):
         stderr=subprocess.DEVNULL,
     )
     copy(WARM, own)
+    names = [f"{name}_port" for name in ("shell", "control", "stdin", "iopub", "hb")]
+    with ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        ports = [opened.getsockname()[1] for opened in sockets]
+    inner = {**connection, "transport": "tcp", "ip": "127.0.0.1", **dict(zip(names, ports))}
+    file = own / "connection.json"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(inner))
+    variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url(), "LIVE_SENTIMENT_FRONT": "1"}
+    with open(own / "evcxr.log", "w") as log:
+        return subprocess.Popen([str(PROGRAM), "--control_file", str(file)], env=variables, stderr=log), inner
+
+
+def start(connection_file):
     # By default, evcxr ends the process of the cells at an interrupt. With SIGINT ignored, it does not, and
     # the handler of our library ends a wait instead, see src/task/interrupt.rs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url()}
-    os.execve(PROGRAM, [str(PROGRAM), "--control_file", connection_file], variables)
+    connection = json.loads(Path(connection_file).read_text())
+    own = HOME / f"kernel-{os.getpid()}"
+    evcxr = why = None
+    try:
+        evcxr, inner = start_evcxr(own, connection)
+    except OSError as error:
+        why = str(error)
+    # Importing the protocol takes 0.2 s. Meanwhile, evcxr starts.
+    from front import Front
+
+    front = Front(connection, own / "src" / "lib.rs")
+    if evcxr:
+        front.connect(inner)
+        if not front.run(lambda: evcxr.poll() is None):
+            lines = (own / "evcxr.log").read_text(errors="replace").splitlines()[-3:]
+            why = "\n".join([f"evcxr has ended with the status {evcxr.poll()}", *lines])
+    if why:
+        front.fail(f"the Rust kernel cannot start: {why}")
+        front.run(lambda: True)
+    front.close()
+    sys.exit(evcxr.wait() if evcxr else 1)
 
 
 def keep(own, kernel, parent):
@@ -196,7 +242,7 @@ if __name__ == "__main__":
         keep(*sys.argv[2:5])
     elif sys.argv[1] == "--spec":
         argv = [sys.executable, __file__, "{connection_file}"]
-        spec = {"argv": argv, "display_name": sys.argv[2], "language": "rust", "interrupt_mode": "signal"}
+        spec = {"argv": argv, "env": tools(), "display_name": sys.argv[2], "language": "rust", "interrupt_mode": "signal"}
         print(json.dumps(spec, indent=1))
     else:
         start(sys.argv[1])

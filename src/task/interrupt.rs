@@ -26,20 +26,21 @@ const EXIT_STATUS: i32 = 130;
 /// Notifies the waits of an interrupt. Each wait has a receiver.
 static INTERRUPTS: LazyLock<watch::Sender<()>> = LazyLock::new(watch::Sender::default);
 
-/// Handles interrupts in the process that runs a notebook's cells. In a program, and after the first
+/// Handles interrupts and reports panics in the process that runs a notebook's cells. In a program, and after the first
 /// call, it does nothing.
 ///
 /// From then on, SIGINT does not end the process. It ends the wait that is in progress. If a cell runs
 /// in which no call of this crate waits, a second interrupt within 3 seconds ends the process.
 ///
 /// The prelude of our kernel calls this function. When the process of the cells has ended, evcxr starts
-/// another one without the prelude, so [`show_log`](crate::show_log) and every wait call it too.
+/// another one without the prelude. In that process, `kernel/front.py` calls it.
 pub fn handle_interrupts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         if std::env::var_os(KERNEL_PROCESS).is_none() {
             return;
         }
+        super::panics::report_panics();
         let _context = runtime().enter();
         match signal(SignalKind::interrupt()) {
             Ok(signals) => {

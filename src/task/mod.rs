@@ -6,6 +6,7 @@
 
 pub(crate) mod background;
 pub mod interrupt;
+mod panics;
 pub(crate) mod process;
 pub(crate) mod queue;
 

@@ -5,7 +5,7 @@ use crate::kernel::{Kernel, State};
 use crate::messages::{Variables, errors};
 use crate::program::{exit_code, failed};
 use crate::rustc::{self, Call};
-use crate::{canonical, inputs, stub};
+use crate::{canonical, inputs, patches, stub};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Result, Write};
@@ -14,11 +14,6 @@ use std::process::{ExitCode, Output, Stdio};
 
 /// The exit code of cargo after a compilation error.
 const FAILED: u8 = 101;
-/// A line of the function with which evcxr displays the value of a cell's last expression.
-const DISPLAY: &str = "} if let Err(error) = try_send_text(text)\n";
-/// The same line. It does not display `()`, which is the value of a `println!` without a semicolon.
-const DISPLAY_UNLESS_EMPTY: &str = "} if text != \"()\" && let Err(error) = try_send_text(text)\n";
-
 pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let source = kernel.source();
     let state = kernel.state();
@@ -87,7 +82,7 @@ fn compile(
     state: &State,
     source: String,
 ) -> Result<Outcome> {
-    let text = source.replace(DISPLAY, DISPLAY_UNLESS_EMPTY) + &canonical::aliases(&source);
+    let text = patches::apply(&source) + &canonical::aliases(&source);
     fs::write(kernel.directory.join("src/lib.rs"), text)?;
     if kernel.reads_store()
         && let Some(call) = known_call(kernel, arguments, state)

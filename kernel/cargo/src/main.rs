@@ -5,7 +5,7 @@
 //!
 //! - [`cell`] compiles a cell or takes it from the store. [`answer`] does the same for calls of cargo
 //!   that compile nothing. [`rustup`] answers calls of rustup.
-//! - [`stub`]: cells that must not run. [`inputs`]: cells that must not be stored.
+//! - [`patches`]: changes of the code that evcxr adds. [`stub`]: cells that must not run. [`inputs`]: cells that must not be stored.
 //! - [`messages`]: what a notebook shows of the compiler's messages.
 //! - [`rustc`]: the call of the compiler. [`compiled`] and [`canonical`]: the result and the text of a
 //!   cell. [`metadata`]: the crates that rust-analyzer reads.
@@ -19,6 +19,7 @@ mod inputs;
 mod kernel;
 mod messages;
 mod metadata;
+mod patches;
 mod program;
 mod rustc;
 mod rustup;
