@@ -18,6 +18,7 @@ import files
 import growth
 import latency
 import listeners
+import mistakes
 import notebook
 import page_soak
 import scoring
@@ -77,6 +78,7 @@ def main(quick):
     part("Files", files.tables())
     part("Scoring", scoring.tables(TURNS))
     part("Notebooks", notebook.tables(TURNS))
+    part("Mistakes", mistakes.tables(TURNS))
     if len(kinds) == 1:
         parts.append("Java or Maven is missing, so nothing was measured on Apache Kafka.\n")
     head = INTRODUCTION.format(turns=TURNS, machine=about)
@@ -101,6 +103,8 @@ elif sys.argv[1:2] == ["soak"]:
     page_soak.soak(int(sys.argv[2]))
 elif sys.argv[1:] == ["files"]:
     print(files.tables())
+elif sys.argv[1:] == ["mistakes"]:
+    print(mistakes.tables(TURNS))
 elif sys.argv[1:2] == ["notebook"]:
     notebooks([Path(root).resolve() for root in sys.argv[2:]])
 else:

@@ -74,6 +74,13 @@ class Kernel:
 
     def run(self, cell, hook=lambda: None):
         """Runs a cell. Returns the seconds that it took."""
+        seconds, status = self.time(cell, hook)
+        if status != "ok":
+            raise RuntimeError(f"a cell has failed: {cell}\n{self.output[-2000:]}")
+        return seconds
+
+    def time(self, cell, hook=lambda: None):
+        """Runs a cell. Returns the seconds that it took, and its status."""
 
         def read(message):
             self.output += str(message["content"])
@@ -81,9 +88,7 @@ class Kernel:
 
         began = time.monotonic()
         reply = self.client.execute_interactive(cell, timeout=600, output_hook=read)
-        if reply["content"]["status"] != "ok":
-            raise RuntimeError(f"a cell has failed: {cell}\n{self.output[-2000:]}")
-        return time.monotonic() - began
+        return time.monotonic() - began, reply["content"]["status"]
 
     def first_tweet(self):
         """Waits until the figure of this kernel has a tweet. Returns the time."""

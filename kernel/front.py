@@ -13,6 +13,7 @@ The protocol is described at https://jupyter-client.readthedocs.io/en/stable/mes
 import json
 import time
 from collections import deque
+from contextlib import suppress
 
 import zmq
 from jupyter_client.session import DELIM, Session
@@ -46,7 +47,7 @@ def parse(frames):
 
 
 class Cell:
-    """The shell message that evcxr is processing. `header` is empty if this program has sent it."""
+    """A message of the shell channel. Most of them are cells to be executed."""
 
     def __init__(self, frames):
         self.identities, self.header, _, self.content = parse(frames)
@@ -115,7 +116,8 @@ class Front:
             socket.setsockopt(zmq.IDENTITY, b"front")
             socket.reconnect_ivl = 10
             socket.rcvhwm = 0
-            socket.connect(f"tcp://{inner['ip']}:{inner[f'{name}_port']}")
+            # evcxr puts a colon before the number of a Unix socket too.
+            socket.connect(f"{inner['transport']}://{inner['ip']}:{inner[f'{name}_port']}")
             return socket
 
         self.to_shell, to_control, to_stdin = (connect(zmq.DEALER, name) for name in ("shell", "control", "stdin"))
@@ -168,8 +170,13 @@ class Front:
         self.session.send(self.iopub, kind, content, parent=cell.header)
 
     def on_request(self, frames):
-        self.waiting.append((Cell(frames), frames))
+        self.queue(frames)
         self.next()
+
+    def queue(self, frames):
+        # What is not a message of the protocol is dropped.
+        with suppress(ValueError, KeyError, TypeError):
+            self.waiting.append((Cell(frames), frames))
 
     def next(self):
         """Passes the next message to evcxr, which processes one after the other."""
@@ -320,8 +327,7 @@ class Front:
         """Answers the cells that wait after a failed one. Other messages keep waiting."""
         # The messages that have arrived by now.
         while self.shell.poll(0):
-            frames = self.shell.recv_multipart()
-            self.waiting.append((Cell(frames), frames))
+            self.queue(self.shell.recv_multipart())
         kept = deque()
         for cell, frames in self.waiting:
             if not cell.is_execution:

@@ -15,11 +15,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +28,8 @@ WARM = HOME / "warm"
 STD = HOME / "std"
 TOOLS = ROOT / "target" / "tools" / "release"
 PROGRAM = TOOLS / "rust-kernel"
+# The file with the connection of evcxr, in the directory of a kernel.
+CONNECTION = "connection.json"
 CARGO = TOOLS / "cargo"
 # Kernels share the files in these folders of cargo, except files whose names start as in CHANGING, which
 # a kernel compiles or changes.
@@ -143,6 +145,13 @@ def copy(source, target):
     shutil.copystat(source, target)
 
 
+def remove(own):
+    """Removes the directory of a kernel, and the folder of its sockets."""
+    with suppress(OSError, ValueError, KeyError):
+        shutil.rmtree(Path(json.loads((own / CONNECTION).read_text())["ip"]).parent)
+    shutil.rmtree(own, ignore_errors=True)
+
+
 def remove_leftovers():
     """Removes copies whose kernel and keeper were both killed, for example by a power failure."""
     for left in HOME.glob("kernel-*"):
@@ -151,7 +160,7 @@ def remove_leftovers():
         process = int(left.name.split("-")[1])
         # In a container, the process that left the copy may have had the id of this one.
         if process == os.getpid() or not psutil.pid_exists(process):
-            shutil.rmtree(left, ignore_errors=True)
+            remove(left)
 
 
 def start_evcxr(own, connection):
@@ -168,12 +177,12 @@ def start_evcxr(own, connection):
         stderr=subprocess.DEVNULL,
     )
     copy(WARM, own)
-    names = [f"{name}_port" for name in ("shell", "control", "stdin", "iopub", "hb")]
-    with ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        ports = [opened.getsockname()[1] for opened in sockets]
-    inner = {**connection, "transport": "tcp", "ip": "127.0.0.1", **dict(zip(names, ports))}
-    file = own / "connection.json"
+    # A Unix socket has no port that another program could take. The path of one may have only 100 characters,
+    # and that of the repository may be longer.
+    sockets = tempfile.mkdtemp(prefix="live-sentiment-")
+    ports = {f"{name}_port": number for number, name in enumerate(("shell", "control", "stdin", "iopub", "hb"), 1)}
+    inner = {**connection, **ports, "transport": "ipc", "ip": f"{sockets}/evcxr"}
+    file = own / CONNECTION
     file.touch(mode=0o600)
     file.write_text(json.dumps(inner))
     variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url(), "LIVE_SENTIMENT_FRONT": "1"}
@@ -234,7 +243,7 @@ def keep(own, kernel, parent):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         time.sleep(0.05)
-    shutil.rmtree(own, ignore_errors=True)
+    remove(Path(own))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -107,20 +108,17 @@ class Kernel:
         reply = self.client.execute_interactive(cell, timeout=300, output_hook=hook)
         return reply["content"]["status"], "".join(output)
 
-    def run_to_the_last_line(self, cell):
-        """Runs a cell. Returns everything that it printed or displayed, and what it wrote to standard error,
-        such as an error that has left it through `?`. evcxr may forward lines after the end of a cell, but keeps
-        their order. So the line of a second cell comes last."""
-        mark = "the last line"
-        requests = [self.client.execute(cell), self.client.execute(f'println!("{mark}");')]
+    def run_apart(self, cell):
+        """Runs a cell. Returns what it printed or displayed, and apart from it what it wrote to standard error,
+        and its error."""
         output, errors = [], []
-        while f"{mark}\n" not in output:
-            content = self.client.get_iopub_msg(timeout=300)["content"]
+
+        def hook(message):
+            content = message["content"]
             (errors if content.get("name") == "stderr" or "evalue" in content else output).append(text_of(content))
-        # Otherwise the next cell would receive these replies as its own.
-        while self.client.get_shell_msg(timeout=300)["parent_header"]["msg_id"] != requests[1]:
-            pass
-        return "".join(output).replace(f"{mark}\n", ""), "".join(errors)
+
+        self.client.execute_interactive(cell, timeout=300, output_hook=hook)
+        return "".join(output), "".join(errors)
 
     def stop(self):
         self.client.stop_channels()
@@ -172,7 +170,8 @@ def listens(address):
 
 
 def no_kernel_is_left():
-    return not listens(DEFAULT) and not list(KERNELS.glob("kernel-*"))
+    sockets = Path(tempfile.gettempdir()).glob("live-sentiment-*")
+    return not listens(DEFAULT) and not list(KERNELS.glob("kernel-*")) and not list(sockets)
 
 
 def figure_address(listener):

@@ -71,7 +71,7 @@ def test_ordinary_mistakes_are_explained_without_cargo(kernel):
     cells = [
         ("let s = String::from(\"a\"); let t = s; fn g() { let q = 1; }", "ok", ""),
         ("let s2 = &s;", "error", "cannot find value `s` in this scope: an earlier cell has moved it"),
-        ("let n = \"x\".parse::<i32>()?;", "ok", "invalid digit"),
+        ("let n = \"x\".parse::<i32>()?;", "error", "invalid digit"),
         ("n + 1", "error", "the cell that defines it has failed or was interrupted"),
         ("let c = |x: i32| x + 1;", "error", "`c` is a closure"),
         ("let w = Vec::new();", "error", "type annotations needed"),

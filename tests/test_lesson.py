@@ -44,7 +44,7 @@ class Lesson:
     """The notebook, executed step by step."""
 
     def __init__(self, kernel):
-        self.run_cell = kernel.run_to_the_last_line
+        self.run_cell = kernel.run_apart
         self.steps = steps()
 
     def run(self, code):

@@ -9,7 +9,7 @@ import sys
 
 import nbformat
 import pytest
-from jupyter_client import KernelManager
+from jupyter_client import KernelManager, write_connection_file
 from jupyter_client.kernelspec import KernelSpec
 from conftest import DEFAULT, KERNELS, LIMIT, ROOT, listens, no_kernel_is_left, processes_with, until
 
@@ -103,8 +103,9 @@ def test_a_kernel_that_ends_leaves_nothing_and_the_next_one_works(start_kernel, 
 
 
 def test_a_kernel_that_is_killed_while_it_starts_leaves_nothing(tmp_path):
+    connection, _ = write_connection_file(str(tmp_path / "connection.json"))
     for _ in range(10):
-        start = subprocess.Popen([sys.executable, ROOT / "kernel" / "start.py", tmp_path / "connection.json"])
+        start = subprocess.Popen([sys.executable, ROOT / "kernel" / "start.py", connection])
         until("the directory of the kernel", lambda: (KERNELS / f"kernel-{start.pid}").exists())
         start.kill()
         start.wait()

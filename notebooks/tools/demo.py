@@ -15,10 +15,8 @@ import re
 import sys
 import threading
 from pathlib import Path
-from queue import Empty
 
 import nbformat
-from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -72,29 +70,6 @@ def engine(kafka):
     return "Engine::Embedded"
 
 
-class CellFailed(Exception):
-    """An error left a cell through `?`. evcxr prints it, but reports the cell as successful."""
-
-
-def add_late_errors(client, cell):
-    """Adds the rest of an error to the outputs of the cell. evcxr forwards standard error in a separate
-    thread, so its last lines may arrive after the end of the cell."""
-    receive = run_sync(client.kc.get_iopub_msg)
-    try:
-        while True:
-            content = receive(timeout=0.5)["content"]
-            if content.get("name") == "stderr":
-                cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text=content["text"]))
-    except Empty:
-        pass
-
-
-def check(cell):
-    errors = [output.text for output in cell.get("outputs", []) if output.get("name") == "stderr"]
-    if errors:
-        raise CellFailed("a cell failed:\n" + cell.source + "\n\n" + "".join(errors))
-
-
 class Run(threading.Thread):
     """One notebook, executed cell by cell."""
 
@@ -129,9 +104,6 @@ class Run(threading.Thread):
                 try:
                     for index, cell in enumerate(self.notebook.cells):
                         client.execute_cell(cell, index)
-                        if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
-                            add_late_errors(client, cell)
-                        check(cell)
                     self.barrier.wait()
                 except BaseException:
                     self.barrier.abort()
@@ -140,8 +112,6 @@ class Run(threading.Thread):
             pass  # the other notebook has failed and reports the error
         except CellExecutionError as error:
             self.error = f"a cell failed:\n{error}"
-        except CellFailed as error:
-            self.error = str(error)
         except Exception as error:  # any other error also ends the demo
             self.error = f"{type(error).__name__}: {error}"
         finally:

@@ -101,7 +101,14 @@ impl Kafka {
         let settings = Settings::from_env()?;
         Kafka::call("connect to Kafka", move || {
             if let Some(address) = settings.address() {
-                return connect::connect(address.to_owned(), settings.clone());
+                let connected = connect::connect(address.to_owned(), settings.clone());
+                return connected.map_err(|error| match error.kind() {
+                    ErrorKind::NoBroker => error.with_hint(
+                        "start a broker at this address; if this call should start one, unset \
+                         KAFKA_BOOTSTRAP_SERVERS, and restart the kernel",
+                    ),
+                    _ => error,
+                });
             }
             match connect::connect(connect::DEFAULT_ADDRESS.into(), settings) {
                 Err(error) if error.kind() == ErrorKind::NoBroker => {

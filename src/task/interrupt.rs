@@ -54,8 +54,10 @@ pub fn handle_interrupts() {
 async fn handle(mut signals: Signal) {
     let mut first: Option<Instant> = None;
     while signals.recv().await.is_some() {
+        // A wait may end before the next line runs, so the waits are counted before.
+        let is_awaited = INTERRUPTS.receiver_count() > 0;
         INTERRUPTS.send_replace(());
-        if INTERRUPTS.receiver_count() > 0 || is_idle() {
+        if is_awaited || is_idle() {
             first = None;
             continue;
         }

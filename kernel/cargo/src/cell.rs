@@ -2,7 +2,7 @@
 
 use crate::compiled::{self, Compiled};
 use crate::kernel::{Kernel, State};
-use crate::messages::{Variables, errors};
+use crate::messages::{self, Variables, errors};
 use crate::program::{exit_code, failed};
 use crate::rustc::{self, Call};
 use crate::{canonical, inputs, patches, stub};
@@ -16,6 +16,9 @@ use std::process::{ExitCode, Output, Stdio};
 const FAILED: u8 = 101;
 pub(crate) fn build(kernel: &Kernel, arguments: &[String]) -> ExitCode {
     let source = kernel.source();
+    if let Some(error) = messages::of_input(&source) {
+        return print(kernel, &Compiled::new(kernel, &source, vec![error]));
+    }
     let state = kernel.state();
     let mut key = kernel.key("cell", state.hash(), arguments);
     key.add(&canonical::text(&source));

@@ -71,6 +71,15 @@ impl Variables {
     }
 }
 
+/// Returns the error of a cell that reads standard input. evcxr sends its commands there, so such a cell would
+/// wait for ever.
+pub(crate) fn of_input(source: &str) -> Option<Value> {
+    source.contains("stdin()").then(|| {
+        json!({"level": "error", "code": null, "spans": [], "children": [], "rendered": "", "message":
+            "a cell cannot read standard input, because the kernel gets its commands there; write the input into the cell"})
+    })
+}
+
 /// Returns the name in a message, such as "use of moved value: `s`".
 fn name(message: &Value) -> Option<&str> {
     message["message"].as_str()?.split('`').nth(1)
