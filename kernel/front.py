@@ -316,27 +316,31 @@ class Front:
         if content["status"] == "error" or cell.error:
             content = {**content, "status": "error", **(cell.error or {"ename": "Error", "evalue": "", "traceback": []})}
         self.flush()
+        aborts = content["status"] == "error" and cell.stops
+        # A cell that is sent after the reply is not aborted.
+        sent_before = self.take_waiting() if aborts else []
         self.session.send(self.shell, "execute_reply", content, parent=cell.header, ident=cell.identities)
         self.iopub.send_multipart(cell.idle)
         self.cell = None
-        if content["status"] == "error" and cell.stops:
-            self.abort()
+        self.abort(sent_before)
         self.next()
 
-    def abort(self):
-        """Answers the cells that wait after a failed one. Other messages keep waiting."""
-        # The messages that have arrived by now.
+    def take_waiting(self):
+        """Takes all messages that have arrived by now from the queue."""
         while self.shell.poll(0):
             self.queue(self.shell.recv_multipart())
-        kept = deque()
-        for cell, frames in self.waiting:
+        waiting, self.waiting = self.waiting, deque()
+        return waiting
+
+    def abort(self, waiting):
+        """Answers the cells among the messages that waited during a failed cell. Other messages keep waiting."""
+        for cell, frames in waiting:
             if not cell.is_execution:
-                kept.append((cell, frames))
+                self.waiting.append((cell, frames))
                 continue
             self.publish("status", {"execution_state": "busy"}, cell)
             self.session.send(self.shell, "execute_reply", {"status": "aborted"}, parent=cell.header, ident=cell.identities)
             self.publish("status", {"execution_state": "idle"}, cell)
-        self.waiting = kept
 
     def answer_without_evcxr(self, cell):
         kind = cell.header["msg_type"]
@@ -352,8 +356,6 @@ class Front:
             content = {**cell.error, "status": "error", "execution_count": 0}
         self.session.send(self.shell, kind.replace("_request", "_reply"), content, parent=cell.header, ident=cell.identities)
         self.publish("status", {"execution_state": "idle"}, cell)
-        if cell.is_execution and cell.stops:
-            self.abort()
 
     def on_control_without_evcxr(self, frames):
         cell = Cell(frames)
