@@ -6,6 +6,10 @@
 - If the process of the cells has ended, the error says what that means.
 - A kernel that cannot start says why in the first cell.
 
+A cell tells this program what has happened with lines that the notebook does not show. They start with
+U+0001 and a random text, so that no tweet can contain such a line. U+0002 stands for a line end. The library
+(src/task/panics.rs) and kernel/cargo (patches.rs) print them.
+
 evcxr gets a connection file of its own with the same key, so most messages are passed on as they are.
 The protocol is described at https://jupyter-client.readthedocs.io/en/stable/messaging.html.
 """
@@ -18,9 +22,6 @@ from contextlib import suppress
 import zmq
 from jupyter_client.session import DELIM, Session
 
-# The start of a line on standard output that a cell prints for this program. The library and kernel/cargo
-# print these lines. U+0002 stands for a line end.
-MARK = "\x01live_sentiment:"
 # The first cell after the process of the cells was replaced. evcxr does not run its prelude again.
 PRELUDE = "live_sentiment::interrupt::handle_interrupts();"
 ENDED = "Subprocess terminated with status: "
@@ -78,9 +79,10 @@ class Text:
 
 
 class Front:
-    def __init__(self, connection, source):
-        """`source` is the file with the text of the compiled cell."""
-        self.source = source
+    def __init__(self, connection, source, mark):
+        """`source` is the file with the text of the compiled cell. `mark` is the random text at the start of the
+        lines for this program."""
+        self.source, self.mark = source, f"\x01{mark}:"
         self.session = Session(key=connection["key"].encode(), signature_scheme=connection["signature_scheme"])
         self.context, self.poller, self.handlers = zmq.Context(), zmq.Poller(), {}
         # evcxr is ready when this program has received what it publishes. `why` is the reason why evcxr cannot
@@ -229,7 +231,7 @@ class Front:
 
     def on_text(self, content, parent):
         name, text = content["name"], content["text"]
-        text, mark, line = text.partition(MARK)
+        text, mark, line = text.partition(self.mark)
         if text:
             self.collect(name, parent, text)
         if mark:

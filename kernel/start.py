@@ -13,6 +13,7 @@ process of the kernel, and removes the copy.
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -163,7 +164,7 @@ def remove_leftovers():
             remove(left)
 
 
-def start_evcxr(own, connection):
+def start_evcxr(own, connection, mark):
     """Starts evcxr in a new directory. Returns its process, and the connection to it."""
     if not PROGRAM.exists() or not WARM.exists():
         raise OSError("it is not set up; hint: run `make setup` in the repository")
@@ -185,7 +186,7 @@ def start_evcxr(own, connection):
     file = own / CONNECTION
     file.touch(mode=0o600)
     file.write_text(json.dumps(inner))
-    variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url(), "LIVE_SENTIMENT_FRONT": "1"}
+    variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url(), "LIVE_SENTIMENT_FRONT": mark}
     with open(own / "evcxr.log", "w") as log:
         return subprocess.Popen([str(PROGRAM), "--control_file", str(file)], env=variables, stderr=log), inner
 
@@ -196,15 +197,15 @@ def start(connection_file):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = json.loads(Path(connection_file).read_text())
     own = HOME / f"kernel-{os.getpid()}"
-    evcxr = why = None
+    evcxr, why, mark = None, None, secrets.token_hex(8)
     try:
-        evcxr, inner = start_evcxr(own, connection)
+        evcxr, inner = start_evcxr(own, connection, mark)
     except OSError as error:
         why = str(error)
     # Importing the protocol takes 0.2 s. Meanwhile, evcxr starts.
     from front import Front
 
-    front = Front(connection, own / "src" / "lib.rs")
+    front = Front(connection, own / "src" / "lib.rs", mark)
     if evcxr:
         front.connect(inner)
         if not front.run(lambda: evcxr.poll() is None):

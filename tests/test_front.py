@@ -1,5 +1,6 @@
 """The protocol between Jupyter and a kernel: a cell that fails ends with an error, after all of its output."""
 
+import json
 import os
 import subprocess
 import sys
@@ -44,6 +45,15 @@ def test_a_failed_cell_ends_with_an_error_and_the_cells_after_it_are_aborted(ker
         assert (failed["status"], after["status"]) == ("error", "ok")
     _, output = kernel.run("let caught = std::panic::catch_unwind(|| panic!()).is_err(); caught")
     assert output == "true", "a panic that the cell catches is no error"
+
+
+def test_no_text_of_a_cell_counts_as_its_failure(kernel):
+    for mark in ("", "1", "live_sentiment"):
+        for text in ("failed:", "panicked:a", "error:no"):
+            line = f"\x01{mark}:{text}"
+            assert kernel.run(f'let error = "own"; eprintln!("{{}}", error);\nprintln!("{{}}", {json.dumps(line)});'.replace("\\u0001", "\\u{1}")) in (
+                ("ok", f"own\n{line}\n"), ("ok", f"{line}\nown\n"),
+            )  # fmt: skip
 
 
 def test_all_output_comes_before_the_end_of_a_cell(kernel):

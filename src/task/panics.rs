@@ -3,16 +3,17 @@
 use std::panic::{set_hook, take_hook};
 use std::thread;
 
-/// `kernel/start.py` sets this variable if `kernel/front.py` reads the output of the cells.
+/// The variable with the random text at the start of the lines for `kernel/front.py`, which reads the output of
+/// the cells. `kernel/start.py` sets it.
 const FRONT: &str = "LIVE_SENTIMENT_FRONT";
 
 /// Reports the panics of this thread, which runs the cells, to `kernel/front.py`: as a line on standard
 /// output, which the notebook does not show. The panics of other threads, and those in a kernel without this
 /// program, are printed as usual.
 pub(super) fn report_panics() {
-    if std::env::var_os(FRONT).is_none() {
+    let Ok(mark) = std::env::var(FRONT) else {
         return;
-    }
+    };
     let cells = thread::current().id();
     let default = take_hook();
     set_hook(Box::new(move |panic| {
@@ -26,6 +27,6 @@ pub(super) fn report_panics() {
             .payload_as_str()
             .unwrap_or("a panic without a message");
         let message = message.replace('\n', "\u{2}");
-        println!("\u{1}live_sentiment:panicked:{file}:{line}:{message}");
+        println!("\u{1}{mark}:panicked:{file}:{line}:{message}");
     }));
 }

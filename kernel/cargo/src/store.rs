@@ -13,7 +13,7 @@ use std::time::SystemTime;
 /// The maximum size of all results. A cell takes 50 kB. The least recently used results are removed.
 const LIMIT: u64 = 64 << 20;
 /// The version of the format of the results, which is part of each key.
-const FORMAT: &str = "6";
+const FORMAT: &str = "7";
 const HASH_LENGTH: usize = 64;
 
 #[derive(Clone)]
