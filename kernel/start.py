@@ -180,12 +180,14 @@ def start_evcxr(own, connection, mark):
     copy(WARM, own)
     # A Unix socket has no port that another program could take. The path of one may have only 100 characters,
     # and that of the repository may be longer.
-    sockets = tempfile.mkdtemp(prefix="live-sentiment-")
+    sockets = Path(tempfile.gettempdir()) / f"live-sentiment-{secrets.token_hex(8)}"
     ports = {f"{name}_port": number for number, name in enumerate(("shell", "control", "stdin", "iopub", "hb"), 1)}
     inner = {**connection, **ports, "transport": "ipc", "ip": f"{sockets}/evcxr"}
     file = own / CONNECTION
     file.touch(mode=0o600)
+    # The file comes first: the keeper reads in it which folder it must remove.
     file.write_text(json.dumps(inner))
+    sockets.mkdir(mode=0o700)
     variables = {**environment(own), "LIVE_SENTIMENT_BASE_URL": base_url(), "LIVE_SENTIMENT_FRONT": mark}
     with open(own / "evcxr.log", "w") as log:
         return subprocess.Popen([str(PROGRAM), "--control_file", str(file)], env=variables, stderr=log), inner
